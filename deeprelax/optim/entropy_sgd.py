@@ -1,0 +1,74 @@
+"""Entropy-SGD: descent on local entropy, the solution of the viscous Hamilton-Jacobi equation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .chain import spring_chain
+from .relaxation import Block, Evaluate, Relaxation
+
+
+class EntropySGD(Relaxation):
+    """Descent on u(x, gamma), where u_t = -1/2 |grad u|^2 + temperature/2 lap u and u(x, 0) = f(x).
+
+    u is the local entropy -temperature log(G * exp(-f/temperature))(x), G a Gaussian of variance gamma temperature,
+    and grad u = (x - <y>)/gamma with y ~ exp(-(f(y) + |x - y|^2/(2 gamma))/temperature). An inner chain of Langevin
+    dynamics (`chain.spring_chain`) estimates <y> by mu; d = x - mu, so lr = 1 without momentum jumps to the average.
+
+    Source: arXiv 1704.04932, sections 2 and 5; arXiv 1611.01838, algorithm 1.
+    Differs from the papers: the noise is sqrt(2 inner_lr temperature), as in the authors' code, where the temperature
+    is eps^2; the printed algorithm has a factor sqrt(2) less. gamma is the inverse of arXiv 1611.01838's.
+
+    Args:
+        params: parameters, or groups of them, as for every torch optimizer.
+        lr: outer learning rate on d = x - mu, about 1; with Nesterov momentum 0.9 keep it under 1.09.
+        gamma: time of the equation: the larger the smoother. The spring is (y - x)/gamma.
+        inner_steps: L, closure calls of one step.
+        inner_lr: step size h of the inner chain.
+        temperature: 1/beta, the viscosity; 0 draws no noise. Exact only with inner_momentum = 0.
+        averaging: the share a that mu keeps at each inner step, mu <- a mu + (1-a) y.
+        momentum: of the outer update.
+        nesterov: Nesterov's look-ahead in the outer update; without effect at momentum 0.
+        inner_momentum: Nesterov momentum of the inner chain, which starts at rest in each outer step.
+        weight_decay: coefficient c of c/2 |y|^2 in the loss.
+        scoping: gamma_k = gamma/(1 + scoping)^k after k outer steps.
+        seed: of the Langevin noise.
+    """
+
+    evaluations_key = "inner_steps"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1.0,
+        gamma: float = 1e4,
+        inner_steps: int = 20,
+        inner_lr: float = 0.1,
+        temperature: float = 1e-8,
+        averaging: float = 0.75,
+        momentum: float = 0.0,
+        nesterov: bool = True,
+        inner_momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        scoping: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "gamma": gamma,
+            "inner_steps": inner_steps,
+            "inner_lr": inner_lr,
+            "temperature": temperature,
+            "averaging": averaging,
+            "momentum": momentum,
+            "nesterov": nesterov,
+            "inner_momentum": inner_momentum,
+            "weight_decay": weight_decay,
+            "scoping": scoping,
+            "seed": seed,
+        }
+        super().__init__(params, defaults)
+
+    def direction(self, evaluate: Evaluate, blocks: list[Block]) -> None:
+        spring_chain(self, evaluate, blocks, average=True)

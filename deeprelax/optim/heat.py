@@ -1,0 +1,94 @@
+"""Heat: descent on the loss smoothed by a Gaussian, the solution of the heat equation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .relaxation import Block, Evaluate, Relaxation, copy_
+
+
+class Heat(Relaxation):
+    """Descent on u(x) = E f(x + sigma z), z ~ N(0, I).
+
+    u solves the heat equation u_t = temperature/2 lap u, u(x, 0) = f(x), at the time t with sigma^2 = t temperature.
+    d = the mean over `samples` of grad f(x + sigma z), each with its own z and mini-batch, an unbiased estimate of
+    grad u. With `filter_normalized` the noise is in proportion to the weights: sigma multiplies the Euclidean norm of
+    each filter (a row of the flattened weight; for one-dimensional tensors the whole tensor).
+
+    Source: arXiv 1704.04932, section 3, for the equation; the filter-normalised form is that of LPF-SGD,
+    arXiv 2201.08025.
+    Differs from the paper: its HEAT averages the gradient along a chain of iterates anchored at x, which is not
+    Gaussian smoothing.
+
+    Args:
+        params: parameters, or groups of them, as for every torch optimizer.
+        lr: outer learning rate on d, of SGD's size.
+        sigma: standard deviation of the smoothing; in units of the filter's norm with `filter_normalized`.
+        samples: closure calls of one step.
+        filter_normalized: scale the noise of each filter by its norm.
+        momentum: of the update, in [0, 1).
+        nesterov: Nesterov's look-ahead; without effect at momentum 0.
+        weight_decay: coefficient c of c/2 |y|^2 in the loss.
+        seed: of the Gaussian noise.
+    """
+
+    evaluations_key = "samples"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.1,
+        sigma: float = 0.02,
+        samples: int = 1,
+        filter_normalized: bool = True,
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        weight_decay: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "sigma": sigma,
+            "samples": samples,
+            "filter_normalized": filter_normalized,
+            "momentum": momentum,
+            "nesterov": nesterov,
+            "weight_decay": weight_decay,
+            "seed": seed,
+        }
+        super().__init__(params, defaults)
+
+    def scalars(self) -> dict[str, float]:
+        return super().scalars() | {"sigma": float(self.param_groups[0]["sigma"])}
+
+    def direction(self, evaluate: Evaluate, blocks: list[Block]) -> None:
+        noise = self.noise() if any(block.group["sigma"] for block in blocks) else None
+        for sample in range(self.evaluations):
+            if noise is not None:
+                noise.draw()
+                for block in blocks:
+                    _perturb(block, noise.like(block.y))
+            evaluate()
+            for block in filter(lambda block: block.y, blocks):
+                if sample == 0:
+                    copy_(block.d, block.gradients())
+                else:
+                    torch._foreach_add_(block.d, block.gradients())
+        for block in filter(lambda block: block.y, blocks):
+            if self.evaluations > 1:
+                torch._foreach_div_(block.d, float(self.evaluations))
+
+
+def _perturb(block: Block, z: list[Tensor]) -> None:
+    """y <- x + sigma z. Overwrites z where it is filter-normalised."""
+    if not block.y or not block.group["sigma"]:
+        return
+    if block.group["filter_normalized"]:
+        for zi, xi in zip(z, block.x, strict=True):
+            zi.mul_(torch.linalg.vector_norm(xi, dim=tuple(range(1, xi.ndim)) or None, keepdim=xi.ndim > 1))
+    copy_(block.y, block.x)
+    torch._foreach_add_(block.y, z, alpha=float(block.group["sigma"]))

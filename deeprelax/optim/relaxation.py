@@ -1,0 +1,259 @@
+"""Gradient descent on a relaxed loss: x <- x - lr * d(x).
+
+Every optimizer of this folder is the outer rule of `torch.optim.SGD` with a direction d of its own:
+
+    optimizer         relaxed loss u(x)                    d(x)                            gradients of f
+    SGD               f                                    grad f(x)                       1
+    EntropySGD        viscous Hamilton-Jacobi equation     x - <y>       (~ gamma grad u)  inner_steps
+                      (local entropy)
+    HamiltonJacobi    Hamilton-Jacobi equation
+      fixed_point     (Hopf-Lax formula,                   grad f(prox)  (~ grad u)        inner_steps
+      proximal        Moreau envelope)                     x - prox      (~ gamma grad u)  inner_steps
+    Heat              heat equation (Gaussian smoothing)   <grad f(x + sigma z)>           samples
+
+gamma is the TIME of the partial differential equation (Chaudhari et al., arXiv 1704.04932); the Entropy-SGD paper
+(arXiv 1611.01838) and its public code quote the inverse, a stiffness. The same letters mean the same in all files:
+x the weights at the start of a step, y where a gradient is taken, mu the average of y, d the direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .hyperparameters import check_ranges, scoped_gamma
+from .noise import Noise
+
+Closure = Callable[[], Tensor]
+Evaluate = Callable[[], None]
+
+MISSING_CLOSURE = """{name}.step needs a closure that evaluates the NEXT mini-batch each time it is called:
+    def closure():
+        optimizer.zero_grad()
+        inputs, targets = next(batches)
+        loss = criterion(model(inputs), targets)
+        loss.backward()
+        return loss
+    optimizer.step(closure)"""
+
+
+@dataclass(slots=True)
+class Block:
+    """The parameters of one group that take part in a step."""
+
+    group: dict[str, Any]
+    y: list[Tensor]  # the parameters themselves: where the gradient is taken
+    x: list[Tensor]  # their values at the start of the step
+    d: list[Tensor]  # the direction, filled by the subclass
+
+    def gradients(self) -> list[Tensor]:
+        """grad f(y), weight decay included: f holds weight_decay/2 |y|^2. Overwrites the parameters' .grad."""
+        for p in self.y:
+            if p.grad is None:  # the first evaluation of the step reached it, this one did not
+                p.grad = torch.zeros_like(p)
+        grads = [p.grad for p in self.y if p.grad is not None]
+        if grads and self.group["weight_decay"]:
+            torch._foreach_add_(grads, self.y, alpha=self.group["weight_decay"])
+        return grads
+
+    def split(self) -> Block:
+        """Keep the parameters that have a gradient; the others return to x and leave the step."""
+        used = [i for i, p in enumerate(self.y) if p.grad is not None]
+        if len(used) < len(self.y):
+            copy_(self.y, self.x)
+        return Block(self.group, *([tensors[i] for i in used] for tensors in (self.y, self.x, self.d)))
+
+
+def copy_(to: list[Tensor], source: list[Tensor]) -> None:
+    """torch._foreach_copy_ that takes empty lists."""
+    if to:
+        torch._foreach_copy_(to, source)
+
+
+class Relaxation(torch.optim.Optimizer):
+    """x <- x - lr * d(x), d the direction of the relaxed loss, estimated from mini-batch gradients of f.
+
+    With momentum m the outer rule is that of `torch.optim.SGD`: v <- m v + d, then x <- x - lr (d + m v) with
+    Nesterov's look-ahead or x <- x - lr v without. A subclass writes `direction` and names in `evaluations_key` the
+    hyper-parameter that counts its closure calls.
+
+    A parameter takes part in a step if the step's first evaluation gives it a gradient. Hyper-parameters are read
+    from `param_groups` at each step, so torch's schedulers and a change by hand act at once. All that a checkpoint
+    needs is in `state` and `param_groups`; x, mu and the inner velocity are scratch, reused from step to step.
+
+    Raises ValueError, naming the keyword, when a hyper-parameter is out of range.
+    """
+
+    evaluations_key: str | None = None
+    # Averages the given tensors (all d, then the loss) over ranks, in place. Set by data-parallel training, not state.
+    reduce_direction: Callable[[list[Tensor]], None] | None = None
+    # This process's chain, mixed into the noise. Never saved: every rank would load rank 0's.
+    chain: int = 0
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        self._forget()
+        super().__init__(params, {**defaults, "outer_steps": 0})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._scratch: dict[str, dict[Tensor, Tensor]] = {}
+        self._noise: Noise | None = None
+        self._norm: Tensor | None = None
+        self._first_bad: Tensor | None = None
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        if self.param_groups:  # a group that joins later shares the count of outer steps
+            param_group = {"outer_steps": self.param_groups[0]["outer_steps"], **param_group}
+        check_ranges({**self.defaults, **param_group})
+        super().add_param_group(param_group)
+
+    # What a subclass writes -----------------------------------------------------------------------------------------
+
+    def direction(self, evaluate: Evaluate, blocks: list[Block]) -> None:
+        """Fill `block.d` of each block. `evaluate()` runs the closure where the parameters are now."""
+        raise NotImplementedError
+
+    @property
+    def evaluations(self) -> int:
+        """Closure calls, that is mini-batch gradients, of one step."""
+        return int(self.shared(self.evaluations_key)) if self.evaluations_key else 1
+
+    def scalars(self) -> dict[str, float]:
+        """The hyper-parameters in force in the first group, for a log."""
+        group = self.param_groups[0]
+        return {"lr": float(group["lr"])} | ({"gamma": scoped_gamma(group)} if "gamma" in group else {})
+
+    # The step ---------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def step(self, closure: Closure | None = None) -> Tensor:  # type: ignore[override]
+        """One outer step: exactly `evaluations` closure calls, one update of x. Overwrites the closure's gradients.
+
+        Returns the mean of the closure's losses, a 0-dim tensor: f at y, where the gradients were taken, NOT f at the
+        new x. If the loss or d is not finite, weights and momentum stay as they were, the step counts, and
+        `first_nonfinite_step` tells of it. If the closure raises, the parameters are x again and nothing else changed.
+        """
+        if closure is None:
+            raise ValueError(MISSING_CLOSURE.format(name=type(self).__name__))
+        blocks = [self._block(group) for group in self.param_groups]
+        losses: list[Tensor] = []
+
+        def evaluate() -> None:
+            losses.append(call(closure))
+            if len(losses) == 1:
+                blocks[:] = [block.split() for block in blocks]
+
+        try:
+            self.direction(evaluate, blocks)
+        finally:
+            for block in blocks:
+                copy_(block.y, block.x)
+        assert len(losses) == self.evaluations, "direction() must evaluate exactly `evaluations` times"
+        loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+        if self.reduce_direction is not None:
+            self.reduce_direction([*(d for block in blocks for d in block.d), loss])
+        finite = self._examine(blocks, loss)
+        for block in blocks:
+            self._descend(block, finite)
+        for group in self.param_groups:
+            group["outer_steps"] += 1
+        return loss
+
+    def _block(self, group: dict[str, Any]) -> Block:
+        y = [p for p in group["params"] if p.requires_grad]
+        block = Block(group, y, self.scratch("x", y), self.scratch("d", y))
+        copy_(block.x, block.y)
+        return block
+
+    def _examine(self, blocks: list[Block], loss: Tensor) -> Tensor:
+        """Are the loss and d finite? A 0-dim bool tensor where the loss is; nothing waits for the device."""
+        norms = [n.to(loss.device) for block in blocks if block.d for n in torch._foreach_norm(block.d)]
+        self._norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros_like(loss)
+        finite = torch.isfinite(self._norm) & torch.isfinite(loss)
+        before = torch.full_like(loss, -1, dtype=torch.int64) if self._first_bad is None else self._first_bad
+        self._first_bad = torch.where((before < 0) & ~finite, self.param_groups[0]["outer_steps"], before)
+        return finite
+
+    def _descend(self, block: Block, finite: Tensor) -> None:
+        if not block.y:
+            return
+        lr, momentum = float(block.group["lr"]), float(block.group["momentum"])
+        finite = finite.to(block.y[0].device)
+        self._mask(block.d, finite)
+        if momentum:
+            velocity = [self._velocity(p) for p in block.y]
+            torch._foreach_mul_(velocity, torch.where(finite, torch.tensor(momentum, dtype=torch.float64), 1.0))
+            torch._foreach_add_(velocity, block.d)
+            if block.group["nesterov"]:
+                torch._foreach_add_(block.d, velocity, alpha=momentum)
+            else:
+                torch._foreach_copy_(block.d, velocity)
+            self._mask(block.d, finite)
+        torch._foreach_add_(block.y, block.d, alpha=-lr)
+
+    @staticmethod
+    def _mask(tensors: list[Tensor], keep: Tensor) -> None:
+        drop = ~keep
+        for t in tensors:
+            t.masked_fill_(drop, 0.0)
+
+    def _velocity(self, p: Tensor) -> Tensor:
+        state = self.state[p]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(p)
+        velocity: Tensor = state["momentum_buffer"]
+        return velocity
+
+    # What a log or a loop may ask after a step ------------------------------------------------------------------------
+
+    def direction_norm(self) -> Tensor:
+        """Euclidean norm of the last step's d over all parameters, a 0-dim tensor."""
+        if self._norm is None:
+            raise RuntimeError("direction_norm() is known after a step only")
+        return self._norm
+
+    def first_nonfinite_step(self) -> int | None:
+        """The first outer step since the last call whose loss or d was not finite. Waits for the device."""
+        bad, self._first_bad = self._first_bad, None
+        return None if bad is None or int(bad) < 0 else int(bad)
+
+    # Tools for subclasses ---------------------------------------------------------------------------------------------
+
+    def scratch(self, name: str, params: list[Tensor]) -> list[Tensor]:
+        """One tensor like each parameter, reused between steps, contents undefined."""
+        buffers = self._scratch.setdefault(name, {})
+        for p in params:
+            if p not in buffers:
+                buffers[p] = torch.empty_like(p)
+        return [buffers[p] for p in params]
+
+    def noise(self) -> Noise:
+        """Gaussians for the parameters that require a gradient, seeded by (seed, outer step, chain)."""
+        params = [p for group in self.param_groups for p in group["params"] if p.requires_grad]
+        if self._noise is None or not self._noise.covers(params):
+            self._noise = Noise(params)
+        self._noise.seed(self.shared("seed"), self.param_groups[0]["outer_steps"], self.chain)
+        return self._noise
+
+    def shared(self, key: str) -> Any:
+        """A hyper-parameter of the step as a whole. ValueError if the parameter groups disagree on it."""
+        values = {group[key] for group in self.param_groups}
+        if len(values) > 1:
+            raise ValueError(f"{key} must be the same in all parameter groups, not {sorted(values)}")
+        return values.pop()
+
+
+def call(closure: Closure) -> Tensor:
+    """The closure's loss, detached: a 0-dim tensor of its own, for a captured graph may write over the original."""
+    with torch.enable_grad():
+        loss = closure()
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        raise TypeError(f"the closure must return the loss as a tensor of one element, not {loss!r}")
+    return loss.detach().reshape(()).clone()

@@ -1,0 +1,35 @@
+"""Stochastic gradient descent: no relaxation, u = f."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .relaxation import Block, Evaluate, Relaxation, copy_
+
+
+class SGD(Relaxation):
+    """d = grad f(x): `torch.optim.SGD`'s rule, bit for bit, through the interface of the relaxations.
+
+    Args:
+        params: parameters, or groups of them, as for every torch optimizer.
+        lr: learning rate.
+        momentum: of the update, in [0, 1).
+        nesterov: Nesterov's look-ahead; without effect at momentum 0.
+        weight_decay: coefficient c of c/2 |x|^2 in the loss.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.1,
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay})
+
+    def direction(self, evaluate: Evaluate, blocks: list[Block]) -> None:
+        evaluate()
+        for block in blocks:
+            copy_(block.d, block.gradients())

@@ -1,0 +1,66 @@
+"""Losses with known relaxations, and an independent reference for each direction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deeprelax.optim import SGD, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
+
+# name: (constructor, keywords that exercise momentum, noise and more than one evaluation)
+OPTIMIZERS: dict[str, tuple[Callable[..., Relaxation], dict[str, object]]] = {
+    "sgd": (SGD, {"lr": 0.1}),
+    "entropy_sgd": (
+        EntropySGD,
+        {"lr": 0.7, "inner_steps": 3, "gamma": 2.0, "temperature": 1e-4, "momentum": 0.5, "scoping": 0.1, "seed": 3},
+    ),
+    "hj": (HamiltonJacobi, {"inner_steps": 3, "scoping": 0.05}),
+    "hj_proximal": (HamiltonJacobi, {"solver": "proximal", "inner_steps": 3, "gamma": 1.0, "lr": 0.5, "momentum": 0.5}),
+    "heat": (Heat, {"samples": 2, "sigma": 0.05, "seed": 5}),
+    "heat_plain": (Heat, {"samples": 2, "sigma": 0.01, "filter_normalized": False}),
+    "pde_viscous_hj": (pde_relaxed, {"equation": "viscous_hj", "temperature": 1e-3, "lr": 0.05}),
+    "pde_hj": (pde_relaxed, {"equation": "hj"}),
+    "pde_heat": (pde_relaxed, {"equation": "heat", "temperature": 1e-3}),
+}
+
+
+def descend(optimizer: Relaxation, f: Callable[[], Tensor]) -> Tensor:
+    """One step on the loss f, evaluated as it stands at every closure call."""
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = f()
+        loss.backward()
+        return loss
+
+    return optimizer.step(closure)
+
+
+def direction(make: Callable[..., Relaxation], x: Tensor, f: Callable[[Tensor], Tensor], **keywords: object) -> Tensor:
+    """d(x) of a fresh optimizer: one step with lr = 1 and no momentum moves x by -d."""
+    p = torch.nn.Parameter(x.clone())
+    descend(make([p], lr=1.0, momentum=0.0, **keywords), lambda: f(p))
+    return x - p.detach()
+
+
+def random_quadratic(n: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A symmetric positive definite A with eigenvalues in [0.05, 3], a minimum x*, a point x."""
+    rng = np.random.default_rng(seed)
+    q, _ = np.linalg.qr(rng.normal(size=(n, n)))
+    a = q @ np.diag(np.linspace(0.05, 3.0, n)) @ q.T
+    return (a + a.T) / 2, rng.normal(size=n), rng.normal(size=n)
+
+
+def quadratic_loss(a: np.ndarray, minimum: np.ndarray) -> Callable[[Tensor], Tensor]:
+    """f = 1/2 (x - x*)' A (x - x*)."""
+    matrix, x_star = torch.from_numpy(a), torch.from_numpy(minimum)
+    return lambda x: 0.5 * (x - x_star) @ matrix @ (x - x_star)
+
+
+def matrix_function(a: np.ndarray, f: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """f applied to the eigenvalues of the symmetric matrix a."""
+    eigenvalues, vectors = np.linalg.eigh(a)
+    return vectors @ np.diag(f(eigenvalues)) @ vectors.T
