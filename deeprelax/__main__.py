@@ -1,0 +1,7 @@
+"""`python -m deeprelax` is `deeprelax`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,63 @@
+"""`deeprelax COMMAND ...`: finds the command, runs it, turns a user's mistake into one sentence."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+
+from . import __version__
+from .errors import UserError
+from .registry import did_you_mean
+
+# name: (module with a function main(arguments), one line)
+COMMANDS = {
+    "train": ("deeprelax.commands.train", "train a network, or sweep over many with -m"),
+    "evaluate": ("deeprelax.commands.evaluate", "evaluate a finished run again from its checkpoint"),
+}
+
+
+def overview() -> str:
+    lines = [f"  {name:<10} {summary}" for name, (_, summary) in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"deeprelax {__version__}: train deep networks by descending a relaxed loss",
+            "",
+            "Usage: deeprelax COMMAND [KEY=VALUE ...]",
+            "",
+            *lines,
+            "",
+            "deeprelax COMMAND --help says more. For example: deeprelax train optimizer=entropy_sgd",
+        ]
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, 1 for a mistake of the user's, 130 for Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"deeprelax {__version__}")
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    if command not in COMMANDS:
+        print(
+            f"deeprelax: {command} is not a command{did_you_mean(command, COMMANDS)}\n\n{overview()}", file=sys.stderr
+        )
+        return 1
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        importlib.import_module(COMMANDS[command][0]).main(rest)
+    except UserError as error:
+        print(f"deeprelax: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("deeprelax: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""`deeprelax evaluate`: loss and error of a run's checkpoint, computed again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ..config import load
+from ..errors import UserError
+
+USAGE = """Evaluate a run again from its checkpoint.
+
+Usage: deeprelax evaluate RUN [KEY=VALUE ...]
+  RUN is a run directory, as printed by `deeprelax train`; run=RUN means the same.
+  Keys that may be set here: data_dir, hardware.device, hardware.precision, hardware.threads."""
+ALLOWED = ("data_dir", "hardware.device", "hardware.precision", "hardware.threads")
+
+
+def main(arguments: list[str]) -> None:
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(USAGE)
+        return
+    overrides = [word for word in arguments if word.partition("=")[0] in ALLOWED]
+    runs = [word.removeprefix("run=") for word in arguments if word not in overrides]
+    if len(runs) != 1:
+        raise UserError(f"evaluate takes one run directory, not {len(runs)} ({' '.join(runs) or 'none'})")
+    evaluate(Path(runs[0]), overrides)
+
+
+def evaluate(directory: Path, overrides: list[str]) -> dict[str, float]:
+    """Print and return test_loss, test_error (percent) and the same for validation if it was held out."""
+    if not directory.is_dir():
+        raise UserError(f"{directory} is not a directory: give the directory of a run")
+    conf = load(directory / "config.yaml", overrides)
+    from ..training import checkpoint
+    from ..training.evaluation import every_image, score
+    from ..training.objective import Autocast
+    from ..training.setup import build_model, load_data, use_hardware
+
+    state = checkpoint.load(directory / "checkpoint.pt")
+    device = use_hardware(conf.hardware, state["threads"])
+    data = load_data(conf.dataset, conf.data_dir, device)
+    model = build_model(conf.model, data, conf.seed, device)
+    model.load_state_dict(state["model"])
+    values: dict[str, float] = {}
+    for split, images in [("test", data.test), ("validation", data.validation)]:
+        if images is not None:
+            scores = score(model, every_image(images), Autocast(conf.hardware.precision, device))
+            values |= {f"{split}_{name}": value for name, value in scores.items()}
+    for name, value in values.items():
+        print(f"{name} {value:.6g}{' %' if name.endswith('error') else ''}")
+    _compare(directory / "result.json", values)
+    return values
+
+
+def _compare(file: Path, values: dict[str, float]) -> None:
+    if not file.exists():
+        print("(the run is not finished: these are the numbers of its last checkpoint)")
+        return
+    result = json.loads(file.read_text())
+    same = all(f"{result[name]:.6g}" == f"{value:.6g}" for name, value in values.items())
+    print("as in result.json" if same else f"result.json has {', '.join(f'{k} {result[k]:.6g}' for k in values)}")

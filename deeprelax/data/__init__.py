@@ -1,0 +1,1 @@
+"""Data sets as tensors on the device, batches as indices into them."""

@@ -1,0 +1,100 @@
+"""A data set in memory, and class-balanced parts of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..randomness import Purpose, derive_seed
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """images: uint8 (images, channels, height, width); labels: int64 (images,)."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor) -> Split:
+        return Split(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True, slots=True)
+class ImageData:
+    """A data set: training and test images of one size, and the names of the classes.
+
+    `validation` is held out of the training images, if at all.
+    """
+
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    validation: Split | None = None
+
+    def __post_init__(self) -> None:
+        for split in filter(None, (self.train, self.test, self.validation)):
+            if split.images.dtype != torch.uint8 or split.images.ndim != 4 or split.labels.dtype != torch.int64:
+                raise UserError("a data set holds uint8 images (N, C, H, W) and int64 labels (N,)")
+            if split.labels.shape != split.images.shape[:1] or split.images.shape[1:] != self.train.images.shape[1:]:
+                raise UserError("a data set has one label for each image, and all images have one shape")
+
+    @property
+    def channels(self) -> int:
+        return self.train.images.shape[1]
+
+    @property
+    def image_size(self) -> int:
+        """Height and width in pixels."""
+        return self.train.images.shape[2]
+
+
+def part(data: ImageData, *, train_size: int | None, validation: int) -> ImageData:
+    """Hold out `validation` training images, then keep `train_size` of the rest: class-balanced and always the same.
+
+    Raises UserError if there are too few images.
+    """
+    classes = len(data.classes)
+    if validation:
+        held_out, rest = balanced(data.train.labels, validation, classes, "dataset.validation")
+        data = replace(data, train=data.train[rest], validation=data.train[held_out])
+    if train_size is not None:
+        kept, _ = balanced(data.train.labels, train_size, classes, "dataset.train_size")
+        data = replace(data, train=data.train[kept])
+    if not len(data.train):
+        raise UserError(f"dataset.validation={validation} leaves no training images: lower it")
+    return data
+
+
+def balanced(labels: Tensor, size: int, classes: int, key: str) -> tuple[Tensor, Tensor]:
+    """Indices of `size` images, equally many of each class to within one, and of the others; both ascending.
+
+    A fixed choice, independent of the run's seed. `key` is named in the UserError if a class has too few images.
+    """
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for label in range(classes):
+        wanted = size // classes + (label < size % classes)
+        of_class = torch.nonzero(labels == label).flatten()
+        if wanted > len(of_class):
+            most = classes * int(torch.bincount(labels, minlength=classes).min())
+            raise UserError(f"{key}={size} needs {wanted} training images of each class: at most {most} are there")
+        generator = torch.Generator().manual_seed(derive_seed(0, Purpose.SPLIT, label))
+        chosen[of_class[torch.randperm(len(of_class), generator=generator)[:wanted]]] = True
+    return torch.nonzero(chosen).flatten(), torch.nonzero(~chosen).flatten()
+
+
+def resized(images: Tensor, size: int | None) -> Tensor:
+    """Images uint8 (N, C, H, W) to (N, C, size, size), bilinear with anti-aliasing; as they are if size is None."""
+    if size is None or images.shape[-2:] == (size, size):
+        return images
+    out = torch.empty(*images.shape[:2], size, size, dtype=torch.uint8)
+    for start in range(0, len(images), 1000):
+        chunk = images[start : start + 1000].float()
+        chunk = torch.nn.functional.interpolate(chunk, (size, size), mode="bilinear", antialias=True)
+        out[start : start + 1000] = chunk.round_().clamp_(0, 255).to(torch.uint8)
+    return out

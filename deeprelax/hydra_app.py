@@ -1,0 +1,105 @@
+"""A Hydra application inside a sub-command, with our run directories and our error messages."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
+
+from . import config, rundir
+from .errors import UserError
+from .registry import did_you_mean
+
+Job = Callable[[DictConfig], Any]
+
+
+def configuration_folder() -> Path:
+    """configs/: beside this module in an installed package, at the repository's root in a working copy."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "configs", here.parent / "configs"):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"no configs/ beside {here} nor in it: the installation is broken")
+
+
+def choices() -> str:
+    """One line for each group of configs/: its choices."""
+    folder = configuration_folder()
+    groups = (group for group in sorted(folder.iterdir()) if group.is_dir() and group.name != "preset")
+    return "\n".join(
+        f"  {group.name}: {', '.join(sorted(file.stem for file in group.glob('*.yaml')))}" for group in groups
+    )
+
+
+def register() -> None:
+    """The schema and the resolvers of configs/*.yaml. Called on import: the workers of launchers import us too."""
+    config.register()
+    for name, resolver in [("run_family", rundir.run_family), ("run_name", rundir.run_name)]:
+        OmegaConf.register_new_resolver(name, lambda _root_, f=resolver: f(_root_), replace=True)
+    OmegaConf.register_new_resolver("choices", choices, replace=True)
+    OmegaConf.register_new_resolver("configuration_folder", lambda: str(configuration_folder()), replace=True)
+
+
+register()
+
+
+def run(name: str, job: Job, arguments: list[str]) -> None:
+    """Compose configs/<name>.yaml with the arguments and run the job, or one job for each combination with -m.
+
+    Raises UserError for whatever Hydra or OmegaConf refuses.
+    """
+    user_wants_traces = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through: the messages are ours
+    sys.argv = [f"deeprelax {name}", *arguments]
+    folder = str(configuration_folder())
+    problems: list[UserError] = []
+
+    def guarded(config: DictConfig) -> Any:
+        try:
+            return job(config)
+        except UserError as error:
+            with contextlib.suppress(OSError):
+                os.removedirs(HydraConfig.get().runtime.output_dir)  # as Hydra made it: empty
+            if HydraConfig.get().mode != RunMode.RUN:
+                raise
+            problems.append(error)  # raised in here, Hydra would add words of its own
+            return None
+
+    try:
+        hydra.main(version_base="1.3", config_path=folder, config_name=name)(guarded)()
+    except (HydraException, OmegaConfBaseException) as error:
+        if user_wants_traces:
+            raise
+        raise UserError(explain(error)) from None
+    for problem in problems:
+        raise problem
+
+
+def explain(error: Exception) -> str:
+    """One sentence for an error of Hydra's or OmegaConf's."""
+    cause = error.__cause__ or error
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        options = [option for option in error.options if option != "custom"]
+        return f"{group}={choice} is not a choice{did_you_mean(choice, options)}: one of {', '.join(error.options)}"
+    if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(error, ConfigCompositionException):
+        schema = cause.object_type if isinstance(cause.object_type, type) else config.TrainConf
+        return config.unknown_key(str(cause.full_key), getattr(schema, "__dataclass_fields__", {}))
+    if isinstance(cause, ValidationError):
+        first = str(cause).splitlines()[0]
+        return f"{cause.full_key}: {first[0].lower()}{first[1:]}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override} cannot be read: write KEY=VALUE, and quote a value with special characters"
+    if isinstance(error, ConfigCompositionException) and "override ~" in str(error):
+        return f"{str(error).rpartition(' ')[2]}: a key of the schema cannot be removed"
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())

@@ -1,0 +1,78 @@
+"""Names a configuration may use, and where they lead. Nothing is imported before it is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .errors import UserError
+
+REGISTRY: dict[str, dict[str, str]] = {
+    "dataset": {
+        "digits": "deeprelax.data.digits:load_digits",
+        "mnist": "deeprelax.data.mnist:load_mnist",
+    },
+    "model": {
+        "lenet": "deeprelax.models:LeNet",
+        "mlp": "deeprelax.models:MLP",
+    },
+    "optimizer": {
+        "sgd": "deeprelax.optim:SGD",
+        "entropy_sgd": "deeprelax.optim:EntropySGD",
+        "hj": "deeprelax.optim:HamiltonJacobi",
+        "hj_proximal": "deeprelax.optim:HamiltonJacobi",
+        "heat": "deeprelax.optim:Heat",
+        "pde_relaxed": "deeprelax.optim:pde_relaxed",
+    },
+}
+
+
+def resolve(kind: str, name: str) -> Callable[..., Any]:
+    """The class or function behind `kind`.name: one of ours, or `package.module:Name` from anywhere.
+
+    Raises UserError if there is no such name, module or attribute.
+    """
+    path = REGISTRY[kind].get(name, name)
+    if ":" not in path:
+        raise UserError(
+            f"{kind}.name={name} is unknown{did_you_mean(name, REGISTRY[kind])}; "
+            f"one of {', '.join(REGISTRY[kind])}, or your own as package.module:Name"
+        )
+    module_name, _, attribute = path.partition(":")
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module_name), attribute)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise  # the module is there, something that it imports is not
+        raise UserError(
+            f"{kind}.name={name}: there is no module {error.name}; is it installed or in PYTHONPATH?"
+        ) from None
+    except AttributeError:
+        raise UserError(f"{kind}.name={name}: module {module_name} has no {attribute}") from None
+    return found
+
+
+def call(kind: str, name: str, /, *arguments: Any, **keywords: Any) -> Any:
+    """Call what `resolve` finds. Raises UserError if it does not take these keywords or refuses their values."""
+    function = resolve(kind, name)
+    try:
+        inspect.signature(function).bind(*arguments, **keywords)
+    except TypeError as error:
+        raise UserError(f"{kind}.options: {name} does not take them: {error}") from None
+    except ValueError:
+        pass  # no signature to be had: let it speak for itself
+    try:
+        return function(*arguments, **keywords)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{kind}: {name} refuses its keys: {error}") from error
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """', did you mean ...?' with the nearest known word, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

@@ -1,0 +1,35 @@
+"""Batch-norm statistics for x: those gathered during training belong to the points y that it went through."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..data.batches import Batches
+from .objective import Autocast
+
+
+@torch.no_grad()
+def reestimate(model: nn.Module, batches: Batches, count: int, autocast: Autocast) -> None:
+    """Replace the running statistics by the cumulative average over batches 0 to count - 1 at the present weights.
+
+    Dropout is in eval mode meanwhile. The layers' momentum and the model's mode are what they were afterwards.
+    """
+    layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not layers:
+        return
+    mode, momenta = model.training, [layer.momentum for layer in layers]
+    model.eval()
+    try:
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # torch's word for the cumulative average
+            layer.train()
+        for k in range(count):
+            with autocast():
+                model(batches[k][0])
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        model.train(mode)

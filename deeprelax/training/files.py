@@ -1,0 +1,54 @@
+"""Files that are whole or not there, and one writer for each run directory."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import UserError
+
+
+def replace(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Write beside the file, flush to the disk, rename: a reader sees the old file or the new one, whole."""
+    beside = path.with_name(path.name + ".new")
+    with beside.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """`replace` for text."""
+
+    def write(file: IO[bytes]) -> None:
+        file.write(text.encode())
+
+    replace(path, write)
+
+
+def write_json(path: Path, value: Any) -> None:
+    replace_text(path, json.dumps(value, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def sole_writer(directory: Path) -> Iterator[None]:
+    """Hold the run directory for this process; freed by the system even if the process is killed.
+
+    Raises UserError if another process holds it.
+    """
+    with (directory / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise UserError(f"{directory} is being written by process {lock.read().strip()}: wait for it") from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()} on {os.uname().nodename}")
+        lock.flush()
+        yield

@@ -1,0 +1,177 @@
+"""The training loop: one for all optimizers."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config import TrainConf, flat
+from ..data.batches import Batches
+from ..errors import UserError
+from ..optim import Relaxation
+from ..randomness import Purpose
+from . import checkpoint
+from .batchnorm import reestimate
+from .budget import Budget
+from .evaluation import every_image, first_batches, score
+from .objective import Autocast, Objective
+from .progress import Progress
+from .records import Number, Records
+from .schedules import make_schedule, set_lr
+from .setup import Data
+
+log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """Trains a network within a budget, and keeps what is needed to go on after an interruption.
+
+    What `state` returns, with the configuration, determines everything that follows.
+    """
+
+    def __init__(self, conf: TrainConf, data: Data, model: nn.Module, optimizer: Relaxation, directory: Path) -> None:
+        self.conf, self.data, self.model, self.optimizer, self.directory = conf, data, model, optimizer, directory
+        device = data.train.device
+        self.budget = Budget(conf.epochs, len(data.train), conf.batch_size, optimizer.evaluations)
+        self.schedule = make_schedule(conf.schedule, conf.epochs)
+        self.autocast = Autocast(conf.hardware.precision, device)
+        batches = Batches(data.train, conf.batch_size, conf.seed)
+        self.objective = Objective(model, batches, conf.seed, conf.hardware.precision)
+        self.statistics = Batches(data.train, conf.batch_size, conf.seed, Purpose.STATISTICS)
+        self.statistics_count = min(conf.train.bn_batches, max(1, len(data.train) // conf.batch_size))
+        self.outer_steps = 0
+        self.seconds = self.step_seconds = 0.0  # of the whole loop, and of its steps alone
+        self.scores: dict[str, dict[str, float]] = {}
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)  # of the steps since the last record
+        self._loss_count = 0
+        self._records_position = 0
+
+    @property
+    def evaluations(self) -> int:
+        """Gradient evaluations so far."""
+        return self.objective.evaluations
+
+    def fit(self) -> None:
+        """Take the outer steps that are left. Raises UserError, with nothing lost, if a step is not finite."""
+        self.records = Records(self.directory, self._records_position, self.evaluations)
+        self.progress = Progress(self.budget, self.evaluations)
+        self._mark = time.perf_counter()
+        try:
+            self.model.train()
+            while self.outer_steps < self.budget.outer_steps:
+                set_lr(self.optimizer, self.schedule(self.budget.passes(self.evaluations)))
+                self._count(self.optimizer.step(self.objective))
+                self._after_step(last=self.outer_steps == self.budget.outer_steps)
+            errors = {f"{split}/error": scores["error"] for split, scores in self.scores.items() if split != "train"}
+            self.records.hyper_parameters(flat(dataclasses.asdict(self.conf)), errors)
+        finally:
+            self.progress.close()
+            self.records.close()
+
+    def _count(self, loss: Tensor) -> None:
+        self.outer_steps += 1
+        self._loss_sum += loss
+        self._loss_count += 1
+        self.progress.advance(self.evaluations)
+
+    def _after_step(self, *, last: bool) -> None:
+        cadence, crosses = self.conf.train, self.budget.crosses
+        recording = last or crosses(cadence.record_every, self.evaluations)
+        evaluating = last or crosses(cadence.evaluate_every, self.evaluations)
+        saving = evaluating or crosses(cadence.checkpoint_every, self.evaluations)
+        if recording or saving or self._loss_sum.device.type == "cpu":  # elsewhere the host does not wait for each step
+            self._stop_if_not_finite()
+        if recording:
+            self._record()
+        if recording or saving:
+            self._clock(stepping=True)
+        if evaluating:
+            self._evaluate(last=last)
+        if saving:
+            self._clock(stepping=False)
+            checkpoint.save(self.directory / "checkpoint.pt", self.state())
+
+    def _clock(self, *, stepping: bool) -> None:
+        now = time.perf_counter()
+        self.seconds += now - self._mark
+        self.step_seconds += (now - self._mark) * stepping
+        self._mark = now
+
+    def _stop_if_not_finite(self) -> None:
+        step = self.optimizer.first_nonfinite_step()
+        if step is None:
+            return
+        in_force = {**self.optimizer.scalars(), "direction_norm": float(self.optimizer.direction_norm())}
+        values = ", ".join(f"{name} {value:.3g}" for name, value in in_force.items())
+        names = [
+            key for key in ("lr", "inner_lr", "gamma", "sigma", "temperature") if hasattr(self.conf.optimizer, key)
+        ]
+        keys = ", ".join(f"optimizer.{name}" for name in names)
+        raise UserError(
+            f"outer step {step} (pass {self.budget.passes(self.evaluations):.3g}): the loss or its direction is not "
+            f"finite ({values}). The weights are as before it and the last checkpoint is kept; lower one of {keys}"
+        )
+
+    def _record(self) -> None:
+        values: dict[str, Number] = {"inner_loss": self._loss_sum.item() / self._loss_count}
+        values |= {**self.optimizer.scalars(), "direction_norm": self.optimizer.direction_norm().item()}
+        self._loss_sum.zero_()
+        self._loss_count = 0
+        self._write("train", values)
+        self.progress.show(loss=f"{values['inner_loss']:.4f}")
+
+    def _evaluate(self, *, last: bool) -> None:
+        reestimate(self.model, self.statistics, self.statistics_count, self.autocast)
+        splits = {"test": self.data.test, "validation": self.data.validation}
+        for name, images in splits.items():
+            if images is not None:
+                self.scores[name] = score(self.model, every_image(images), self.autocast)
+                self._write(name, dict(self.scores[name]))
+        if last:
+            known = first_batches(self.statistics, self.statistics_count)
+            self.scores["train"] = score(self.model, known, self.autocast)
+        test = self.scores["test"]
+        self.progress.show(error=f"{test['error']:.2f}%")
+        held_out = (
+            f"  validation error {self.scores['validation']['error']:.2f} %" if "validation" in self.scores else ""
+        )
+        passes = f"pass {self.budget.passes(self.evaluations):.4g}/{self.conf.epochs:g}"
+        log.info("%s  test loss %.4f  test error %.2f %%%s", passes, test["loss"], test["error"], held_out)
+
+    def _write(self, kind: str, values: dict[str, Number]) -> None:
+        counts = {"passes": self.budget.passes(self.evaluations), "outer_steps": self.outer_steps}
+        self.records.write(kind, self.evaluations, {**counts, "seconds": round(self.seconds, 3)}, values)
+
+    def state(self) -> dict[str, Any]:
+        """Weights, optimizer and counters: tensors and plain types."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "evaluations": self.evaluations,
+            "outer_steps": self.outer_steps,
+            "loss_sum": self._loss_sum,
+            "loss_count": self._loss_count,
+            "records_position": self.records.position,
+            "scores": self.scores,
+            "seconds": self.seconds,
+            "step_seconds": self.step_seconds,
+            "threads": torch.get_num_threads(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.objective.evaluations = state["evaluations"]
+        self.outer_steps = state["outer_steps"]
+        self._loss_sum.copy_(state["loss_sum"])
+        self._loss_count = state["loss_count"]
+        self._records_position = state["records_position"]
+        self.scores = state["scores"]
+        self.seconds, self.step_seconds = state["seconds"], state["step_seconds"]

@@ -1,0 +1,54 @@
+"""The closure that optimizers call: the loss and gradient of the next mini-batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..data.batches import Batches
+from ..randomness import Purpose, derive_seed
+
+
+class Objective:
+    """f at the model's present weights on the next mini-batch, with its gradient; counts its calls.
+
+    Call number k takes batch k and the dropout masks that belong to (seed, k), so the count is the whole state.
+    """
+
+    def __init__(self, model: nn.Module, batches: Batches, seed: int, precision: str) -> None:
+        self.model, self.batches = model, batches
+        self.evaluations = 0
+        self._seed = seed
+        self._parameters = list(model.parameters())
+        self._autocast = Autocast(precision, batches.images.device)
+        self._generator = default_generator(batches.images.device)
+
+    def __call__(self) -> Tensor:
+        """The mean cross-entropy of the next batch, a 0-dim tensor; its gradient is in the parameters' .grad."""
+        images, labels = self.batches[self.evaluations]
+        # nn.Dropout draws from the default generator and takes no other. The global torch.manual_seed is slower.
+        self._generator.manual_seed(derive_seed(self._seed, Purpose.DROPOUT, self.evaluations))
+        for p in self._parameters:
+            p.grad = None
+        with self._autocast():
+            loss = nn.functional.cross_entropy(self.model(images), labels)
+        loss.backward()
+        self.evaluations += 1
+        return loss
+
+
+class Autocast:
+    """Mixed precision as configured: `float32` for none, `bfloat16` for torch.autocast."""
+
+    def __init__(self, precision: str, device: torch.device) -> None:
+        self._enabled, self._type = precision == "bfloat16", device.type
+
+    def __call__(self) -> torch.autocast:
+        return torch.autocast(self._type, dtype=torch.bfloat16, enabled=self._enabled)
+
+
+def default_generator(device: torch.device) -> torch.Generator:
+    """The generator that layers on this device draw from."""
+    if device.type == "cuda":
+        return torch.cuda.default_generators[device.index or 0]
+    return torch.default_generator

@@ -1,0 +1,30 @@
+"""The learning rate as a function of the passes done. No state: a resumed run needs none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from ..config import ScheduleConf
+
+Schedule = Callable[[float], float]
+
+
+def make_schedule(conf: ScheduleConf, epochs: float) -> Schedule:
+    """passes done -> factor of the initial lr.
+
+    constant: 1. step: `factor` to the power of the milestones passed. cosine: from 1 to `factor` over `epochs` passes.
+    """
+    if conf.name == "step":
+        return lambda passes: conf.factor ** sum(passes >= milestone for milestone in conf.milestones)
+    if conf.name == "cosine":
+        return lambda passes: conf.factor + (1 - conf.factor) * (1 + math.cos(math.pi * min(passes / epochs, 1))) / 2
+    return lambda passes: 1.0
+
+
+def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """lr <- factor * initial lr in all groups, which keep the initial lr as under torch's schedulers."""
+    for group in optimizer.param_groups:
+        group["lr"] = factor * group.setdefault("initial_lr", group["lr"])

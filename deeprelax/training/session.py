@@ -1,0 +1,92 @@
+"""One run from its configuration to its result."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..config import TrainConf
+from . import checkpoint, files
+from .loop import Trainer
+from .setup import build_model, build_optimizer, load_data, use_hardware
+
+log = logging.getLogger(__name__)
+LIBRARIES = ("deeprelax", "torch", "torchvision", "numpy", "hydra-core", "omegaconf", "scikit-learn")
+
+
+def train(conf: TrainConf, directory: Path) -> dict[str, Any]:
+    """Train in `directory`, from its checkpoint if there is one. Returns result.json's content."""
+    saved = directory / "checkpoint.pt"
+    state = checkpoint.load(saved) if saved.exists() else None
+    device = use_hardware(conf.hardware, state["threads"] if state else None)
+    data = load_data(conf.dataset, conf.data_dir, device)
+    model = build_model(conf.model, data, conf.seed, device)
+    optimizer = build_optimizer(conf.optimizer, model)
+    trainer = Trainer(conf, data, model, optimizer, directory)
+    _announce(trainer)
+    if state is not None:
+        trainer.load_state(state)
+        log.info("going on from pass %.4g", trainer.budget.passes(trainer.evaluations))
+    files.write_json(directory / "provenance.json", _provenance(device))
+    trainer.fit()
+    return _result(trainer)
+
+
+def _announce(trainer: Trainer) -> None:
+    conf, budget = trainer.conf, trainer.budget
+    taken = budget.outer_steps * budget.per_step
+    log.info(
+        "%s on %s with %s: %g passes over %d images = %d gradient evaluations of %d images, %d outer steps",
+        conf.model.name, conf.dataset.name, conf.optimizer.name,
+        budget.epochs, budget.images, budget.evaluations, budget.batch_size, budget.outer_steps,
+    )  # fmt: skip
+    if abs(taken / budget.evaluations - 1) > 0.02:
+        log.warning(
+            "whole outer steps of %d come to %d evaluations, not %d", budget.per_step, taken, budget.evaluations
+        )
+
+
+def _result(trainer: Trainer) -> dict[str, Any]:
+    conf, budget = trainer.conf, trainer.budget
+    images = trainer.evaluations * budget.batch_size
+    return {
+        "dataset": conf.dataset.name,
+        "model": conf.model.name,
+        "optimizer": conf.optimizer.name,
+        "seed": conf.seed,
+        "epochs": conf.epochs,
+        "batch_size": conf.batch_size,
+        "budget": budget.evaluations,
+        "gradient_evaluations": trainer.evaluations,
+        "outer_steps": trainer.outer_steps,
+        "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        "training_images": budget.images,
+        **{f"{split}_{name}": value for split, scores in trainer.scores.items() for name, value in scores.items()},
+        "seconds": trainer.seconds,
+        "images_per_second": images / trainer.step_seconds,
+        "device": _device_name(trainer.data.train.device),
+        "precision": conf.hardware.precision,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
+def _provenance(device: torch.device) -> dict[str, Any]:
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": _device_name(device),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda,
+        "versions": {name: version(name) for name in LIBRARIES},
+    }
