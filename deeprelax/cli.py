@@ -47,15 +47,21 @@ def main(arguments: list[str] | None = None) -> int:
             f"deeprelax: {command} is not a command{did_you_mean(command, COMMANDS)}\n\n{overview()}", file=sys.stderr
         )
         return 1
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    console, root = logging.StreamHandler(sys.stdout), logging.getLogger()
+    root.addHandler(console)
+    root.setLevel(logging.INFO)
     try:
         importlib.import_module(COMMANDS[command][0]).main(rest)
     except UserError as error:
         print(f"deeprelax: {error}", file=sys.stderr)
         return 1
+    except SystemExit as stop:  # Hydra's --help, and options that it does not know
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except KeyboardInterrupt:
         print("deeprelax: interrupted", file=sys.stderr)
         return 130
+    finally:
+        root.removeHandler(console)
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -68,8 +67,7 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
         try:
             return job(config)
         except UserError as error:
-            with contextlib.suppress(OSError):
-                os.removedirs(HydraConfig.get().runtime.output_dir)  # as Hydra made it: empty
+            _remove_empty(Path(HydraConfig.get().runtime.output_dir), Path(config.output_dir).absolute())
             if HydraConfig.get().mode != RunMode.RUN:
                 raise
             problems.append(error)  # raised in here, Hydra would add words of its own
@@ -83,6 +81,16 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
         raise UserError(explain(error)) from None
     for problem in problems:
         raise problem
+
+
+def _remove_empty(directory: Path, above: Path) -> None:
+    """Remove the directory that Hydra made for a job that never began, and its empty parents inside `above`."""
+    while directory.is_relative_to(above) and directory != above:
+        try:
+            directory.rmdir()
+        except OSError:  # not empty: somebody's
+            return
+        directory = directory.parent
 
 
 def explain(error: Exception) -> str:

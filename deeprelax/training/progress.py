@@ -47,8 +47,9 @@ def logging_to(file: Path) -> Iterator[None]:
     """Send the log to this file too, with times; on a terminal, keep it clear of the bar."""
     handler = logging.FileHandler(file)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger()
-    root.addHandler(handler)
+    package = logging.getLogger("deeprelax")
+    package.setLevel(logging.INFO)
+    package.addHandler(handler)
     try:
         with logging_redirect_tqdm():
             yield
@@ -56,5 +57,5 @@ def logging_to(file: Path) -> Iterator[None]:
         handler.emit(logging.makeLogRecord({"levelname": "ERROR", "msg": str(error) or type(error).__name__}))
         raise
     finally:
-        root.removeHandler(handler)
+        package.removeHandler(handler)
         handler.close()

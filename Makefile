@@ -1,0 +1,42 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install train test test-all lint format tensorboard clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## make .venv and install deeprelax into it, with what development needs
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+train: $(INSTALLED) ## train LeNet with Entropy-SGD on the embedded digits (seconds)
+	$(BIN)/deeprelax train
+
+test: $(INSTALLED) ## run the default test suite
+	$(BIN)/python -m pytest
+
+test-all: $(INSTALLED) ## run the slow tests too, and those for a GPU if there is one
+	$(BIN)/python -m pytest -m ''
+
+lint: $(INSTALLED) ## check format, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## mend format and style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+tensorboard: $(INSTALLED) ## show the runs under outputs/ on http://localhost:6006
+	$(BIN)/tensorboard --logdir outputs
+
+clean: ## remove .venv and caches; outputs/ stays
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find deeprelax tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,132 @@
+"""What the command line says: commands, help, and one sentence for each kind of mistake."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import deeprelax as package
+
+Command = Callable[..., tuple[int, str, str]]
+
+KEYS = (
+    "name, options, lr, gamma, inner_steps, inner_lr, temperature, averaging, momentum, nesterov, inner_momentum, "
+    "weight_decay, scoping, seed"
+)
+TOP = "dataset, model, optimizer, schedule, hardware, train, epochs, batch_size, seed, data_dir, output_dir, force"
+MISTAKES = {
+    "optimizer.lrr=1": f"optimizer.lrr is not a key (did you mean optimizer.lr?): the keys of optimizer are {KEYS}",
+    "+optimizer.gama=1": "optimizer.gama is not a key (did you mean optimizer.gamma?): "
+    f"the keys of optimizer are {KEYS}",
+    "++optimizer.zzz=1": f"optimizer.zzz is not a key: the keys of optimizer are {KEYS}",
+    "optimzer=sgd": f"optimzer is not a key (did you mean optimizer?): the keys there are {TOP}",
+    "+epoch=3": f"epoch is not a key (did you mean epochs?): the keys there are {TOP}",
+    "optimizer=sdg": "optimizer=sdg is not a choice (did you mean sgd?): one of custom, entropy_sgd, heat, hj, "
+    "hj_proximal, pde_relaxed, sgd",
+    "optimizer.name=entropy_sdg": "optimizer.name=entropy_sdg is unknown (did you mean entropy_sgd?): one of sgd, "
+    "entropy_sgd, hj, hj_proximal, heat, pde_relaxed, or your own as package.module:Name",
+    "optimizer.lr=abc": "optimizer.lr: value 'abc' of type 'str' could not be converted to Float",
+    "optimizer.inner_steps=2.5": "optimizer.inner_steps: value '2.5' of type 'float' could not be converted to Integer",
+    "optimizer.lr=-1": "optimizer.lr=-1.0 is out of range: it must be a finite number >= 0",
+    "optimizer.averaging=1": "optimizer.averaging=1.0 is out of range: it must be a number in [0, 1)",
+    "epochs=0": "epochs=0.0 is out of range: it must be a finite number > 0",
+    "hardware.precision=fp8": "hardware.precision=fp8 is out of range: it must be float32 or bfloat16",
+    "optimizer.lr=???": "optimizer.lr has no value: give one as optimizer.lr=VALUE",
+    "model=custom": "model.name has no value: give one as model.name=VALUE",
+    "~optimizer.lr": "~optimizer.lr: a key of the schema cannot be removed",
+    "x==": "x== cannot be read: write KEY=VALUE, and quote a value with special characters",
+    "experiment=mnist": "experiment=mnist is not a choice",
+}
+
+
+@pytest.mark.parametrize("override", MISTAKES)
+def test_a_mistake_gets_one_sentence_before_anything_is_touched(
+    override: str, deeprelax: Command, tmp_path: Path
+) -> None:
+    status, out, err = deeprelax("train", override)
+    assert status == 1
+    assert out == ""
+    if override == "experiment=mnist":
+        assert re.fullmatch(rf"deeprelax: {MISTAKES[override]}( \(did you mean \w+\?\))?: one of [\w, ]+\n", err)
+    else:
+        assert err == f"deeprelax: {MISTAKES[override]}\n"
+    assert list(tmp_path.rglob("*")) in ([], [tmp_path / "outputs"])
+
+
+def test_every_optimizer_refuses_what_its_constructor_refuses(deeprelax: Command) -> None:
+    for optimizer, key, value in [("heat", "samples", "0"), ("hj", "gamma", "0"), ("pde_relaxed", "equation", "wave")]:
+        status, _, err = deeprelax("train", f"optimizer={optimizer}", f"optimizer.{key}={value}")
+        assert status == 1
+        assert err.startswith(f"deeprelax: optimizer.{key}=")
+        assert "is out of range" in err
+
+
+def test_without_arguments_and_with_an_unknown_command_the_commands_are_listed(deeprelax: Command) -> None:
+    status, listing, _ = deeprelax()
+    assert status == 0
+    assert re.search(r"^  train  +train a network", listing, re.MULTILINE)
+    assert re.search(r"^  evaluate  +evaluate a finished run", listing, re.MULTILINE)
+    assert deeprelax("--help") == (0, listing, "")
+    status, out, err = deeprelax("trian")
+    assert (status, out) == (1, "")
+    assert err == f"deeprelax: trian is not a command (did you mean train?)\n\n{listing}"
+
+
+def test_a_missing_data_folder_is_one_sentence(
+    deeprelax: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    status, _, err = deeprelax("train", "dataset=mnist", f"data_dir={tmp_path}/nowhere")
+    assert status == 1
+    assert re.fullmatch(
+        r"deeprelax: \S+train-images-idx3-ubyte is missing and could not be downloaded \(.*\n", err.splitlines(True)[-1]
+    )
+    assert "Traceback" not in err
+
+
+def test_evaluate_says_what_is_wrong(deeprelax: Command, tmp_path: Path) -> None:
+    assert deeprelax("evaluate", "nowhere") == (
+        1, "", "deeprelax: nowhere is not a directory: give the directory of a run\n",
+    )  # fmt: skip
+    status, _, err = deeprelax("evaluate", str(tmp_path))
+    assert status == 1
+    assert "config.yaml is not there" in err
+    assert "evaluate takes one run directory, not 2 (a b)" in deeprelax("evaluate", "a", "b")[2]
+    assert "Usage: deeprelax evaluate RUN" in deeprelax("evaluate")[1]
+
+
+def in_a_process(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], [], ["train", "--help"], ["train", "--cfg", "job"]])
+def test_help_imports_no_torch(arguments: list[str]) -> None:
+    out = in_a_process(
+        "import sys; from deeprelax.cli import main\n"
+        f"status = main({arguments})\n"
+        "heavy = {'torch', 'torchvision', 'sklearn', 'matplotlib', 'scipy', 'tensorboard'} & set(sys.modules)\n"
+        "print('status', status, 'heavy', heavy)"
+    )
+    assert out.endswith("status 0 heavy set()\n")
+
+
+def test_python_m_does_the_same() -> None:
+    out = subprocess.run([sys.executable, "-m", "deeprelax", "--version"], check=True, capture_output=True, text=True)
+    assert out.stdout == f"deeprelax {package.__version__}\n"
+
+
+def test_train_help_names_every_choice_and_key(deeprelax: Command) -> None:
+    status, out, _ = deeprelax("train", "--help")
+    assert status == 0
+    assert "  optimizer: custom, entropy_sgd, heat, hj, hj_proximal, pde_relaxed, sgd\n" in out
+    assert "  experiment: " in out
+    assert "schema" not in out
+    assert "evaluate_every" in out

@@ -1,0 +1,94 @@
+"""deeprelax train and evaluate as a user types them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., tuple[int, str, str]]
+QUICK = ["hardware.threads=1", "dataset.train_size=100", "batch_size=50", "train.bn_batches=2", "epochs=1"]
+
+
+def test_a_sweep_makes_one_directory_for_each_run_and_a_second_one_does_nothing(deeprelax: Command) -> None:
+    sweep = ["train", "-m", *QUICK, "optimizer=sgd,heat", "seed=0,1"]
+    status, out, err = deeprelax(*sweep)
+    assert (status, err) == (0, "")
+    family = Path("outputs/train")
+    name = "batch_size-50+dataset.train_size-100+epochs-1+optimizer-{}+train.bn_batches-2"
+    runs = {family / name.format(optimizer) / f"seed-{seed}" for optimizer in ("sgd", "heat") for seed in (0, 1)}
+    assert {path.parent for path in family.rglob("result.json")} == runs
+    assert out.count("finished before") == 0
+    times = {run: (run / "checkpoint.pt").stat().st_mtime_ns for run in runs}
+    status, out, _ = deeprelax(*sweep)
+    assert status == 0
+    assert out.count("finished before: test error") == 4
+    assert times == {run: (run / "checkpoint.pt").stat().st_mtime_ns for run in runs}
+
+
+def test_a_single_run_lies_where_the_sweep_would_put_it(deeprelax: Command) -> None:
+    deeprelax("train", *QUICK, "optimizer=sgd")
+    status, out, _ = deeprelax("train", "-m", *QUICK, "optimizer=sgd")
+    assert status == 0
+    assert "finished before" in out
+
+
+def test_evaluate_prints_the_numbers_of_the_result(deeprelax: Command) -> None:
+    status, out, _ = deeprelax("train", *QUICK, "optimizer=hj", "dataset.validation=50")
+    assert status == 0
+    (directory,) = (path.parent for path in Path("outputs").rglob("result.json"))
+    result = json.loads((directory / "result.json").read_text())
+    closing = out.splitlines()[-1]
+    assert closing.startswith(f"test error {result['test_error']:.2f} %  ")
+    assert closing.endswith(str(directory))
+    for argument in (str(directory), f"run={directory}"):
+        status, out, err = deeprelax("evaluate", argument)
+        assert (status, err) == (0, "")
+        assert f"test_error {result['test_error']:.6g} %\n" in out
+        assert f"test_loss {result['test_loss']:.6g}\n" in out
+        assert f"validation_error {result['validation_error']:.6g} %\n" in out
+        assert out.endswith("as in result.json\n")
+
+
+@pytest.mark.parametrize("equation", ["viscous_hj", "hj", "heat"])
+def test_pde_relaxed_takes_each_equation(equation: str, deeprelax: Command) -> None:
+    status, out, _ = deeprelax("train", *QUICK, "optimizer=pde_relaxed", f"optimizer.equation={equation}")
+    assert status == 0
+    assert "test error" in out
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "entropy_sgd", "hj", "hj_proximal", "heat", "pde_relaxed"])
+def test_experiments_and_their_presets_compose(optimizer: str, deeprelax: Command) -> None:
+    from deeprelax.hydra_app import configuration_folder
+
+    for file in (configuration_folder() / "experiment").glob("*.yaml"):
+        status, out, err = deeprelax("train", f"experiment={file.stem}", f"optimizer={optimizer}", "--cfg", "job")
+        assert (status, err) == (0, ""), file
+        assert f"name: {optimizer}\n" in out
+
+
+def test_the_command_line_wins_over_a_preset(deeprelax: Command) -> None:
+    _, out, _ = deeprelax("train", "experiment=mnist_lenet", "optimizer=sgd", "--cfg", "job", "-p", "schedule")
+    assert "name: step" in out
+    chosen = ["schedule=cosine", "optimizer.lr=0.7"]
+    _, out, _ = deeprelax("train", "experiment=mnist_lenet", "optimizer=sgd", *chosen, "--cfg", "job")
+    assert "name: cosine" in out
+    assert "lr: 0.7" in out
+
+
+def test_a_broken_job_of_a_sweep_does_not_stop_the_others(deeprelax: Command) -> None:
+    status, _, err = deeprelax("train", "-m", *QUICK, "optimizer=sgd", "optimizer.lr=-1,0.1")
+    assert status == 1
+    assert "deeprelax: optimizer.lr=-1.0 is out of range: it must be a finite number >= 0\n" in err
+    assert len(list(Path("outputs").rglob("result.json"))) == 1
+
+
+def test_choices_of_the_users_own(deeprelax: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "tiny.yaml").write_text("# @package _global_\nepochs: 1\nbatch_size: 50\ndataset:\n  train_size: 100\n")
+    status, _, _ = deeprelax("train", "--config-dir", str(tmp_path / "mine"), "experiment=tiny", "optimizer=sgd")
+    assert status == 0
+    assert (tmp_path / "outputs/tiny/optimizer-sgd/seed-0/result.json").is_file()

@@ -1,0 +1,173 @@
+"""Budget, schedules, batch norm, evaluation, records and files, each alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from deeprelax.config import ScheduleConf
+from deeprelax.data.batches import Batches, Images
+from deeprelax.data.images import Split
+from deeprelax.data.normalize import fit
+from deeprelax.errors import UserError
+from deeprelax.optim import SGD
+from deeprelax.training import checkpoint, files
+from deeprelax.training.batchnorm import reestimate
+from deeprelax.training.budget import Budget
+from deeprelax.training.evaluation import every_image, score
+from deeprelax.training.objective import Autocast, Objective
+from deeprelax.training.records import Records
+from deeprelax.training.schedules import make_schedule, set_lr
+
+CPU = torch.device("cpu")
+NO_AUTOCAST = Autocast("float32", CPU)
+
+
+def images(n: int = 2345, channels: int = 1) -> Images:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (n, channels, 4, 4), dtype=torch.uint8, generator=generator)
+    return Images(Split(pixels, torch.randint(3, (n,), generator=generator)), fit("mean_std", pixels), CPU)
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Linear(16, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+
+
+def test_budget_is_the_same_for_every_optimizer_to_within_a_step() -> None:
+    assert Budget(5, 60_000, 128, 1).evaluations == 2343
+    assert Budget(5, 60_000, 128, 20).outer_steps == 117
+    assert Budget(0.001, 1000, 128, 20).outer_steps == 1
+    assert Budget(3, 100, 50, 1).passes(6) == 3.0
+
+
+def test_crosses_fires_once_for_each_multiple() -> None:
+    budget = Budget(10, 1437, 128, 7)
+    fired = [n for n in range(1, 17) if budget.crosses(2, 7 * n)]
+    assert [math.floor(budget.passes(7 * n) / 2) for n in fired] == [1, 2, 3, 4]
+    assert not any(budget.crosses(None, n) for n in range(20))
+
+
+def test_schedules() -> None:
+    step = make_schedule(ScheduleConf("step", [2.0, 4.0], 0.1), 5)
+    assert [step(p) for p in (0, 1.99, 2, 3.9, 4)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+    cosine = make_schedule(ScheduleConf("cosine", [], 0.1), 10)
+    assert [cosine(p) for p in (0, 5, 10, 12)] == pytest.approx([1, 0.55, 0.1, 0.1])
+    assert make_schedule(ScheduleConf("constant", [], 1.0), 10)(7) == 1
+
+
+def test_set_lr_is_relative_to_the_initial_lr_of_each_group() -> None:
+    a, b = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+    optimizer = SGD([{"params": [a]}, {"params": [b], "lr": 0.4}], lr=0.2)
+    for factor in (0.5, 0.1):
+        set_lr(optimizer, factor)
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.2 * factor, 0.4 * factor])
+
+
+def test_score_counts_every_image_once() -> None:
+    data, net = images(2345), network().eval()
+    everything, labels = data.chunk(0, 2345)
+    with torch.no_grad():
+        logits = net(everything)
+    expected = {
+        "loss": nn.functional.cross_entropy(logits.double(), labels).item(),
+        "error": 100 * (logits.argmax(1) != labels).double().mean().item(),
+    }
+    net.train()
+    found = score(net, every_image(data), NO_AUTOCAST)
+    assert found == pytest.approx(expected, rel=1e-6)
+    assert net.training
+
+
+def test_reestimated_statistics_are_the_mean_over_the_batches_and_all_else_is_as_before() -> None:
+    data, net = images(400), network()
+    batches = Batches(data, 100, 0)
+    reestimate(net, batches, 4, NO_AUTOCAST)
+    layer = net[3]
+    with torch.no_grad():
+        outputs = [net[2](batches[k][0].flatten(1)) for k in range(4)]  # no dropout
+    torch.testing.assert_close(layer.running_mean, torch.stack([o.mean(0) for o in outputs]).mean(0))
+    torch.testing.assert_close(layer.running_var, torch.stack([o.var(0) for o in outputs]).mean(0))
+    assert layer.momentum == 0.1
+    assert all(module.training for module in net.modules())
+
+
+def test_reestimation_restores_everything_when_a_batch_fails() -> None:
+    class Broken(Batches):
+        def __getitem__(self, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+            raise RuntimeError("broken")
+
+    net = network()
+    with pytest.raises(RuntimeError, match="broken"):
+        reestimate(net, Broken(images(100), 10, 0), 2, NO_AUTOCAST)
+    assert net[3].momentum == 0.1
+    assert all(module.training for module in net.modules())
+
+
+def test_the_objective_is_a_function_of_its_count() -> None:
+    net = network()
+    objective = Objective(net, Batches(images(), 64, 3), 3, "float32")
+    losses = [objective().item() for _ in range(4)]
+    assert objective.evaluations == 4
+    assert len(set(losses)) == 4
+    again = Objective(net, Batches(images(), 64, 3), 3, "float32")
+    again.evaluations = 2
+    torch.rand(7)
+    assert again().item() == losses[2]
+
+
+def test_records_behind_a_checkpoint_are_cut_off_on_resume(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    records.write("train", 1, {"passes": 0.1}, {"inner_loss": 2.0})
+    position = records.position
+    records.write("train", 2, {"passes": 0.2}, {"inner_loss": 1.0})
+    records.close()
+    resumed = Records(tmp_path, position, 1)
+    resumed.write("train", 2, {"passes": 0.2}, {"inner_loss": 1.5})
+    resumed.close()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["inner_loss"] for line in lines] == [2.0, 1.5]
+
+
+def test_checkpoints_are_whole_or_named(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, {"model": {"w": torch.arange(1000.0)}, "evaluations": 3})
+    assert checkpoint.load(path)["evaluations"] == 3
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    for bad in (bytes(content), path.read_bytes()[:-100], b"not a checkpoint", b""):
+        path.write_bytes(bad)
+        with pytest.raises(UserError, match=r"checkpoint\.pt is not a whole checkpoint"):
+            checkpoint.load(path)
+    torch.save({"something": 1}, path)
+    with pytest.raises(UserError, match="not a checkpoint of this version"):
+        checkpoint.load(path)
+    with pytest.raises(UserError, match="is not there"):
+        checkpoint.load(tmp_path / "none.pt")
+
+
+def test_a_failing_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    files.write_json(path, {"a": 1})
+
+    def fail(file: object) -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        files.replace(path, fail)
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    with (
+        files.sole_writer(tmp_path),
+        pytest.raises(UserError, match="is being written by process"),
+        files.sole_writer(tmp_path),
+    ):
+        pass
+    with files.sole_writer(tmp_path):
+        pass

@@ -1,0 +1,213 @@
+"""Whole runs in this process: resumption, run directories, what is written, what stops a run."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from omegaconf import DictConfig
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from deeprelax.config import checked
+from deeprelax.errors import UserError
+from deeprelax.training import checkpoint
+from deeprelax.training.objective import Objective
+from deeprelax.training.run import run
+
+Compose = Callable[..., DictConfig]
+OPTIMIZERS = ["sgd", "entropy_sgd", "hj", "hj_proximal", "heat", "pde_relaxed"]
+# dropout and batch norm are in LeNet
+QUICK = ["hardware.threads=1", "dataset.train_size=200", "batch_size=32", "train.bn_batches=2", "epochs=6"]
+
+
+def train(compose: Compose, directory: Path, *overrides: str) -> dict[str, object]:
+    config = compose(*QUICK, *overrides)
+    return run(checked(config), config, directory)
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, evaluation: int) -> None:
+    original = Objective.__call__
+
+    def call(self: Objective) -> torch.Tensor:
+        if self.evaluations == evaluation:
+            raise KeyboardInterrupt
+        return original(self)
+
+    monkeypatch.setattr(Objective, "__call__", call)
+
+
+def without_times(text: str) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in text.splitlines()]
+    return [{k: v for k, v in line.items() if "second" not in k} for line in lines]
+
+
+def few_steps(optimizer: str) -> list[str]:
+    return ["optimizer.inner_steps=3"] if optimizer in ("entropy_sgd", "hj", "hj_proximal") else []
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_an_interrupted_run_goes_on_bit_for_bit(
+    optimizer: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noisy = ["optimizer.temperature=1e-6"] if optimizer in ("entropy_sgd", "pde_relaxed") else []
+    overrides = [
+        f"optimizer={optimizer}",
+        *noisy,
+        *few_steps(optimizer),
+        "train.evaluate_every=3",
+        "train.checkpoint_every=0.7",
+    ]
+    overrides += ["schedule=cosine", "train.record_every=1"]
+    whole = train(compose, tmp_path / "whole", *overrides)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 29)  # pass 4.6: in the middle of a pass, between evaluations, records and checkpoints
+        with pytest.raises(KeyboardInterrupt):
+            train(compose, tmp_path / "parts", *overrides)
+    assert not (tmp_path / "parts" / "result.json").exists()
+    reached = checkpoint.load(tmp_path / "parts" / "checkpoint.pt")
+    assert 19 < reached["evaluations"] < 29
+    parts = train(compose, tmp_path / "parts", *overrides)
+    a, b = (checkpoint.load(tmp_path / name / "checkpoint.pt") for name in ("whole", "parts"))
+    for key, value in a["model"].items():
+        assert torch.equal(value, b["model"][key]), key
+    for index, state in a["optimizer"]["state"].items():
+        for key, value in state.items():
+            assert torch.equal(value, b["optimizer"]["state"][index][key]), key
+    assert a["optimizer"]["param_groups"] == b["optimizer"]["param_groups"]
+    assert {k: v for k, v in whole.items() if "second" not in k} == {
+        k: v for k, v in parts.items() if "second" not in k
+    }
+    assert without_times((tmp_path / "whole" / "metrics.jsonl").read_text()) == without_times(
+        (tmp_path / "parts" / "metrics.jsonl").read_text()
+    )
+
+
+def test_a_run_writes_what_it_promises(compose: Compose, tmp_path: Path) -> None:
+    result = train(compose, tmp_path, "dataset.validation=50", "optimizer.inner_steps=4", "schedule=cosine")
+    names = {path.name for path in tmp_path.iterdir()} - {".lock"}
+    assert names == {
+        "config.yaml", "provenance.json", "metrics.jsonl", "tensorboard", "checkpoint.pt", "result.json", "train.log",
+    }  # fmt: skip
+    assert json.loads((tmp_path / "result.json").read_text()) == result
+    assert result.keys() >= {
+        "dataset", "model", "optimizer", "seed", "epochs", "gradient_evaluations", "outer_steps", "parameters",
+        "train_loss", "test_loss", "test_error", "validation_error", "seconds", "images_per_second", "device",
+    }  # fmt: skip
+    assert (result["gradient_evaluations"], result["outer_steps"], result["budget"]) == (36, 9, 37)
+    assert result["parameters"] == 131_220
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {record["kind"] for record in records} == {"train", "test", "validation"}
+    last = [record for record in records if record["kind"] == "test"][-1]
+    assert (last["error"], last["loss"]) == (result["test_error"], result["test_loss"])
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["optimizer"]["seed"] == 0
+    assert "test error" in (tmp_path / "train.log").read_text()
+
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert tags >= {
+        "train/inner_loss", "train/lr", "train/gamma", "train/direction_norm",
+        "test/loss", "test/error", "validation/loss", "validation/error",
+    }  # fmt: skip
+    assert [event.step for event in events.Scalars("test/error")][-1] == 36
+    lrs = [event.value for event in events.Scalars("train/lr")]
+    assert lrs == sorted(lrs, reverse=True)
+    assert lrs[-1] < lrs[0]
+    assert "_hparams_/experiment" in events.summary_metadata
+
+
+def test_a_finished_run_is_left_alone_and_force_does_it_again(compose: Compose, tmp_path: Path) -> None:
+    quick = ["epochs=1", "optimizer=sgd"]
+    first = train(compose, tmp_path, *quick)
+    assert train(compose, tmp_path, *quick) == first
+    again = train(compose, tmp_path, *quick, "force=true")
+    assert again["seconds"] != first["seconds"]
+    assert again["test_loss"] == first["test_loss"]
+    with pytest.raises(
+        UserError, match=r"another configuration \(optimizer.lr is 0\.1 there and 0\.3 here\): force=true"
+    ):
+        train(compose, tmp_path, *quick, "optimizer.lr=0.3")
+
+
+def test_the_result_depends_on_the_seed_and_on_nothing_that_has_no_effect(compose: Compose, tmp_path: Path) -> None:
+    quick = ["epochs=1", "optimizer=heat"]
+    base = train(compose, tmp_path / "a", *quick)
+    torch.manual_seed(77)
+    other = ["train.record_every=0.1", "train.checkpoint_every=0.1", "hardware.device=cpu"]
+    assert train(compose, tmp_path / "b", *quick, *other)["test_loss"] == base["test_loss"]
+    assert train(compose, tmp_path / "c", *quick, "seed=1")["test_loss"] != base["test_loss"]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
+    optimizer: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Objective.__call__
+
+    def call(self: Objective) -> torch.Tensor:
+        loss = original(self)
+        return loss * math.nan if self.evaluations == 33 else loss
+
+    monkeypatch.setattr(Objective, "__call__", call)
+    with pytest.raises(
+        UserError, match=r"outer step \d+ \(pass .*\): the loss or its direction is not finite .*lr"
+    ) as e:
+        train(compose, tmp_path, f"optimizer={optimizer}", *few_steps(optimizer), "train.evaluate_every=2")
+    assert "optimizer.lr" in str(e.value)
+    good = checkpoint.load(tmp_path / "checkpoint.pt")
+    assert good["evaluations"] < 33
+    assert all(torch.isfinite(value).all() for value in good["model"].values())
+    assert not (tmp_path / "result.json").exists()
+    assert "not finite" in (tmp_path / "train.log").read_text()
+
+
+def test_bfloat16_trains(compose: Compose, tmp_path: Path) -> None:
+    result = train(compose, tmp_path, "epochs=2", "optimizer=sgd", "hardware.precision=bfloat16", "model=mlp")
+    assert result["test_error"] < 60
+
+
+def test_a_network_and_an_optimizer_of_the_users_own(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "from deeprelax.optim import SGD\n"
+        "class Net(torch.nn.Sequential):\n"
+        "    smallest_image = 5\n"
+        "    def __init__(self, channels, image_size, classes, width=3):\n"
+        "        super().__init__(torch.nn.Flatten(), torch.nn.Linear(channels * image_size**2, width),\n"
+        "                         torch.nn.ReLU(), torch.nn.Linear(width, classes))\n"
+        "class Mine(SGD):\n"
+        "    pass\n"
+        "def other(params):\n"
+        "    return torch.optim.SGD(params)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = ["model=custom", "model.name=mine:Net", "+model.options.width=7", "epochs=1"]
+    result = train(
+        compose, tmp_path / "a", *own, "optimizer=custom", "optimizer.name=mine:Mine", "+optimizer.options.lr=0.3"
+    )
+    assert result["parameters"] == 784 * 7 + 7 + 7 * 10 + 10
+    for wrong, message in [
+        (["dataset.image_size=4"], "model=mine:Net takes images of 5 pixels or more, these have 4"),
+        (["+model.options.depth=7"], "model.options: mine:Net does not take them: .*depth"),
+        (["model.name=mine:Nett"], "model.name=mine:Nett: module mine has no Nett"),
+        (["model.name=nowhere:Net"], "model.name=nowhere:Net: there is no module nowhere"),
+        (["optimizer=custom", "optimizer.name=mine:other"], "is not a deeprelax.optim.Relaxation"),
+        (
+            ["optimizer=custom", "optimizer.name=mine:Mine", "+optimizer.options.lr=-1"],
+            "optimizer: mine:Mine refuses its keys: lr must be a finite number >= 0, not -1",
+        ),
+    ]:
+        with pytest.raises(UserError, match=message):
+            train(compose, tmp_path / "b", *own, *wrong, "force=true")
+
+
+def test_images_too_small_for_the_network(compose: Compose, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="model=lenet takes images of 22 pixels or more, these have 8: set dataset"):
+        train(compose, tmp_path, "dataset.image_size=8")
