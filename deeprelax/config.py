@@ -50,8 +50,14 @@ class DatasetConf:
     image_size: int | None = _whole(1)
     train_size: int | None = _whole(1)
     validation: int = _whole(0)
-    normalize: str = _choice("mean_std", "none")
+    normalize: str = _choice("mean_std", "gcn_zca", "none")
+    augment: str = _choice("none", "flip_crop")
     options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class ImageFolderConf(DatasetConf):
+    path: str | None = MISSING
 
 
 @dataclass
@@ -68,6 +74,20 @@ class LeNetConf(ModelConf):
 @dataclass
 class MLPConf(ModelConf):
     hidden: int = _whole(1)
+    dropout: float = _probability()
+
+
+@dataclass
+class AllCNNConf(ModelConf):
+    variant: str = _choice("paper", "original")
+    input_dropout: float = _probability()
+    dropout: float = _probability()
+
+
+@dataclass
+class WideResNetConf(ModelConf):
+    depth: int = _limited((lambda v: v >= 10 and (v - 4) % 6 == 0, "6 n + 4 with n >= 1 (10, 16, 22, 28, 40, ...)"))
+    width: int = _whole(1)
     dropout: float = _probability()
 
 
@@ -180,7 +200,8 @@ class TrainConf:
 
 
 SCHEMAS: dict[str, dict[str, type[Any]]] = {
-    "model": {"lenet": LeNetConf, "mlp": MLPConf},
+    "dataset": {"image_folder": ImageFolderConf},
+    "model": {"all_cnn": AllCNNConf, "lenet": LeNetConf, "mlp": MLPConf, "wrn": WideResNetConf},
     "optimizer": {
         "sgd": SGDConf,
         "entropy_sgd": EntropySGDConf,
@@ -267,7 +288,7 @@ def load(file: Path, overrides: Iterable[str] = ()) -> TrainConf:
     base = OmegaConf.structured(TrainConf)
     try:
         for group, schemas in SCHEMAS.items():
-            default = {"model": ModelConf, "optimizer": OptimizerConf}[group]
+            default = {"dataset": DatasetConf, "model": ModelConf, "optimizer": OptimizerConf}[group]
             base[group] = OmegaConf.structured(schemas.get(stored[group].name, default))
         config = OmegaConf.merge(base, stored, OmegaConf.from_dotlist(list(overrides)))
     except OmegaConfBaseException as error:

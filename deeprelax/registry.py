@@ -14,10 +14,16 @@ REGISTRY: dict[str, dict[str, str]] = {
     "dataset": {
         "digits": "deeprelax.data.digits:load_digits",
         "mnist": "deeprelax.data.mnist:load_mnist",
+        "fashion_mnist": "deeprelax.data.mnist:load_fashion_mnist",
+        "cifar10": "deeprelax.data.cifar:load_cifar10",
+        "cifar100": "deeprelax.data.cifar:load_cifar100",
+        "image_folder": "deeprelax.data.image_folder:load_image_folder",
     },
     "model": {
+        "all_cnn": "deeprelax.models:AllCNN",
         "lenet": "deeprelax.models:LeNet",
         "mlp": "deeprelax.models:MLP",
+        "wrn": "deeprelax.models:WideResNet",
     },
     "optimizer": {
         "sgd": "deeprelax.optim:SGD",

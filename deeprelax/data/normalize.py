@@ -1,37 +1,59 @@
-"""From uint8 pixels to the network's input."""
+"""From uint8 pixels to the network's input, fitted on the training images."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from .whitening import fit_gcn_zca
 
-class Normalization:
+
+class Normalization(Protocol):
+    """What turns pixels into input."""
+
+    def to(self, device: torch.device) -> Normalization:
+        """The same on another device."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 (batch, channels, height, width) to float32 in the same memory format."""
+
+
+class PerChannel:
     """x -> (x - shift) * scale for each channel; shift and scale of shape (channels, 1, 1)."""
 
     def __init__(self, shift: Tensor, scale: Tensor) -> None:
         self.shift, self.scale = shift, scale
 
-    def to(self, device: torch.device) -> Normalization:
-        return Normalization(self.shift.to(device), self.scale.to(device))
+    def to(self, device: torch.device) -> PerChannel:
+        return PerChannel(self.shift.to(device), self.scale.to(device))
 
     def __call__(self, images: Tensor) -> Tensor:
-        """uint8 (batch, channels, height, width) to float32 in the same memory format."""
         return torch.sub(images, self.shift).mul_(self.scale)
 
 
 def fit(name: str, images: Tensor) -> Normalization:
     """The normalisation called `name`, fitted on the training images uint8 (N, C, H, W).
 
-    mean_std: each channel to mean 0 and standard deviation 1; a constant channel to 0. none: [0, 255] to [0, 1].
+    mean_std: each channel to mean 0 and standard deviation 1; a constant channel to 0.
+    gcn_zca: each image to mean 0 and standard deviation 1, then decorrelated (`whitening`).
+    none: [0, 255] to [0, 1].
     """
-    channels = images.shape[1]
+    if name == "gcn_zca":
+        return fit_gcn_zca(images)
     if name == "none":
-        return Normalization(torch.zeros(channels, 1, 1), torch.full((channels, 1, 1), 1 / 255))
+        channels = images.shape[1]
+        return PerChannel(torch.zeros(channels, 1, 1), torch.full((channels, 1, 1), 1 / 255))
     assert name == "mean_std", name
-    counts = torch.stack([torch.bincount(images[:, c].flatten(), minlength=256) for c in range(channels)]).double()
+    return _fit_mean_std(images)
+
+
+def _fit_mean_std(images: Tensor) -> PerChannel:
+    """Exact, from the histogram of each channel."""
+    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)]).double()
     values = torch.arange(256, dtype=torch.float64)
     mean = (counts @ values) / counts.sum(1)
     variance = (counts @ values.square()) / counts.sum(1) - mean.square()
-    scale = torch.where(variance > 1e-12, variance, 1.0).rsqrt()
-    return Normalization(mean.float().reshape(-1, 1, 1), scale.float().reshape(-1, 1, 1))
+    scale = torch.where(variance > 1e-9, variance, 1.0).rsqrt()
+    return PerChannel(mean.float().reshape(-1, 1, 1), scale.float().reshape(-1, 1, 1))

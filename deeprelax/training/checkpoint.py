@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
-from .files import replace
+from ..files import replace
 
 FORMAT = 1
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import TrainConf, flat
+from ..data.augment import AUGMENTATIONS
 from ..data.batches import Batches
 from ..errors import UserError
 from ..optim import Relaxation
@@ -41,9 +42,9 @@ class Trainer:
         self.budget = Budget(conf.epochs, len(data.train), conf.batch_size, optimizer.evaluations)
         self.schedule = make_schedule(conf.schedule, conf.epochs)
         self.autocast = Autocast(conf.hardware.precision, device)
-        batches = Batches(data.train, conf.batch_size, conf.seed)
+        batches = Batches(data.train, conf.batch_size, conf.seed, AUGMENTATIONS[conf.dataset.augment])
         self.objective = Objective(model, batches, conf.seed, conf.hardware.precision)
-        self.statistics = Batches(data.train, conf.batch_size, conf.seed, Purpose.STATISTICS)
+        self.statistics = Batches(data.train, conf.batch_size, conf.seed, purpose=Purpose.STATISTICS)
         self.statistics_count = min(conf.train.bn_batches, max(1, len(data.train) // conf.batch_size))
         self.outer_steps = 0
         self.seconds = self.step_seconds = 0.0  # of the whole loop, and of its steps alone

@@ -10,10 +10,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from .. import files
 from ..config import TrainConf, flat
 from ..errors import UserError
 from ..rundir import WITHOUT_EFFECT
-from . import files
 from .progress import logging_to
 
 log = logging.getLogger(__name__)

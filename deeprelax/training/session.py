@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
+from .. import files
 from ..config import TrainConf
-from . import checkpoint, files
+from . import checkpoint
 from .loop import Trainer
 from .setup import build_model, build_optimizer, load_data, use_hardware
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..config import DatasetConf, HardwareConf, ModelConf, OptimizerConf, keywords
+from ..config import DatasetConf, HardwareConf, ImageFolderConf, ModelConf, OptimizerConf, keywords
 from ..data.batches import Images
 from ..data.images import ImageData, part
 from ..data.normalize import fit
@@ -46,7 +46,8 @@ def use_hardware(conf: HardwareConf, threads: int | None = None) -> torch.device
 
 def load_data(conf: DatasetConf, data_dir: str | None, device: torch.device) -> Data:
     """Read the data set, split it and put it on the device. Raises UserError for files missing or damaged."""
-    options = dict(conf.options) if ":" in conf.name else {"image_size": conf.image_size, **conf.options}
+    own = {"image_size": conf.image_size} | ({"path": conf.path} if isinstance(conf, ImageFolderConf) else {})
+    options = {**({} if ":" in conf.name else own), **conf.options}
     whole: ImageData = call("dataset", conf.name, data_folder(data_dir), **options)
     data = part(whole, train_size=conf.train_size, validation=conf.validation)
     normalization = fit(conf.normalize, data.train.images)

@@ -1,15 +1,25 @@
-"""MNIST: the real files, and what is said when they are not right."""
+"""MNIST and Fashion-MNIST: the real files, and what is said when they are not right."""
 
 from __future__ import annotations
 
-import shutil
+import urllib.error
 from pathlib import Path
 
 import pytest
 import torch
 
-from deeprelax.data.mnist import FILES, load_mnist
+from deeprelax.data.mnist import load_fashion_mnist, load_mnist
 from deeprelax.errors import UserError
+
+from .fakes import write_mnist
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("Network is unreachable")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
 
 
 def test_the_real_files(mnist_folder: Path) -> None:
@@ -20,27 +30,41 @@ def test_the_real_files(mnist_folder: Path) -> None:
     assert torch.bincount(mnist.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
-def test_a_truncated_file_is_named(mnist_folder: Path, tmp_path: Path) -> None:
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for name in FILES:
-        shutil.copy(mnist_folder / "MNIST" / "raw" / name, raw)
-        (raw / name).chmod(0o644)
-    with (raw / "t10k-images-idx3-ubyte").open("r+b") as file:
-        file.truncate(1000)
-    with pytest.raises(
-        UserError, match=r"t10k-images-idx3-ubyte is not MNIST's file \(truncated or damaged\): delete it"
-    ):
+@pytest.mark.parametrize(("load", "name"), [(load_mnist, "MNIST"), (load_fashion_mnist, "FashionMNIST")])
+def test_reads_files_in_the_published_format(
+    load: type, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mnist(tmp_path, monkeypatch, name)
+    data = load(tmp_path, 14)
+    assert data.train.images.shape == (200, 1, 14, 14)
+    assert data.test.labels.tolist() == list(range(10)) * 3
+
+
+@pytest.mark.parametrize(("load", "name"), [(load_mnist, "MNIST"), (load_fashion_mnist, "FashionMNIST")])
+def test_a_truncated_file_is_named(load: type, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_mnist(tmp_path, monkeypatch, name)
+    file = tmp_path / name / "raw" / "t10k-images-idx3-ubyte"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(UserError, match=rf"{name}/raw/t10k-images-idx3-ubyte is not the published file .*: delete it"):
+        load(tmp_path)
+
+
+def test_a_changed_byte_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_mnist(tmp_path, monkeypatch)
+    file = tmp_path / "MNIST" / "raw" / "train-labels-idx1-ubyte"
+    content = bytearray(file.read_bytes())
+    content[50] ^= 4
+    file.write_bytes(content)
+    with pytest.raises(UserError, match="train-labels-idx1-ubyte is not the published file"):
         load_mnist(tmp_path)
 
 
-def test_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError("Network is unreachable")
-
-    monkeypatch.setattr("urllib.request.urlopen", refuse)
-    with pytest.raises(
-        UserError, match=r"(?s)train-images-idx3-ubyte is missing and could not be downloaded .*data_dir"
-    ):
+@pytest.mark.usefixtures("no_network")
+def test_no_network_is_one_sentence_and_nothing_half_written_stays(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
         load_mnist(tmp_path)
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".deeprelax.lock"]
+    message = str(error.value)
+    assert message.startswith(f"{tmp_path}/MNIST/raw/train-images-idx3-ubyte is missing and could not be downloaded (")
+    assert "set data_dir to the folder that holds MNIST/raw" in message
+    assert "\n" not in message
+    assert [path.name for path in tmp_path.rglob("*")] == [".lock"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from deeprelax.models import MLP, LeNet
+from deeprelax.models import MLP, AllCNN, LeNet, WideResNet
 
 
 @pytest.mark.parametrize(("network", "count"), [(LeNet, 131_220), (MLP, 1_867_786)])
@@ -14,7 +16,22 @@ def test_parameter_counts_on_mnist(network: type[nn.Module], count: int) -> None
     assert sum(p.numel() for p in network(1, 28, 10).parameters()) == count
 
 
-@pytest.mark.parametrize("network", [LeNet, MLP])
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ({"network": AllCNN}, 1_667_166),
+        ({"network": AllCNN, "variant": "original"}, 1_369_738),
+        ({"network": WideResNet, "depth": 16, "width": 4}, 2_748_890),
+        ({"network": WideResNet, "depth": 28, "width": 10}, 36_479_194),
+    ],
+)
+def test_parameter_counts_on_cifar10(options: dict[str, Any], count: int) -> None:
+    with torch.device("meta"):
+        network = options.pop("network")(3, 32, 10, **options)
+    assert sum(p.numel() for p in network.parameters()) == count
+
+
+@pytest.mark.parametrize("network", [AllCNN, LeNet, MLP, WideResNet])
 @pytest.mark.parametrize(("channels", "size", "classes"), [(1, 28, 10), (3, 32, 100), (1, 22, 2)])
 def test_maps_images_to_logits(network: type[nn.Module], channels: int, size: int, classes: int) -> None:
     images = torch.zeros(4, channels, size, size).to(memory_format=torch.channels_last)
@@ -22,6 +39,11 @@ def test_maps_images_to_logits(network: type[nn.Module], channels: int, size: in
 
 
 def test_lenet_takes_its_smallest_image_and_none_smaller() -> None:
+    for network in (AllCNN, WideResNet):
+        size = network.smallest_image
+        assert network(1, size, 10)(torch.zeros(2, 1, size, size)).shape == (2, 10)
+    size = AllCNN.smallest_image
+    assert AllCNN(1, size, 10, "original")(torch.zeros(2, 1, size, size)).shape == (2, 10)
     size = LeNet.smallest_image
     assert LeNet(1, size, 10)(torch.zeros(2, 1, size, size)).shape == (2, 10)
     with pytest.warns(UserWarning, match="zero-element"), pytest.raises(RuntimeError):
@@ -36,3 +58,36 @@ def test_order_of_the_layers() -> None:
     assert [type(layer).__name__ for layer in MLP(1, 28, 10)] == ["Flatten", "Dropout", *hidden, *hidden, "Linear"]
     assert [layer.p for layer in MLP(1, 28, 10) if isinstance(layer, nn.Dropout)] == [0.2, 0.2, 0.2]
     assert [layer.p for layer in LeNet(1, 28, 10) if isinstance(layer, nn.Dropout)] == [0.25, 0.25, 0.25]
+
+
+def test_wrong_options_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"depth must be 6 n \+ 4 .*, not 17"):
+        WideResNet(3, 32, 10, depth=17)
+    with pytest.raises(ValueError, match="width must be"):
+        WideResNet(3, 32, 10, width=0)
+    with pytest.raises(ValueError, match="variant must be paper or original, not 'c'"):
+        AllCNN(3, 32, 10, variant="c")
+
+
+def test_a_wide_resnet_block_adds_to_its_input() -> None:
+    """With the last convolution of each block at zero, only the shortcuts are left."""
+    network = WideResNet(3, 8, 5, depth=16, width=1).eval()
+    x = torch.randn(2, 16, 8, 8, generator=torch.Generator().manual_seed(0))
+    block = network.groups[0][1]
+    assert block.shortcut is None
+    nn.init.zeros_(block.conv2.weight)
+    assert torch.equal(block(x), x)
+    first = network.groups[1][0]
+    nn.init.zeros_(first.conv2.weight)
+    torch.testing.assert_close(first(x), first.shortcut(torch.relu(first.norm1(x))))
+
+
+def test_all_cnn_shapes_inside() -> None:
+    x = torch.zeros(2, 3, 32, 32)
+    for variant, last in [("paper", (8, 8)), ("original", (6, 6))]:
+        network = AllCNN(3, 32, 10, variant).eval()
+        shapes, out = [], x
+        for layer in network:
+            out = layer(out)
+            shapes.append(out.shape)
+        assert shapes[-3] == (2, 10, *last)

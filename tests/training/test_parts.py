@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+from deeprelax import files
 from deeprelax.config import ScheduleConf
 from deeprelax.data.batches import Batches, Images
 from deeprelax.data.images import Split
 from deeprelax.data.normalize import fit
 from deeprelax.errors import UserError
 from deeprelax.optim import SGD
-from deeprelax.training import checkpoint, files
+from deeprelax.training import checkpoint
 from deeprelax.training.batchnorm import reestimate
 from deeprelax.training.budget import Budget
 from deeprelax.training.evaluation import every_image, score

@@ -1,26 +1,30 @@
-"""Files that are whole or not there, and one writer for each run directory."""
+"""Files that are whole or not there, and locks that a killed process frees."""
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from ..errors import UserError
+from .errors import UserError
 
 
 def replace(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     """Write beside the file, flush to the disk, rename: a reader sees the old file or the new one, whole."""
     beside = path.with_name(path.name + ".new")
-    with beside.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -33,15 +37,22 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """`replace` for what json can write."""
     replace_text(path, json.dumps(value, indent=2) + "\n")
 
 
-@contextlib.contextmanager
-def sole_writer(directory: Path) -> Iterator[None]:
-    """Hold the run directory for this process; freed by the system even if the process is killed.
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold the folder (made if need be) for this process; others wait."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
-    Raises UserError if another process holds it.
-    """
+
+@contextmanager
+def sole_writer(directory: Path) -> Iterator[None]:
+    """Hold the run directory for this process. Raises UserError, naming the holder, if another process has it."""
     with (directory / ".lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
