@@ -13,6 +13,8 @@ from .registry import did_you_mean
 # name: (module with a function main(arguments), one line)
 COMMANDS = {
     "train": ("deeprelax.commands.train", "train a network, or sweep over many with -m"),
+    "runs": ("deeprelax.commands.runs", "list the runs with their state and error"),
+    "data": ("deeprelax.commands.data", "list the data sets, or fetch one"),
     "evaluate": ("deeprelax.commands.evaluate", "evaluate a finished run again from its checkpoint"),
 }
 

@@ -50,6 +50,18 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
 
 
+def is_held(directory: Path) -> bool:
+    """Does a process hold the run directory?"""
+    try:
+        with (directory / ".lock").open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 @contextmanager
 def sole_writer(directory: Path) -> Iterator[None]:
     """Hold the run directory for this process. Raises UserError, naming the holder, if another process has it."""

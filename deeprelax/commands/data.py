@@ -1,0 +1,49 @@
+"""`deeprelax data`: which data sets there are, and fetching one."""
+
+from __future__ import annotations
+
+from ..data.catalog import CATALOG
+from ..data.store import data_folder
+from ..errors import UserError
+from ..registry import REGISTRY, call, did_you_mean
+
+USAGE = """List the data sets, or fetch one.
+
+Usage: deeprelax data [NAME ...] [data_dir=DIR]
+  Without a name: what there is. With names: fetch these, unless they are there, and check them.
+  DIR is by default $DEEPRELAX_DATA, else ~/.cache/deeprelax."""
+
+
+def main(arguments: list[str]) -> None:
+    if {"-h", "--help"} & set(arguments):
+        print(USAGE)
+        return
+    given = [word.removeprefix("data_dir=") for word in arguments if word.startswith("data_dir=")]
+    names = [word for word in arguments if not word.startswith("data_dir=")]
+    for name in names:
+        if name not in CATALOG:
+            raise UserError(f"{name} is not a data set{did_you_mean(name, CATALOG)}: one of {', '.join(CATALOG)}")
+    folder = data_folder(given[-1] if given else None)
+    for name in names:
+        data = call("dataset", name, folder)
+        print(f"{name}: {len(data.train)} + {len(data.test)} images in {len(data.classes)} classes, whole")
+    if not names:
+        print(listing(given[-1] if given else None))
+
+
+def listing(data_dir: str | None) -> str:
+    """One line for each data set: size, classes, whether it is there, where it lies."""
+    folder = data_folder(data_dir)
+    lines = [f"{'name':<14}{'train + test':<17}{'images':<14}{'classes':<9}{'state':<22}where"]
+    for name, entry in CATALOG.items():
+        if not entry.folder:
+            state, where = "embedded", "in scikit-learn"
+        else:
+            state = "there" if entry.present(folder) else f"{entry.megabytes} MB to download"
+            where = str(folder / entry.folder)
+        counts = f"{entry.train} + {entry.test}"
+        lines.append(f"{name:<14}{counts:<17}{entry.shape:<14}{entry.classes:<9}{state:<22}{where}")
+    assert set(CATALOG) | {"image_folder"} == set(REGISTRY["dataset"])
+    own = "dataset.path=FOLDER with train/<class>/ and test/<class>/"
+    lines.append(f"{'image_folder':<14}{'your own':<17}{'jpg or png':<45}{own}")
+    return "\n".join(lines)

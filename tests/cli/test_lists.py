@@ -1,0 +1,53 @@
+"""deeprelax data and deeprelax runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deeprelax.files import sole_writer
+from tests.data.fakes import write_cifar, write_mnist
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def test_data_lists_every_data_set_and_whether_it_is_there(
+    deeprelax: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mnist(tmp_path / "data", monkeypatch)
+    status, out, _ = deeprelax("data")
+    assert status == 0
+    rows = {line.split()[0]: line for line in out.splitlines()[1:]}
+    assert set(rows) == {"digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "image_folder"}
+    assert re.search(rf"60000 \+ 10000 +28x28 grey +10 +there +{tmp_path}/data/MNIST/raw$", rows["mnist"])
+    assert re.search(r"50000 \+ 10000 +32x32 colour +100 +169 MB to download", rows["cifar100"])
+    assert "embedded" in rows["digits"]
+
+
+def test_data_fetches_and_checks_by_name(deeprelax: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cifar(tmp_path / "elsewhere", monkeypatch)
+    status, out, _ = deeprelax("data", "cifar10", "digits", f"data_dir={tmp_path / 'elsewhere'}")
+    assert status == 0
+    assert "cifar10: 100 + 20 images in 10 classes, whole\ndigits: 1437 + 360 images in 10 classes, whole\n" in out
+    status, _, err = deeprelax("data", "cifar")
+    assert status == 1
+    assert err.startswith("deeprelax: cifar is not a data set (did you mean cifar10?): one of digits, ")
+
+
+def test_runs_lists_finished_running_and_stopped_ones(deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = ["experiment=smoke", "hardware.threads=1", "epochs=1"]
+    assert deeprelax("runs")[2].startswith("deeprelax: outputs is not a folder")
+    deeprelax("train", *quick, "optimizer=sgd")
+    stopped = Path("outputs/smoke/stopped/seed-0")
+    stopped.mkdir(parents=True)
+    (stopped / "config.yaml").write_text("{}")
+    (stopped / "metrics.jsonl").write_text('{"kind": "test", "passes": 2.5, "error": 7.125}\n{"kind": "tra')
+    status, out, _ = deeprelax("runs")
+    assert status == 0
+    assert re.search(r"^finished +\d+\.\d\d +0\.96  outputs/smoke/epochs-1\+optimizer-sgd/seed-0$", out, re.MULTILINE)
+    assert re.search(r"^stopped +7\.12 +2\.5  outputs/smoke/stopped/seed-0$", out, re.MULTILINE)
+    with sole_writer(stopped):
+        assert re.search(r"^running +7\.12", deeprelax("runs", "outputs/smoke")[1], re.MULTILINE)
