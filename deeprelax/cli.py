@@ -57,6 +57,12 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"deeprelax: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader, head perhaps, has seen enough
+        sys.stdout = None
+        return 1
+    except OSError as error:
+        print(f"deeprelax: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        return 1
     except SystemExit as stop:  # Hydra's --help, and options that it does not know
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except KeyboardInterrupt:

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError
 from .optim.hyperparameters import RANGES
-from .registry import REGISTRY, did_you_mean
+from .registry import DOTTED, REGISTRY, did_you_mean
 
 Check = tuple[Callable[[Any], bool], str]
 
@@ -28,12 +28,13 @@ def _choice(*allowed: str) -> Any:
     return _limited((lambda v: v in allowed, ", ".join(allowed[:-1]) + " or " + allowed[-1]))
 
 
-def _whole(low: int) -> Any:
-    return _limited((lambda v: v is None or v >= low, f"an integer >= {low}"))
+def _whole(low: int, high: int = 10**9) -> Any:
+    return _limited((lambda v: v is None or low <= v <= high, f"an integer from {low} to {high}"))
 
 
-def _positive() -> Any:
-    return _limited((lambda v: v is None or 0 < v < math.inf, "a finite number > 0"))
+def _positive(high: float = math.inf) -> Any:
+    bound = "a finite number > 0" if high == math.inf else f"a number > 0 and at most {high:g}"
+    return _limited((lambda v: v is None or (0 < v <= high and v < math.inf), bound))
 
 
 def _probability() -> Any:
@@ -47,7 +48,7 @@ def _hyper(name: str) -> Any:
 @dataclass
 class DatasetConf:
     name: str = MISSING
-    image_size: int | None = _whole(1)
+    image_size: int | None = _whole(1, 4096)
     train_size: int | None = _whole(1)
     validation: int = _whole(0)
     normalize: str = _choice("mean_std", "gcn_zca", "none")
@@ -165,14 +166,17 @@ class PDERelaxedConf(OptimizerConf):
 class ScheduleConf:
     name: str = _choice("constant", "step", "cosine")
     milestones: list[float] = field(default_factory=list)
-    factor: float = _positive()
+    factor: float = _limited((lambda v: 0 <= v < math.inf, "a finite number >= 0"))
 
 
 @dataclass
 class HardwareConf:
     device: str = _choice("auto", "cpu", "cuda")
+    devices: str = _limited((lambda v: v == "all" or (v.isdecimal() and int(v) >= 1), "an integer >= 1 or all"))
+    share: str = _choice("data", "chains")
+    sync_batchnorm: bool = MISSING
     precision: str = _choice("float32", "bfloat16")
-    threads: int | None = _whole(1)
+    threads: int | None = _whole(1, 4096)
 
 
 @dataclass
@@ -191,11 +195,11 @@ class TrainConf:
     schedule: ScheduleConf = MISSING
     hardware: HardwareConf = MISSING
     train: LoopConf = MISSING
-    epochs: float = _positive()
+    epochs: float = _positive(1e6)
     batch_size: int = _whole(1)
     seed: int = _whole(0)
     data_dir: str | None = MISSING
-    output_dir: str = MISSING
+    output_dir: str = _limited((lambda v: v.strip() != "", "the path of a folder"))
     force: bool = MISSING
 
 
@@ -211,6 +215,9 @@ SCHEMAS: dict[str, dict[str, type[Any]]] = {
         "pde_relaxed": PDERelaxedConf,
     },
 }
+
+
+BASES: dict[str, type[Any]] = {"dataset": DatasetConf, "model": ModelConf, "optimizer": OptimizerConf}
 
 
 def register() -> None:
@@ -242,24 +249,36 @@ def _problems(node: DictConfig, prefix: str) -> Iterator[str]:
     for key in map(str, node):
         if key not in known:
             yield unknown_key(f"{prefix}{key}", known)
-    for name, described in known.items():
+    # plain values first: others may be derived from them
+    for name, described in sorted(known.items(), key=lambda item: isinstance(node._get_node(item[0]), DictConfig)):
         key = f"{prefix}{name}"
         if name not in node or OmegaConf.is_missing(node, name):
             yield f"{key} has no value: give one as {key}=VALUE"
             continue
-        value = node[name]
+        try:
+            value = node[name]
+        except OmegaConfBaseException as error:
+            yield f"{key}: {str(error).splitlines()[0]}"
+            continue
         if isinstance(value, DictConfig):
             yield from _problems(value, f"{key}.")
         elif "check" in described.metadata:
             allowed, description = described.metadata["check"]
             if not allowed(value):
                 yield f"{key}={value} is out of range: it must be {description}"
-    yield from _unknown_name(node, prefix)
+    yield from _wrong_name(node, prefix)
 
 
-def _unknown_name(node: DictConfig, prefix: str) -> Iterator[str]:
+def _wrong_name(node: DictConfig, prefix: str) -> Iterator[str]:
     kind = prefix.rstrip(".")
-    if kind in REGISTRY and ":" not in node.name and node.name not in REGISTRY[kind]:
+    if kind not in REGISTRY:
+        return
+    schema = SCHEMAS[kind].get(node.name, BASES[kind])
+    if node.name in REGISTRY[kind] and OmegaConf.get_type(node) is not schema:
+        yield f"{kind}.name={node.name} does not go with the keys of the choice made: write {kind}={node.name}"
+    if ":" in node.name and not DOTTED.fullmatch(node.name):
+        yield f"{kind}.name={node.name} cannot be read: write package.module:Name"
+    if ":" not in node.name and node.name not in REGISTRY[kind]:
         allowed = f"one of {', '.join(REGISTRY[kind])}, or your own as package.module:Name"
         yield f"{kind}.name={node.name} is unknown{did_you_mean(node.name, REGISTRY[kind])}: {allowed}"
 
@@ -288,11 +307,16 @@ def load(file: Path, overrides: Iterable[str] = ()) -> TrainConf:
     base = OmegaConf.structured(TrainConf)
     try:
         for group, schemas in SCHEMAS.items():
-            default = {"dataset": DatasetConf, "model": ModelConf, "optimizer": OptimizerConf}[group]
+            default = BASES[group]
             base[group] = OmegaConf.structured(schemas.get(stored[group].name, default))
-        config = OmegaConf.merge(base, stored, OmegaConf.from_dotlist(list(overrides)))
+        config = OmegaConf.merge(base, stored)
     except OmegaConfBaseException as error:
         raise UserError(f"{file}: {str(error).splitlines()[0]}") from None
+    for override in overrides:
+        try:
+            config = OmegaConf.merge(config, OmegaConf.from_dotlist([override]))
+        except OmegaConfBaseException as error:
+            raise UserError(f"{override}: {str(error).splitlines()[0]}") from None
     assert isinstance(config, DictConfig)
     return checked(config)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +15,22 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationToMissingValueError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+    ValidationError,
+)
 
 from . import config, rundir
 from .errors import UserError
 from .registry import did_you_mean
 
+log = logging.getLogger(__name__)
 Job = Callable[[DictConfig], Any]
+OPTION = re.compile(r"^((?:dataset|model|optimizer)\.options\.)")  # free keys, which Hydra takes with ++ only
 
 
 def configuration_folder() -> Path:
@@ -43,7 +54,11 @@ def choices() -> str:
 def register() -> None:
     """The schema and the resolvers of configs/*.yaml. Called on import: the workers of launchers import us too."""
     config.register()
-    for name, resolver in [("run_family", rundir.run_family), ("run_name", rundir.run_name)]:
+    for name, resolver in [
+        ("run_root", rundir.run_root),
+        ("run_family", rundir.run_family),
+        ("run_name", rundir.run_name),
+    ]:
         OmegaConf.register_new_resolver(name, lambda _root_, f=resolver: f(_root_), replace=True)
     OmegaConf.register_new_resolver("choices", choices, replace=True)
     OmegaConf.register_new_resolver("configuration_folder", lambda: str(configuration_folder()), replace=True)
@@ -59,16 +74,19 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
     """
     user_wants_traces = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through: the messages are ours
-    sys.argv = [f"deeprelax {name}", *arguments]
+    sys.argv = [f"deeprelax {name}", *(re.sub(OPTION, r"++\1", word) for word in arguments)]
     folder = str(configuration_folder())
     problems: list[UserError] = []
+    begun: list[bool] = []
 
     def guarded(config: DictConfig) -> Any:
+        begun.append(True)
         try:
             return job(config)
         except UserError as error:
-            _remove_empty(Path(HydraConfig.get().runtime.output_dir), Path(config.output_dir).absolute())
+            _remove_empty(Path(HydraConfig.get().runtime.output_dir), Path(rundir.run_root(config)).absolute())
             if HydraConfig.get().mode != RunMode.RUN:
+                log.error("%s: %s", " ".join(HydraConfig.get().overrides.task), error)
                 raise
             problems.append(error)  # raised in here, Hydra would add words of its own
             return None
@@ -79,6 +97,11 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
         if user_wants_traces:
             raise
         raise UserError(explain(error)) from None
+    except (ValueError, AssertionError, AttributeError, TypeError) as error:
+        if begun or user_wants_traces or isinstance(error, UserError):
+            raise
+        # Hydra's own complaints about its flags, and what it trips over when a group is set to a plain value
+        raise UserError(f"the arguments cannot be composed: {explain(error)}") from None
     for problem in problems:
         raise problem
 
@@ -103,6 +126,8 @@ def explain(error: Exception) -> str:
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(error, ConfigCompositionException):
         schema = cause.object_type if isinstance(cause.object_type, type) else config.TrainConf
         return config.unknown_key(str(cause.full_key), getattr(schema, "__dataclass_fields__", {}))
+    if isinstance(cause, MissingMandatoryValue | InterpolationToMissingValueError):
+        return f"{str(cause).splitlines()[0]}: give it a value"
     if isinstance(cause, ValidationError):
         first = str(cause).splitlines()[0]
         return f"{cause.full_key}: {first[0].lower()}{first[1:]}"

@@ -5,10 +5,15 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import re
+import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from .errors import UserError
+
+DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # package.module:Name
 
 REGISTRY: dict[str, dict[str, str]] = {
     "dataset": {
@@ -42,12 +47,15 @@ def resolve(kind: str, name: str) -> Callable[..., Any]:
     Raises UserError if there is no such name, module or attribute.
     """
     path = REGISTRY[kind].get(name, name)
+
     if ":" not in path:
         raise UserError(
             f"{kind}.name={name} is unknown{did_you_mean(name, REGISTRY[kind])}; "
             f"one of {', '.join(REGISTRY[kind])}, or your own as package.module:Name"
         )
     module_name, _, attribute = path.partition(":")
+    if path == name and str(Path.cwd()) not in sys.path:  # a user's modules may lie where she works
+        sys.path.append(str(Path.cwd()))
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module_name), attribute)
     except ModuleNotFoundError as error:

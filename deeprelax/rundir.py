@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 # What cannot change the result beyond rounding.
 WITHOUT_EFFECT = {
@@ -14,12 +15,18 @@ WITHOUT_EFFECT = {
     "output_dir",
     "force",
     "hardware.device",
+    "hardware.devices",
     "hardware.threads",
     "train.record_every",
     "train.checkpoint_every",
 }
 LEFT_OUT = WITHOUT_EFFECT | {"seed", "experiment"}  # these two have a level of their own in the path
 LONGEST = 120
+
+
+def run_root(root: DictConfig) -> str:
+    """`output_dir`; "outputs" where that has no value, which the schema complains of later."""
+    return str(_select(root, "output_dir") or "outputs")
 
 
 def run_family(root: DictConfig) -> str:
@@ -30,18 +37,25 @@ def run_family(root: DictConfig) -> str:
 def run_name(root: DictConfig) -> str:
     """ "<overrides>/seed-<n>": the overridden keys with their resolved values, sorted; "default" if there are none."""
     named = {}
-    for override in root.hydra.overrides.task:
-        key = override.partition("=")[0].lstrip("+~")
+    for override in OmegaConf.to_container(root.hydra.overrides.task, resolve=False):  # type: ignore[union-attr]
+        key = str(override).partition("=")[0].lstrip("+~")
         if key not in LEFT_OUT:
             named[key] = f"{key}-{_text(_value(root, key))}"
     text = "+".join(named[key] for key in sorted(named)) or "default"
-    return f"{_safe(text)}/seed-{root.seed}"
+    return f"{_safe(text)}/seed-{_safe(str(_select(root, 'seed')))}"
 
 
 def _value(root: DictConfig, key: str) -> Any:
     choices = root.hydra.runtime.choices
-    value = choices[key] if key in choices else OmegaConf.select(root, key, throw_on_missing=False)
+    value = choices[key] if key in choices else _select(root, key)
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _select(root: DictConfig, key: str) -> Any:
+    try:
+        return OmegaConf.select(root, key)
+    except OmegaConfBaseException:  # missing, or an interpolation that leads nowhere: the schema's check names it
+        return None
 
 
 def _text(value: Any) -> str:

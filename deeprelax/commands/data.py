@@ -20,6 +20,8 @@ def main(arguments: list[str]) -> None:
         return
     given = [word.removeprefix("data_dir=") for word in arguments if word.startswith("data_dir=")]
     names = [word for word in arguments if not word.startswith("data_dir=")]
+    if "image_folder" in names:
+        raise UserError("image_folder is not fetched: it is your own folder, dataset.path of deeprelax train")
     for name in names:
         if name not in CATALOG:
             raise UserError(f"{name} is not a data set{did_you_mean(name, CATALOG)}: one of {', '.join(CATALOG)}")

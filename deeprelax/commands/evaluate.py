@@ -33,19 +33,24 @@ def evaluate(directory: Path, overrides: list[str]) -> dict[str, float]:
         raise UserError(f"{directory} is not a directory: give the directory of a run")
     conf = load(directory / "config.yaml", overrides)
     from ..training import checkpoint
+    from ..training.batchnorm import reestimate, statistics
     from ..training.evaluation import every_image, score
     from ..training.objective import Autocast
-    from ..training.setup import build_model, load_data, use_hardware
+    from ..training.setup import build_model, choose_device, load_data, load_weights, set_threads
 
     state = checkpoint.load(directory / "checkpoint.pt")
-    device = use_hardware(conf.hardware, state["threads"])
+    set_threads(conf.hardware, state["threads"])
+    device = choose_device(conf.hardware)
     data = load_data(conf.dataset, conf.data_dir, device)
     model = build_model(conf.model, data, conf.seed, device)
-    model.load_state_dict(state["model"])
+    load_weights(model, state, directory)
+    autocast = Autocast(conf.hardware.precision, device)
+    reestimate(model, *statistics(conf, data.train), autocast)  # a checkpoint between evaluations has those along y
+
     values: dict[str, float] = {}
     for split, images in [("test", data.test), ("validation", data.validation)]:
         if images is not None:
-            scores = score(model, every_image(images), Autocast(conf.hardware.precision, device))
+            scores = score(model, every_image(images), autocast)
             values |= {f"{split}_{name}": value for name, value in scores.items()}
     for name, value in values.items():
         print(f"{name} {value:.6g}{' %' if name.endswith('error') else ''}")

@@ -9,20 +9,21 @@ from torch import Tensor
 
 PADDING = 4  # pixels
 
-Augmentation = Callable[[Tensor, torch.Generator], Tensor]
-"""uint8 (batch, height, width, channels) and a CPU generator to the same shape."""
+Augmentation = Callable[[Tensor, torch.Generator, int, slice], Tensor]
+"""(images, CPU generator, size of the whole batch, the images' place in it) to images of the same shape."""
 
 
-def flip_crop(images: Tensor, generator: torch.Generator) -> Tensor:
+def flip_crop(images: Tensor, generator: torch.Generator, whole: int, mine: slice) -> Tensor:
     """Pad by 4 black pixels, cut a random window of the old size, mirror every second image on average.
 
-    images uint8 (batch, height, width, channels). The draws come from a CPU generator wherever the images are, so they
-    do not depend on the device. Source: the usual augmentation of CIFAR, for example arXiv 1605.07146, section 3.
+    images uint8 (batch, height, width, channels), the part `mine` of a batch of `whole` images. The draws are made for
+    the whole batch from a CPU generator, so they depend neither on the device nor on how the batch is shared. Source:
+    the usual augmentation of CIFAR, for example arXiv 1605.07146, section 3.
     """
-    count = len(images)
-    top, left = (torch.randint(2 * PADDING + 1, (count,), generator=generator).to(images.device) for _ in range(2))
-    mirror = torch.randint(2, (count,), generator=generator).bool().to(images.device)
-    return window(images, top, left, mirror)
+    shifts = torch.randint(2 * PADDING + 1, (2, whole), generator=generator)
+    mirror = torch.randint(2, (whole,), generator=generator).bool()
+    top, left = shifts[:, mine].to(images.device)
+    return window(images, top, left, mirror[mine].to(images.device))
 
 
 def window(images: Tensor, top: Tensor, left: Tensor, mirror: Tensor) -> Tensor:

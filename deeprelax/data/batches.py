@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 from torch import Tensor
 
@@ -23,6 +25,12 @@ class Images:
     def __len__(self) -> int:
         return len(self._labels)
 
+    def digest(self) -> str:
+        """A fingerprint of labels and pixels."""
+        pixels = self._pixels.flatten(1)[:, :: max(1, self._pixels[0].numel() // 64)]  # some of each image
+        content = self._labels.cpu().numpy().tobytes() + pixels.contiguous().cpu().numpy().tobytes()
+        return hashlib.blake2b(content, digest_size=16).hexdigest()
+
     def pixels(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (batch, height, width, channels), and labels (batch,)."""
         return self._pixels.index_select(0, index), self._labels.index_select(0, index)
@@ -42,6 +50,9 @@ class Batches:
     Position i of the stream belongs to pass i // N and is image perm(seed, pass)[i mod N]; batch k holds the positions
     k B to k B + B - 1. So every batch is full, whatever N, and each pass shows each image once. An augmentation draws
     from (seed, k).
+
+    With `part` = (i, n) each batch is the i-th of n equal parts of the whole one, augmentation included. Streams with
+    different `chain` are independent.
     """
 
     def __init__(
@@ -51,21 +62,26 @@ class Batches:
         seed: int,
         augmentation: Augmentation | None = None,
         purpose: Purpose = Purpose.ORDER,
+        part: tuple[int, int] = (0, 1),
+        chain: int = 0,
     ) -> None:
+        assert batch_size % part[1] == 0, "equal parts"
         self.images, self.batch_size = images, batch_size
-        self._seed, self._purpose, self._augmentation = seed, purpose, augmentation
+        self._seed, self._purpose, self._augmentation, self._chain = seed, purpose, augmentation, chain
+        share = batch_size // part[1]
+        self._mine = slice(part[0] * share, (part[0] + 1) * share)
         self._orders: dict[int, Tensor] = {}
 
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
-        """Batch k: float32 (batch_size, channels, height, width) in channels_last, and labels (batch_size,)."""
-        pixels, labels = self.images.pixels(self.indices(k))
+        """Batch k, or its part: float32 (images, channels, height, width) in channels_last, and labels (images,)."""
+        pixels, labels = self.images.pixels(self.indices(k)[self._mine])
         if self._augmentation is not None:
-            generator = torch.Generator().manual_seed(derive_seed(self._seed, Purpose.AUGMENTATION, k))
-            pixels = self._augmentation(pixels, generator)
+            generator = torch.Generator().manual_seed(derive_seed(self._seed, Purpose.AUGMENTATION, k, self._chain))
+            pixels = self._augmentation(pixels, generator, self.batch_size, self._mine)
         return self.images.normalized(pixels), labels
 
     def indices(self, k: int) -> Tensor:
-        """The images of batch k, (batch_size,), on the device."""
+        """The images of the whole batch k, (batch_size,), on the device."""
         n, position, wanted = len(self.images), k * self.batch_size, self.batch_size
         pieces: list[Tensor] = []
         while wanted:
@@ -77,7 +93,7 @@ class Batches:
     def _order(self, number: int) -> Tensor:
         """The order of a pass, drawn when it is first asked for."""
         if number not in self._orders:
-            generator = torch.Generator().manual_seed(derive_seed(self._seed, self._purpose, number))
+            generator = torch.Generator().manual_seed(derive_seed(self._seed, self._purpose, number, self._chain))
             self._orders = {k: v for k, v in self._orders.items() if k == number - 1}
             self._orders[number] = torch.randperm(len(self.images), generator=generator).to(self.images.device)
         return self._orders[number]

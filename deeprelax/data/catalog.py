@@ -19,7 +19,8 @@ class Entry:
 
     def present(self, data_dir: Path) -> bool:
         """Is it there? Its contents are checked when it is loaded."""
-        return not self.folder or (data_dir / self.folder).is_dir()
+        folder = data_dir / self.folder
+        return not self.folder or (folder.is_dir() and any(folder.iterdir()))
 
 
 CATALOG = {

@@ -137,10 +137,12 @@ def _decode(file: Path, image_size: int | None, size: int) -> tuple[np.ndarray[A
 
     try:
         with Image.open(file) as image:
-            grey = image.mode in ("1", "L", "LA")
+            grey, deep = image.mode in ("1", "L", "LA"), image.mode in ("F", "I") or image.mode.startswith("I;")
             picture = image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{file} is not a whole JPEG or PNG image ({error}): replace or remove it") from None
+    if deep:
+        raise UserError(f"{file} has more than 8 bits a channel, which would be cut off: convert it to 8 bits")
     if image_size is not None:
         picture = ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
     elif picture.size != (size, size):

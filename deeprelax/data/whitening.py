@@ -42,13 +42,21 @@ def contrast_normalized(images: Tensor) -> Tensor:
 def fit_gcn_zca(images: Tensor) -> GCNWhitening:
     """W = U diag(1/(S + 1e-5)) U' on the training images uint8 (N, C, H, W) after contrast normalisation.
 
-    S are the standard deviations along the principal axes U. Source: the pre-processing of arXiv 1704.04932, section 6.
-    Raises UserError for images of more than 64 x 64 colour pixels.
+    S are the standard deviations along the principal axes U. Axes along which the training images do not vary (S under
+    1e-5 of the largest; the mean that contrast normalisation takes out is one) are left out instead of being blown up.
+    Source: the pre-processing of arXiv 1704.04932, section 6.
+
+    Raises UserError for images of more than 64 x 64 colour pixels, and for fewer images than an image has values.
     """
     n, features = len(images), images[0].numel()
     if features > MOST_FEATURES:
         raise UserError(
             f"dataset.normalize=gcn_zca takes images of at most {MOST_FEATURES} values, these have {features}: "
+            "lower dataset.image_size or take dataset.normalize=mean_std"
+        )
+    if n <= features:
+        raise UserError(
+            f"dataset.normalize=gcn_zca needs more training images than an image has values ({n} against {features}): "
             "lower dataset.image_size or take dataset.normalize=mean_std"
         )
     chunks = range(0, n, CHUNK)
@@ -60,5 +68,7 @@ def fit_gcn_zca(images: Tensor) -> GCNWhitening:
         centred = contrast_normalized(images[start : start + CHUNK]) - mean.float()
         covariance += (centred.T @ centred).double() / n
     variances, axes = torch.linalg.eigh(covariance)
-    matrix = (axes / (variances.clamp_min(0).sqrt() + EPSILON)) @ axes.T
+    deviations = variances.clamp_min(0).sqrt()
+    scales = torch.where(deviations > 1e-5 * deviations[-1], 1 / (deviations + EPSILON), 0.0)
+    matrix = (axes * scales) @ axes.T
     return GCNWhitening(mean.float(), matrix.float())

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from .hyperparameters import scoped_gamma
+from .hyperparameters import stiffness
 from .relaxation import Block, Evaluate, Relaxation, copy_
 
 
@@ -48,7 +48,7 @@ def _descend(optimizer: Relaxation, block: Block, xi: list[Tensor] | None, *, fi
         offset = block.d  # not needed before the chain ends
         copy_(offset, y)
         torch._foreach_sub_(offset, block.x)
-        torch._foreach_add_(force, offset, alpha=1.0 / scoped_gamma(group))
+        torch._foreach_add_(force, offset, alpha=stiffness(group))
     if m:
         velocity = optimizer.scratch("velocity", y)
         if first:

@@ -32,9 +32,10 @@ def pde_relaxed(
         heat         u_t = temperature/2 lap u                      Heat, sigma^2 = gamma temperature
 
     lr, gamma and temperature mean the same for all three, so that equations can be compared with all else equal. The
-    viscous chain is set up for exactness rather than speed: no inner momentum (which would spoil the temperature) and
-    inner_lr = gamma/2, which halves the distance to equilibrium at each inner step along flat directions; it is stable
-    for curvatures under 3/gamma. Its EntropySGD shows the rate on d = gamma grad u, which is lr/gamma.
+    viscous chain is set up for exactness rather than speed: no inner momentum (which would spoil the temperature), no
+    averaging (which would lengthen its memory of x), and inner_lr = gamma/2, which halves the distance to equilibrium
+    at each inner step along flat directions; it is stable for curvatures under 3/gamma. Its EntropySGD shows the rate
+    on d = gamma grad u, which is lr/gamma.
 
     Source: arXiv 1704.04932, sections 2 to 4.
 
@@ -60,5 +61,14 @@ def pde_relaxed(
     if equation == "hj":
         return HamiltonJacobi(params, lr, gamma, inner_steps, "fixed_point", **outer)
     return EntropySGD(
-        params, lr / gamma, gamma, inner_steps, gamma / 2, temperature, inner_momentum=0.0, seed=seed, **outer
+        params,
+        lr / gamma,
+        gamma,
+        inner_steps,
+        gamma / 2,
+        temperature,
+        averaging=0.0,
+        inner_momentum=0.0,
+        seed=seed,
+        **outer,
     )

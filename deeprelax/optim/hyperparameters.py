@@ -47,4 +47,10 @@ def check_ranges(values: Mapping[str, Any]) -> None:
 
 def scoped_gamma(group: Mapping[str, Any]) -> float:
     """gamma_k = gamma / (1 + scoping)^k, k the outer steps done: the smoothing shrinks as training goes on."""
-    return float(group["gamma"]) / (1.0 + float(group["scoping"])) ** int(group["outer_steps"])
+    return float(group["gamma"]) * (1.0 + float(group["scoping"])) ** -int(group["outer_steps"])
+
+
+def stiffness(group: Mapping[str, Any]) -> float:
+    """1/gamma_k of the spring; inf once scoping has brought gamma_k to 0."""
+    gamma = scoped_gamma(group)
+    return 1.0 / gamma if gamma > 1e-300 else math.inf

@@ -36,8 +36,9 @@ class Noise:
 
     def seed(self, *key: int) -> None:
         """Start the sequence of draws that belongs to these non-negative integers."""
+        # "Nois" keeps the keys apart from those that a caller may use for seeds of other things.
         # CPU generators keep 32 bits of the seed only, so neighbouring keys must not give neighbouring seeds.
-        seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+        seed = int(np.random.SeedSequence((0x4E6F6973, *key)).generate_state(1, np.uint64)[0])
         for generator in self._generators.values():
             generator.manual_seed(seed)
 

@@ -177,8 +177,9 @@ class Relaxation(torch.optim.Optimizer):
         norms = [n.to(loss.device) for block in blocks if block.d for n in torch._foreach_norm(block.d)]
         self._norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros_like(loss)
         finite = torch.isfinite(self._norm) & torch.isfinite(loss)
-        before = torch.full_like(loss, -1, dtype=torch.int64) if self._first_bad is None else self._first_bad
-        self._first_bad = torch.where((before < 0) & ~finite, self.param_groups[0]["outer_steps"], before)
+        if self._first_bad is None:
+            self._first_bad = torch.full_like(loss, -1, dtype=torch.int64)
+        self._first_bad.masked_fill_((self._first_bad < 0) & ~finite, self.param_groups[0]["outer_steps"])
         return finite
 
     def _descend(self, block: Block, finite: Tensor) -> None:
@@ -189,7 +190,8 @@ class Relaxation(torch.optim.Optimizer):
         self._mask(block.d, finite)
         if momentum:
             velocity = [self._velocity(p) for p in block.y]
-            torch._foreach_mul_(velocity, torch.where(finite, torch.tensor(momentum, dtype=torch.float64), 1.0))
+            kept = torch.full((), momentum, dtype=torch.float64, device=finite.device).masked_fill_(~finite, 1.0)
+            torch._foreach_mul_(velocity, kept)
             torch._foreach_add_(velocity, block.d)
             if block.group["nesterov"]:
                 torch._foreach_add_(block.d, velocity, alpha=momentum)

@@ -6,8 +6,21 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..data.batches import Batches
+from ..config import TrainConf
+from ..data.batches import Batches, Images
+from ..randomness import Purpose
 from .objective import Autocast
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Does any layer normalise over the batch?"""
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
+def statistics(conf: TrainConf, images: Images) -> tuple[Batches, int]:
+    """The batches to re-estimate on, always the same, and how many: `train.bn_batches`, at most one pass."""
+    batches = Batches(images, conf.batch_size, conf.seed, purpose=Purpose.STATISTICS)
+    return batches, min(conf.train.bn_batches, max(1, len(images) // conf.batch_size))
 
 
 @torch.no_grad()

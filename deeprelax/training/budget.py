@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Budget:
     @property
     def evaluations(self) -> int:
         """Gradient evaluations that the run may take: floor(epochs * images / batch_size), at least 1."""
-        return max(1, math.floor(self.epochs * self.images / self.batch_size))
+        return max(1, math.floor(_exact(self.epochs) * self.images / self.batch_size))
 
     @property
     def outer_steps(self) -> int:
@@ -33,5 +34,11 @@ class Budget:
         """Has the step that ended at `evaluations` reached or passed a multiple of `every` passes?"""
         if every is None:
             return False
-        before = self.passes(evaluations - self.per_step)
-        return math.floor(self.passes(evaluations) / every) > math.floor(before / every)
+        unit = _exact(every) * self.images  # in images, as evaluations * batch_size
+        now, before = (math.floor(n * self.batch_size / unit) for n in (evaluations, evaluations - self.per_step))
+        return now > before
+
+
+def _exact(number: float) -> Fraction:
+    """The decimal number that was written: 0.1 is a tenth, so that no multiple of it is missed by rounding."""
+    return Fraction(str(number))

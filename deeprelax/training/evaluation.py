@@ -2,47 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ..data.batches import Batches, Images
+from .distributed import SOLO, Ranks
 from .objective import Autocast
 
 CHUNK = 1000  # images
 
 
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """What to evaluate on: take(0) to take(count - 1), each images and labels."""
+
+    take: Callable[[int], tuple[Tensor, Tensor]]
+    count: int
+
+
 @torch.inference_mode()
-def score(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], autocast: Autocast) -> dict[str, float]:
-    """{"loss": mean cross-entropy, "error": percent misclassified} in eval mode, over (images, labels) batches."""
+def score(model: nn.Module, chunks: Chunks, autocast: Autocast, ranks: Ranks = SOLO) -> dict[str, float]:
+    """{"loss": mean cross-entropy, "error": percent misclassified} in eval mode; the same on all ranks.
+
+    The ranks take the chunks in turn. Each chunk's sums have a row of their own and are added up in one order, so the
+    numbers do not depend on how many ranks there are.
+    """
     mode = model.training
     model.eval()
     try:
-        sums: Tensor | None = None
-        count = 0
-        for images, labels in batches:
-            with autocast():
-                logits = model(images).float()
-            loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
-            wrong = (logits.argmax(1) != labels).sum()
-            found = torch.stack([loss.double(), wrong.double()])
-            sums = found if sums is None else sums + found
-            count += len(labels)
+        rows = [_sums(model, chunks.take(i), autocast) for i in range(ranks.rank, chunks.count, ranks.world)]
     finally:
         model.train(mode)
-    assert sums is not None, "nothing to evaluate on"
-    loss_sum, wrong_sum = sums.tolist()
-    return {"loss": loss_sum / count, "error": 100.0 * wrong_sum / count}
+    device = next(model.parameters()).device
+    sums = torch.zeros(chunks.count, 3, dtype=torch.float64, device=device)
+    if rows:
+        sums[ranks.rank :: ranks.world] = torch.stack(rows)
+    ranks.sum_(sums)
+    loss, wrong, images = sums.sum(0).tolist()
+    return {"loss": loss / images, "error": 100.0 * wrong / images}
 
 
-def every_image(images: Images) -> Iterator[tuple[Tensor, Tensor]]:
-    """A split in chunks, each image once."""
-    for start in range(0, len(images), CHUNK):
-        yield images.chunk(start, start + CHUNK)
+def _sums(model: nn.Module, chunk: tuple[Tensor, Tensor], autocast: Autocast) -> Tensor:
+    """Summed loss, wrong answers, images: float64 (3,)."""
+    images, labels = chunk
+    with autocast():
+        logits = model(images).float()
+    loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+    wrong = (logits.argmax(1) != labels).sum()
+    return torch.stack([loss.double(), wrong.double(), torch.full_like(loss, len(labels), dtype=torch.float64)])
 
 
-def first_batches(batches: Batches, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+def every_image(images: Images) -> Chunks:
+    """A split, each image once."""
+    return Chunks(lambda i: images.chunk(i * CHUNK, (i + 1) * CHUNK), -(-len(images) // CHUNK))
+
+
+def first_batches(batches: Batches, count: int) -> Chunks:
     """Batches 0 to count - 1."""
-    for k in range(count):
-        yield batches[k]
+    return Chunks(batches.__getitem__, count)

@@ -12,22 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from ..config import TrainConf, flat
-from ..data.augment import AUGMENTATIONS
-from ..data.batches import Batches
 from ..errors import UserError
 from ..optim import Relaxation
-from ..randomness import Purpose
 from . import checkpoint
-from .batchnorm import reestimate
+from .batchnorm import reestimate, statistics
 from .budget import Budget
+from .distributed import SOLO, Ranks
 from .evaluation import every_image, first_batches, score
-from .objective import Autocast, Objective
+from .objective import Autocast
 from .progress import Progress
 from .records import Number, Records
 from .schedules import make_schedule, set_lr
-from .setup import Data
+from .setup import Data, load_weights
+from .share import shared_objective
 
 log = logging.getLogger(__name__)
+LIKELY = ("lr", "inner_lr", "gamma", "sigma", "temperature")  # the keys behind a loss that is not finite
 
 
 class Trainer:
@@ -36,22 +36,31 @@ class Trainer:
     What `state` returns, with the configuration, determines everything that follows.
     """
 
-    def __init__(self, conf: TrainConf, data: Data, model: nn.Module, optimizer: Relaxation, directory: Path) -> None:
+    def __init__(
+        self,
+        conf: TrainConf,
+        data: Data,
+        model: nn.Module,
+        optimizer: Relaxation,
+        directory: Path,
+        ranks: Ranks = SOLO,
+    ) -> None:
         self.conf, self.data, self.model, self.optimizer, self.directory = conf, data, model, optimizer, directory
+        self.ranks = ranks
         device = data.train.device
         self.budget = Budget(conf.epochs, len(data.train), conf.batch_size, optimizer.evaluations)
         self.schedule = make_schedule(conf.schedule, conf.epochs)
         self.autocast = Autocast(conf.hardware.precision, device)
-        batches = Batches(data.train, conf.batch_size, conf.seed, AUGMENTATIONS[conf.dataset.augment])
-        self.objective = Objective(model, batches, conf.seed, conf.hardware.precision)
-        self.statistics = Batches(data.train, conf.batch_size, conf.seed, purpose=Purpose.STATISTICS)
-        self.statistics_count = min(conf.train.bn_batches, max(1, len(data.train) // conf.batch_size))
+        self.objective = shared_objective(conf, data.train, model, optimizer, ranks)
+        self.statistics = statistics(conf, data.train)
+
         self.outer_steps = 0
         self.seconds = self.step_seconds = 0.0  # of the whole loop, and of its steps alone
         self.scores: dict[str, dict[str, float]] = {}
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)  # of the steps since the last record
         self._loss_count = 0
         self._records_position = 0
+        self.records: Records | None = None  # the main rank's
 
     @property
     def evaluations(self) -> int:
@@ -60,8 +69,9 @@ class Trainer:
 
     def fit(self) -> None:
         """Take the outer steps that are left. Raises UserError, with nothing lost, if a step is not finite."""
-        self.records = Records(self.directory, self._records_position, self.evaluations)
-        self.progress = Progress(self.budget, self.evaluations)
+        main = self.ranks.main
+        self.records = Records(self.directory, self._records_position, self.evaluations) if main else None
+        self.progress = Progress(self.budget, self.evaluations, show=main)
         self._mark = time.perf_counter()
         try:
             self.model.train()
@@ -69,11 +79,13 @@ class Trainer:
                 set_lr(self.optimizer, self.schedule(self.budget.passes(self.evaluations)))
                 self._count(self.optimizer.step(self.objective))
                 self._after_step(last=self.outer_steps == self.budget.outer_steps)
-            errors = {f"{split}/error": scores["error"] for split, scores in self.scores.items() if split != "train"}
-            self.records.hyper_parameters(flat(dataclasses.asdict(self.conf)), errors)
+            if self.records is not None:
+                errors = {f"{split}/error": self.scores[split]["error"] for split in self.scores if split != "train"}
+                self.records.hyper_parameters(flat(dataclasses.asdict(self.conf)), errors)
         finally:
             self.progress.close()
-            self.records.close()
+            if self.records is not None:
+                self.records.close()
 
     def _count(self, loss: Tensor) -> None:
         self.outer_steps += 1
@@ -88,15 +100,17 @@ class Trainer:
         saving = evaluating or crosses(cadence.checkpoint_every, self.evaluations)
         if recording or saving or self._loss_sum.device.type == "cpu":  # elsewhere the host does not wait for each step
             self._stop_if_not_finite()
+        if not recording and not saving:
+            return
+        self._clock(stepping=True)
         if recording:
             self._record()
-        if recording or saving:
-            self._clock(stepping=True)
         if evaluating:
             self._evaluate(last=last)
-        if saving:
-            self._clock(stepping=False)
+        self._clock(stepping=False)
+        if saving and self.ranks.main:
             checkpoint.save(self.directory / "checkpoint.pt", self.state())
+            self._clock(stepping=False)
 
     def _clock(self, *, stepping: bool) -> None:
         now = time.perf_counter()
@@ -110,13 +124,13 @@ class Trainer:
             return
         in_force = {**self.optimizer.scalars(), "direction_norm": float(self.optimizer.direction_norm())}
         values = ", ".join(f"{name} {value:.3g}" for name, value in in_force.items())
-        names = [
-            key for key in ("lr", "inner_lr", "gamma", "sigma", "temperature") if hasattr(self.conf.optimizer, key)
-        ]
-        keys = ", ".join(f"optimizer.{name}" for name in names)
+        keys = " or ".join(f"optimizer.{key}" for key in LIKELY if hasattr(self.conf.optimizer, key)) or "the step size"
+        there = (self.directory / "checkpoint.pt").exists()
+        kept = "and the last checkpoint is kept" if there else "and there was no checkpoint yet"
+
         raise UserError(
             f"outer step {step} (pass {self.budget.passes(self.evaluations):.3g}): the loss or its direction is not "
-            f"finite ({values}). The weights are as before it and the last checkpoint is kept; lower one of {keys}"
+            f"finite ({values}). The weights are as before it, {kept}; lower {keys}"
         )
 
     def _record(self) -> None:
@@ -128,15 +142,15 @@ class Trainer:
         self.progress.show(loss=f"{values['inner_loss']:.4f}")
 
     def _evaluate(self, *, last: bool) -> None:
-        reestimate(self.model, self.statistics, self.statistics_count, self.autocast)
+        reestimate(self.model, *self.statistics, self.autocast)
         splits = {"test": self.data.test, "validation": self.data.validation}
         for name, images in splits.items():
             if images is not None:
-                self.scores[name] = score(self.model, every_image(images), self.autocast)
+                self.scores[name] = score(self.model, every_image(images), self.autocast, self.ranks)
                 self._write(name, dict(self.scores[name]))
         if last:
-            known = first_batches(self.statistics, self.statistics_count)
-            self.scores["train"] = score(self.model, known, self.autocast)
+            known = first_batches(*self.statistics)
+            self.scores["train"] = score(self.model, known, self.autocast, self.ranks)
         test = self.scores["test"]
         self.progress.show(error=f"{test['error']:.2f}%")
         held_out = (
@@ -147,7 +161,8 @@ class Trainer:
 
     def _write(self, kind: str, values: dict[str, Number]) -> None:
         counts = {"passes": self.budget.passes(self.evaluations), "outer_steps": self.outer_steps}
-        self.records.write(kind, self.evaluations, {**counts, "seconds": round(self.seconds, 3)}, values)
+        if self.records is not None:
+            self.records.write(kind, self.evaluations, {**counts, "seconds": round(self.seconds, 3)}, values)
 
     def state(self) -> dict[str, Any]:
         """Weights, optimizer and counters: tensors and plain types."""
@@ -158,16 +173,22 @@ class Trainer:
             "outer_steps": self.outer_steps,
             "loss_sum": self._loss_sum,
             "loss_count": self._loss_count,
-            "records_position": self.records.position,
+            "records_position": self.records.position if self.records is not None else self._records_position,
             "scores": self.scores,
             "seconds": self.seconds,
             "step_seconds": self.step_seconds,
             "threads": torch.get_num_threads(),
+            "ranks": self.ranks.world,
+            "data": self.data.fingerprint,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
-        self.model.load_state_dict(state["model"])
+        """Go on from what `state` returned. Raises UserError if the data or the network are no longer the same."""
+        if state["data"] != self.data.fingerprint:
+            raise UserError(
+                f"the training data are not those that {self.directory} began with: force=true starts it anew"
+            )
+        load_weights(self.model, state, self.directory)
         self.optimizer.load_state_dict(state["optimizer"])
         self.objective.evaluations = state["evaluations"]
         self.outer_steps = state["outer_steps"]

@@ -12,13 +12,14 @@ from ..randomness import Purpose, derive_seed
 class Objective:
     """f at the model's present weights on the next mini-batch, with its gradient; counts its calls.
 
-    Call number k takes batch k and the dropout masks that belong to (seed, k), so the count is the whole state.
+    Call number k takes batch k and the dropout masks that belong to (seed, k, rank), so the count is the whole state.
+    `model` may be wrapped for data-parallel training.
     """
 
-    def __init__(self, model: nn.Module, batches: Batches, seed: int, precision: str) -> None:
+    def __init__(self, model: nn.Module, batches: Batches, seed: int, precision: str, rank: int = 0) -> None:
         self.model, self.batches = model, batches
         self.evaluations = 0
-        self._seed = seed
+        self._seed, self._rank = seed, rank
         self._parameters = list(model.parameters())
         self._autocast = Autocast(precision, batches.images.device)
         self._generator = default_generator(batches.images.device)
@@ -27,7 +28,7 @@ class Objective:
         """The mean cross-entropy of the next batch, a 0-dim tensor; its gradient is in the parameters' .grad."""
         images, labels = self.batches[self.evaluations]
         # nn.Dropout draws from the default generator and takes no other. The global torch.manual_seed is slower.
-        self._generator.manual_seed(derive_seed(self._seed, Purpose.DROPOUT, self.evaluations))
+        self._generator.manual_seed(derive_seed(self._seed, Purpose.DROPOUT, self.evaluations, self._rank))
         for p in self._parameters:
             p.grad = None
         with self._autocast():

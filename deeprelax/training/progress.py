@@ -18,12 +18,12 @@ BAR = "{desc} |{bar}| {percentage:3.0f}% {rate_fmt} {elapsed}<{remaining}{postfi
 class Progress:
     """A tqdm bar in images with passes, loss and error; nothing where standard error is not a terminal."""
 
-    def __init__(self, budget: Budget, evaluations: int) -> None:
+    def __init__(self, budget: Budget, evaluations: int, *, show: bool = True) -> None:
         self._budget = budget
         total = budget.outer_steps * budget.per_step
         self._bar = tqdm(
             total=total * budget.batch_size, initial=evaluations * budget.batch_size, unit="img", unit_scale=True,
-            bar_format=BAR, disable=None, leave=False, dynamic_ncols=True,
+            bar_format=BAR, disable=None if show else True, leave=False, dynamic_ncols=True,
         )  # fmt: skip
         self._shown: dict[str, str] = {}
 

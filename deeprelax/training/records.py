@@ -11,7 +11,7 @@ Number = float | int
 
 
 class Records:
-    """Appends records to metrics.jsonl and shows them in TensorBoard, against gradient evaluations.
+    """Appends records to metrics.jsonl and shows them in TensorBoard, against gradient evaluations; of the main rank.
 
     `position` is what a checkpoint keeps; records behind it belong to a part of the run that is done again and are cut
     off on resume.
@@ -53,8 +53,7 @@ class Records:
         if self._writer is None:  # late: the import takes seconds
             from torch.utils.tensorboard import SummaryWriter
 
-            purge = self._evaluations + 1 if self._evaluations else None
-            self._writer = SummaryWriter(str(self._directory / "tensorboard"), purge_step=purge)
+            self._writer = SummaryWriter(str(self._directory / "tensorboard"), purge_step=self._evaluations + 1)
         return self._writer
 
     def close(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,40 +16,129 @@ from .. import files
 from ..config import TrainConf, flat
 from ..errors import UserError
 from ..rundir import WITHOUT_EFFECT
+from . import launch
 from .progress import logging_to
 
 log = logging.getLogger(__name__)
+RUN_FILES = ("result.json", "checkpoint.pt", "metrics.jsonl", "config.yaml", "provenance.json", "train.log")
 
 
 def run(conf: TrainConf, config: DictConfig, directory: Path) -> dict[str, Any]:
     """Train as `conf` says, in `directory`; `config` is the same, for the record. Returns result.json's content.
 
-    A finished run is left alone, an unfinished one gone on with, unless `conf.force`. Raises UserError if the
-    directory holds a run of another configuration or another process writes it.
+    A finished run is left alone, an unfinished one gone on with, unless `conf.force`. One rank trains in this process,
+    several in processes of their own, unless torchrun has started this one. Raises UserError if the directory holds a
+    run of another configuration, another process writes it, or the work cannot be shared so.
     """
+    place = launch.place()
+    if place is not None:
+        return _run_among_peers(conf, config, directory, place)
+    world = launch.wanted(conf.hardware)
+    check_share(conf, world)
+    if world > 1:
+        from .setup import choose_device
+
+        choose_device(conf.hardware, launch.Place(0, world, 0, world))
     directory.mkdir(parents=True, exist_ok=True)
     with files.sole_writer(directory):
-        if conf.force:
-            _clear(directory)
-        _same_configuration(directory / "config.yaml", config)
-        result_file = directory / "result.json"
-        if result_file.exists():
-            result: dict[str, Any] = json.loads(result_file.read_text())
-            log.info("finished before: %s", closing_line(result, directory))
-            log.info("(force=true starts it again)")
-            return result
-        with logging_to(directory / "train.log"):
-            files.replace_text(directory / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-            log.info("run directory %s", _shown(directory))
-            from .session import train  # imports torch
+        if not _finished_before(conf, config, directory):
+            with logging_to(directory / "train.log"):
+                _begin(config, directory)
+                if world == 1:
+                    _train_here(conf, directory)
+                else:
+                    launch.launch(launch.command_for("deeprelax.training.rank", str(directory)), world)
+                return _end(directory)
+    return _result(directory)
 
-            result = train(conf, directory)
-            files.write_json(result_file, result)
-            log.info(closing_line(result, directory))
-        return result
+
+def _train_here(conf: TrainConf, directory: Path) -> None:
+    from .session import train  # imports torch
+    from .setup import choose_device
+
+    train(conf, directory, choose_device(conf.hardware))
+
+
+def _run_among_peers(conf: TrainConf, config: DictConfig, directory: Path, place: launch.Place) -> dict[str, Any]:
+    """The main rank looks after the directory; what it finds holds for all."""
+    from .distributed import Ranks, join, leave
+    from .session import train
+    from .setup import choose_device
+
+    ranks = Ranks(*place)
+    check_share(conf, ranks.world)
+    device = choose_device(conf.hardware, ranks)
+    join(ranks, device)
+    with contextlib.ExitStack() as stack:
+        stack.callback(leave)
+        verdict: tuple[bool, str] = (False, "")
+        if ranks.main:
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(files.sole_writer(directory))
+                verdict = (_finished_before(conf, config, directory), "")
+            except (UserError, OSError) as error:
+                verdict = (False, str(error))
+        finished, problem = ranks.from_main(verdict)
+        if problem:
+            raise UserError(problem)
+        if not finished:
+            if ranks.main:
+                stack.enter_context(logging_to(directory / "train.log"))
+                _begin(config, directory)
+            else:
+                logging.getLogger("deeprelax").setLevel(logging.WARNING)
+            train(conf, directory, device, ranks)
+            if ranks.main:
+                _end(directory)
+        ranks.from_main(None)  # the result is there before anybody reads it
+        return _result(directory)
+
+
+def check_share(conf: TrainConf, world: int) -> None:
+    """Raise UserError if the work cannot be shared by so many ranks in the way that is configured."""
+    if conf.batch_size % world:
+        raise UserError(f"batch_size={conf.batch_size} cannot be shared equally by {world} ranks: use a multiple of it")
+    if conf.hardware.share == "chains" and conf.optimizer.name == "sgd":
+        raise UserError("hardware.share=chains needs an inner chain, and sgd has none: use hardware.share=data")
+
+
+def _finished_before(conf: TrainConf, config: DictConfig, directory: Path) -> bool:
+    if conf.force and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":  # a restart goes on
+        _clear(directory)
+    _same_configuration(directory / "config.yaml", config)
+    if not (directory / "result.json").exists():
+        return False
+    if conf.hardware.share == "chains" and _result(directory)["ranks"] != launch.wanted(conf.hardware):
+        log.warning("hardware.share=chains: the result below is that of %d ranks", _result(directory)["ranks"])
+
+    log.info("finished before: %s", closing_line(_result(directory), directory))
+    log.info("(force=true starts it again)")
+    return True
+
+
+def _begin(config: DictConfig, directory: Path) -> None:
+    files.replace_text(directory / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    log.info("run directory %s", _shown(directory))
+
+
+def _end(directory: Path) -> dict[str, Any]:
+    result = _result(directory)
+    log.info(closing_line(result, directory))
+    return result
+
+
+def _result(directory: Path) -> dict[str, Any]:
+    file = directory / "result.json"
+    try:
+        result: dict[str, Any] = json.loads(file.read_text())
+    except json.JSONDecodeError:
+        raise UserError(f"{file} is damaged: delete it, and the same command finishes the run again") from None
+    return result
 
 
 def closing_line(result: dict[str, Any], directory: Path) -> str:
+    """Test error, evaluations, seconds and where the run lies."""
     return (
         f"test error {result['test_error']:.2f} %  {result['gradient_evaluations']} gradient evaluations  "
         f"{result['seconds']:.1f} s  {_shown(directory)}"
@@ -60,12 +151,10 @@ def _shown(directory: Path) -> str:
 
 
 def _clear(directory: Path) -> None:
-    """Remove a run, but not the lock that is held."""
-    for entry in directory.iterdir():
-        if entry.name == "tensorboard":
-            shutil.rmtree(entry)
-        elif entry.name != ".lock" and entry.is_file():
-            entry.unlink()
+    """Remove what a run has written, and nothing else that may lie there."""
+    for name in RUN_FILES:
+        (directory / name).unlink(missing_ok=True)
+    shutil.rmtree(directory / "tensorboard", ignore_errors=True)
 
 
 def _same_configuration(file: Path, config: DictConfig) -> None:
@@ -75,9 +164,9 @@ def _same_configuration(file: Path, config: DictConfig) -> None:
     assert isinstance(stored, DictConfig)
     there, here = _decisive(stored), _decisive(config)
     different = [
-        f"{key} is {there.get(key)} there and {here.get(key)} here"
+        f"{key} is {there.get(key, 'absent')} there and {here.get(key, 'absent')} here"
         for key in sorted(there.keys() | here.keys())
-        if there.get(key) != here.get(key)
+        if there.get(key, "absent") != here.get(key, "absent")
     ]
     if different:
         raise UserError(

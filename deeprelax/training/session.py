@@ -13,30 +13,43 @@ import torch
 
 from .. import files
 from ..config import TrainConf
+from ..errors import UserError
 from . import checkpoint
+from .batchnorm import has_batch_norm
+from .distributed import SOLO, Ranks
 from .loop import Trainer
-from .setup import build_model, build_optimizer, load_data, use_hardware
+from .setup import build_model, build_optimizer, load_data, set_threads
 
 log = logging.getLogger(__name__)
 LIBRARIES = ("deeprelax", "torch", "torchvision", "numpy", "hydra-core", "omegaconf", "scikit-learn")
 
 
-def train(conf: TrainConf, directory: Path) -> dict[str, Any]:
-    """Train in `directory`, from its checkpoint if there is one. Returns result.json's content."""
+def train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks = SOLO) -> None:
+    """Train in `directory`, from its checkpoint if there is one; the main rank writes result.json."""
     saved = directory / "checkpoint.pt"
     state = checkpoint.load(saved) if saved.exists() else None
-    device = use_hardware(conf.hardware, state["threads"] if state else None)
+    set_threads(conf.hardware, state["threads"] if state else None, ranks)
     data = load_data(conf.dataset, conf.data_dir, device)
     model = build_model(conf.model, data, conf.seed, device)
+    if conf.batch_size // ranks.world == 1 and has_batch_norm(model):
+        raise UserError(f"batch_size={conf.batch_size} leaves one image to a rank, and batch norm needs two: raise it")
     optimizer = build_optimizer(conf.optimizer, model)
-    trainer = Trainer(conf, data, model, optimizer, directory)
+    trainer = Trainer(conf, data, model, optimizer, directory, ranks)
     _announce(trainer)
     if state is not None:
         trainer.load_state(state)
+    reached = (trainer.evaluations, trainer.outer_steps)
+    if ranks.from_main(reached) != reached:
+        raise UserError(f"{saved} is not the same file on all machines: output_dir must be on a disk that they share")
+    if state is not None:
         log.info("going on from pass %.4g", trainer.budget.passes(trainer.evaluations))
-    files.write_json(directory / "provenance.json", _provenance(device))
+        if state["ranks"] != ranks.world:
+            log.warning("%d ranks, not %d as before: no longer bit for bit the same run", ranks.world, state["ranks"])
+    if ranks.main:
+        files.write_json(directory / "provenance.json", _provenance(device, ranks))
     trainer.fit()
-    return _result(trainer)
+    if ranks.main:
+        files.write_json(directory / "result.json", _result(trainer))
 
 
 def _announce(trainer: Trainer) -> None:
@@ -74,6 +87,8 @@ def _result(trainer: Trainer) -> dict[str, Any]:
         "device": _device_name(trainer.data.train.device),
         "precision": conf.hardware.precision,
         "threads": torch.get_num_threads(),
+        "ranks": trainer.ranks.world,
+        "share": conf.hardware.share,
     }
 
 
@@ -81,13 +96,14 @@ def _device_name(device: torch.device) -> str:
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
-def _provenance(device: torch.device) -> dict[str, Any]:
+def _provenance(device: torch.device, ranks: Ranks) -> dict[str, Any]:
     return {
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": _device_name(device),
         "threads": torch.get_num_threads(),
+        "ranks": ranks.world,
         "cuda": torch.version.cuda,
         "versions": {name: version(name) for name in LIBRARIES},
     }

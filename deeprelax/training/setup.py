@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,6 +20,8 @@ from ..errors import UserError
 from ..optim import Relaxation
 from ..randomness import Purpose, derive_seed
 from ..registry import call, resolve
+from .distributed import SOLO, Ranks
+from .launch import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +35,36 @@ class Data:
     image_size: int
     classes: tuple[str, ...]
 
+    @property
+    def fingerprint(self) -> str:
+        """Tells whether a run goes on with the training data that it began with."""
+        return hashlib.blake2b(f"{self.classes} {self.train.digest()}".encode(), digest_size=16).hexdigest()
 
-def use_hardware(conf: HardwareConf, threads: int | None = None) -> torch.device:
-    """Set the number of CPU threads and return the device. Raises UserError if there is no GPU but one is asked for.
 
-    `threads` is what a checkpoint recorded; the configuration's word goes first, then it, then the cores at hand.
-    """
-    torch.set_num_threads(conf.threads or threads or len(os.sched_getaffinity(0)))
-    if conf.device == "cpu" or (conf.device == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
+def choose_device(conf: HardwareConf, ranks: Ranks | Place = SOLO) -> torch.device:
+    """This rank's device. Raises UserError if there are fewer than ranks on this machine."""
+    gpus = torch.cuda.device_count() if conf.device != "cpu" else 0
+    if conf.device == "cuda" and not gpus:
         raise UserError("hardware.device=cuda, but torch sees no GPU: use hardware.device=cpu or auto")
-    return torch.device("cuda", torch.cuda.current_device())
+    there, kind = (gpus, "GPUs") if gpus else (os.cpu_count() or 1, "CPU cores")
+    if ranks.local_world > there:
+        raise UserError(f"{ranks.local_world} ranks on this machine, which has {there} {kind}: lower hardware.devices")
+    if conf.sync_batchnorm and not gpus:
+        raise UserError("hardware.sync_batchnorm=true works on GPUs only: leave it out on CPUs")
+    if not gpus:
+        return torch.device("cpu")
+    torch.cuda.set_device(ranks.local_rank)
+    return torch.device("cuda", ranks.local_rank)
+
+
+def set_threads(conf: HardwareConf, recorded: int | None = None, ranks: Ranks = SOLO) -> None:
+    """CPU threads: as configured, else as a checkpoint recorded, else this rank's share of the cores."""
+    torch.set_num_threads(conf.threads or recorded or max(1, cores() // ranks.local_world))
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_data(conf: DatasetConf, data_dir: str | None, device: torch.device) -> Data:
@@ -69,6 +92,17 @@ def build_model(conf: ModelConf, data: Data, seed: int, device: torch.device) ->
         torch.default_generator.manual_seed(derive_seed(seed, Purpose.WEIGHTS))
         model: nn.Module = call("model", conf.name, *shape, **keywords(conf))
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def load_weights(model: nn.Module, state: dict[str, Any], directory: Path) -> None:
+    """A checkpoint's weights and batch-norm statistics. Raises UserError if they are not this network's."""
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(
+            f"the checkpoint in {directory} is not of this network ({reason}): has its code changed?"
+        ) from None
 
 
 def build_optimizer(conf: OptimizerConf, model: nn.Module) -> Relaxation:

@@ -79,8 +79,9 @@ def test_the_command_line_wins_over_a_preset(deeprelax: Command) -> None:
 
 
 def test_a_broken_job_of_a_sweep_does_not_stop_the_others(deeprelax: Command) -> None:
-    status, _, err = deeprelax("train", "-m", *QUICK, "optimizer=sgd", "optimizer.lr=-1,0.1")
+    status, out, err = deeprelax("train", "-m", *QUICK, "optimizer=sgd", "optimizer.lr=-1,0.1,-2")
     assert status == 1
+    assert "optimizer.lr=-2: optimizer.lr=-2.0 is out of range" in out
     assert "deeprelax: optimizer.lr=-1.0 is out of range: it must be a finite number >= 0\n" in err
     assert len(list(Path("outputs").rglob("result.json"))) == 1
 

@@ -90,6 +90,10 @@ def other_size(root: Path) -> None:
     Image.new("RGB", (9, 12)).save(root / "train" / "cow" / "5.png")
 
 
+def sixteen_bits(root: Path) -> None:
+    Image.fromarray(np.full((12, 12), 40_000, dtype=np.uint16)).save(root / "train" / "cow" / "5.png")
+
+
 def no_test(root: Path) -> None:
     (root / "test").rename(root.parent / "test")
 
@@ -110,6 +114,10 @@ test_class_only.__test__ = False  # type: ignore[attr-defined]
         (empty_class, r"train/cow holds no \.jpg, \.jpeg, \.png images: add some or remove the folder"),
         (test_class_only, r"test/cow is a class that .*/train lacks: remove it or add training images"),
         (other_size, r"train/cow/5\.png has 9 x 12 pixels, others 12 x 12: set dataset\.image_size=PIXELS"),
+        (
+            sixteen_bits,
+            r"train/cow/5\.png has more than 8 bits a channel, which would be cut off: convert it to 8 bits",
+        ),
         (no_test, r"mine/test is not a folder: dataset\.path must hold train/<class>/ and test/<class>/"),
         (no_classes, r"mine/test holds no class folders"),
     ],

@@ -31,7 +31,7 @@ def test_windows_equal_torchvisions_functional_operations() -> None:
 def test_flip_crop_draws_every_shift_and_both_sides_for_each_image_alone() -> None:
     marked = torch.zeros(20_000, 11, 11, 1, dtype=torch.uint8)
     marked[:, 5, 4] = 255  # the centre is row 5; column 4 becomes 6 when mirrored
-    out = flip_crop(marked, torch.Generator().manual_seed(0))[..., 0]
+    out = flip_crop(marked, torch.Generator().manual_seed(0), 20_000, slice(0, 20_000))[..., 0]
     found = out.nonzero()
     assert len(found) == 20_000  # a shift by at most 4 keeps it inside
     rows, columns = (torch.bincount(found[:, i], minlength=11) / 20_000 for i in (1, 2))
@@ -83,6 +83,16 @@ def test_whitening_is_fitted_on_the_training_set_and_used_in_channels_last() -> 
     assert out.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_whitening_refuses_large_images() -> None:
+def test_directions_without_variation_are_not_blown_up() -> None:
+    images = pixels(500, 6)
+    images[:, :, 0] = 0  # a row that is always black in training
+    white = fit_gcn_zca(images)
+    other = pixels(50, 6, seed=9)
+    assert white(other).abs().max() < 100
+
+
+def test_whitening_refuses_large_images_and_few_images() -> None:
+    with pytest.raises(UserError, match=r"needs more training images than an image has values \(100 against 108\)"):
+        fit("gcn_zca", pixels(100, 6))
     with pytest.raises(UserError, match=r"gcn_zca takes images of at most 12288 values, these have 30000"):
         fit("gcn_zca", torch.zeros(1, 3, 100, 100, dtype=torch.uint8))

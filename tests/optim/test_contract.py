@@ -7,6 +7,7 @@ import inspect
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -183,6 +184,16 @@ def test_scoping_shrinks_gamma_and_the_smaller_gamma_is_used(solver: str | None)
         assert scoped.direction_norm().item() == pytest.approx(fixed.direction_norm().item(), rel=1e-13)
 
 
+@pytest.mark.parametrize("solver", [None, "fixed_point", "proximal"])
+def test_scoping_may_go_on_for_ever(solver: str | None) -> None:
+    p = nn.Parameter(torch.ones(1, dtype=torch.float64))
+    optimizer = EntropySGD([p]) if solver is None else HamiltonJacobi([p], solver=solver)
+    optimizer.param_groups[0].update(scoping=1.0, outer_steps=5000)
+    assert optimizer.scalars()["gamma"] == 0.0
+    descend(optimizer, lambda: p.square().sum())
+    assert torch.isfinite(p).all()
+
+
 @ALL
 def test_hyper_parameters_changed_by_hand_act_at_once(name: str) -> None:
     p = nn.Parameter(torch.tensor([2.0, -1.0], dtype=torch.float64))
@@ -276,6 +287,17 @@ def test_noise_is_a_function_of_seed_step_and_chain_alone(name: str) -> None:
     assert torch.equal(base, run(seed=3, disturb=True))
     assert not torch.equal(base, run(seed=4))
     assert not torch.equal(base, run(seed=3, chain=1))
+
+
+def test_noise_is_apart_from_what_a_caller_may_seed() -> None:
+    """A caller who seeds torch with numbers from SeedSequence((seed, purpose)) does not get the optimizer's noise."""
+    p = nn.Parameter(torch.zeros(50))
+    noise = EntropySGD([p]).noise()
+    noise.draw()
+    ours = noise.like([p])[0]
+    for key in ((0,), (0, 0), (0, 0, 0), (0, 1)):
+        seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+        assert not torch.equal(ours, torch.randn(50, generator=torch.Generator().manual_seed(seed)))
 
 
 def test_noise_differs_between_steps_and_between_inner_steps() -> None:

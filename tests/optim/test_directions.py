@@ -180,6 +180,30 @@ def test_weight_decay_belongs_to_the_loss_and_acts_once() -> None:
         close(direction(make, START, F, weight_decay=decay, **keywords), inside.numpy())
 
 
+def test_on_a_saddle_too_while_the_relaxed_quadratic_is_convex() -> None:
+    """A has negative eigenvalues, I + tA none: the prox and grad u = A (I + tA)^-1 (x - x*) are still unique."""
+    t = 0.5
+    saddle = A - 1.2 * np.eye(len(A))
+    assert np.linalg.eigvalsh(saddle)[0] < -1
+    assert np.linalg.eigvalsh(np.eye(len(A)) + t * saddle)[0] > 0.4
+    loss, gradient = quadratic_loss(saddle, MINIMUM), np.linalg.solve(np.eye(len(A)) + t * saddle, saddle)
+    expected = gradient @ (X - MINIMUM)
+    exact = {"gamma": t, "inner_steps": 900, "inner_momentum": 0.0}
+    close(direction(EntropySGD, START, loss, temperature=0.0, **exact) / t, expected, 1e-10)
+    close(direction(HamiltonJacobi, START, loss, solver="proximal", **exact) / t, expected, 1e-10)
+    close(direction(HamiltonJacobi, START, loss, gamma=t, inner_steps=300), expected, 1e-10)
+
+
+@pytest.mark.parametrize("curvature", [0.01, 1.0, 10.0])
+def test_the_equations_of_pde_relaxed_agree_at_their_defaults(curvature: float) -> None:
+    for equation in ("viscous_hj", "hj"):
+        d = direction(
+            pde_relaxed, torch.ones(1, dtype=torch.float64), lambda p: 0.5 * curvature * p.square().sum(),
+            equation=equation, temperature=0.0,
+        )  # fmt: skip
+        assert d.item() == pytest.approx(curvature / (1 + 0.1 * curvature), rel=0.15)
+
+
 @pytest.mark.parametrize("equation", ["viscous_hj", "hj", "heat"])
 def test_pde_relaxed_descends_u_with_the_same_meaning_of_lr_for_all_equations(equation: str) -> None:
     t = 0.4

@@ -44,10 +44,13 @@ def test_budget_is_the_same_for_every_optimizer_to_within_a_step() -> None:
     assert Budget(5, 60_000, 128, 20).outer_steps == 117
     assert Budget(0.001, 1000, 128, 20).outer_steps == 1
     assert Budget(3, 100, 50, 1).passes(6) == 3.0
+    assert [Budget(epochs, 100, 1, 1).evaluations for epochs in (0.29, 0.57, 1.1)] == [29, 57, 110]
 
 
 def test_crosses_fires_once_for_each_multiple() -> None:
     budget = Budget(10, 1437, 128, 7)
+    tenth = Budget(50, 1000, 100, 1)
+    assert [n for n in range(1, 21) if tenth.crosses(0.3, n)] == [3, 6, 9, 12, 15, 18]
     fired = [n for n in range(1, 17) if budget.crosses(2, 7 * n)]
     assert [math.floor(budget.passes(7 * n) / 2) for n in fired] == [1, 2, 3, 4]
     assert not any(budget.crosses(None, n) for n in range(20))

@@ -13,7 +13,9 @@ import yaml
 from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from deeprelax.commands.evaluate import evaluate
 from deeprelax.config import checked
+from deeprelax.data.batches import Images
 from deeprelax.errors import UserError
 from deeprelax.training import checkpoint
 from deeprelax.training.objective import Objective
@@ -46,6 +48,13 @@ def without_times(text: str) -> list[dict[str, object]]:
     return [{k: v for k, v in line.items() if "second" not in k} for line in lines]
 
 
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard shows: steps and values of each curve."""
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
 def few_steps(optimizer: str) -> list[str]:
     return ["optimizer.inner_steps=3"] if optimizer in ("entropy_sgd", "hj", "hj_proximal") else []
 
@@ -62,7 +71,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
         "train.evaluate_every=3",
         "train.checkpoint_every=0.7",
     ]
-    overrides += ["schedule=cosine", "train.record_every=1"]
+    overrides += ["schedule=cosine", "train.record_every=1", "dataset.augment=flip_crop"]
     whole = train(compose, tmp_path / "whole", *overrides)
     with monkeypatch.context() as patch:
         interrupt_at(patch, 29)  # pass 4.6: in the middle of a pass, between evaluations, records and checkpoints
@@ -82,6 +91,8 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     assert {k: v for k, v in whole.items() if "second" not in k} == {
         k: v for k, v in parts.items() if "second" not in k
     }
+    curves = [scalars(tmp_path / name / "tensorboard") for name in ("whole", "parts")]
+    assert curves[0] == curves[1]
     assert without_times((tmp_path / "whole" / "metrics.jsonl").read_text()) == without_times(
         (tmp_path / "parts" / "metrics.jsonl").read_text()
     )
@@ -188,19 +199,19 @@ def test_a_network_and_an_optimizer_of_the_users_own(
         "    return torch.optim.SGD(params)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    own = ["model=custom", "model.name=mine:Net", "+model.options.width=7", "epochs=1"]
+    own = ["model=custom", "model.name=mine:Net", "++model.options.width=7", "epochs=1"]
     result = train(
-        compose, tmp_path / "a", *own, "optimizer=custom", "optimizer.name=mine:Mine", "+optimizer.options.lr=0.3"
+        compose, tmp_path / "a", *own, "optimizer=custom", "optimizer.name=mine:Mine", "++optimizer.options.lr=0.3"
     )
     assert result["parameters"] == 784 * 7 + 7 + 7 * 10 + 10
     for wrong, message in [
         (["dataset.image_size=4"], "model=mine:Net takes images of 5 pixels or more, these have 4"),
-        (["+model.options.depth=7"], "model.options: mine:Net does not take them: .*depth"),
+        (["++model.options.depth=7"], "model.options: mine:Net does not take them: .*depth"),
         (["model.name=mine:Nett"], "model.name=mine:Nett: module mine has no Nett"),
         (["model.name=nowhere:Net"], "model.name=nowhere:Net: there is no module nowhere"),
         (["optimizer=custom", "optimizer.name=mine:other"], "is not a deeprelax.optim.Relaxation"),
         (
-            ["optimizer=custom", "optimizer.name=mine:Mine", "+optimizer.options.lr=-1"],
+            ["optimizer=custom", "optimizer.name=mine:Mine", "++optimizer.options.lr=-1"],
             "optimizer: mine:Mine refuses its keys: lr must be a finite number >= 0, not -1",
         ),
     ]:
@@ -211,3 +222,57 @@ def test_a_network_and_an_optimizer_of_the_users_own(
 def test_images_too_small_for_the_network(compose: Compose, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="model=lenet takes images of 22 pixels or more, these have 8: set dataset"):
         train(compose, tmp_path, "dataset.image_size=8")
+
+
+def test_interrupted_before_the_first_checkpoint_nothing_shows_twice(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = ["optimizer=sgd", "train.evaluate_every=100", "train.record_every=0.3"]
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 20)
+        with pytest.raises(KeyboardInterrupt):
+            train(compose, tmp_path, *overrides)
+    train(compose, tmp_path, *overrides)
+    steps = [step for step, _ in scalars(tmp_path / "tensorboard")["train/inner_loss"]]
+    assert steps == sorted(set(steps))
+
+
+def test_force_removes_what_a_run_has_written_and_nothing_else(compose: Compose, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    train(compose, tmp_path, "epochs=1", "optimizer=sgd")
+    train(compose, tmp_path, "epochs=1", "optimizer=sgd", "force=true")
+    assert (tmp_path / "thesis.tex").read_text() == "mine"
+
+
+def test_other_training_data_are_noticed_on_resume(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = ["optimizer=sgd", "train.checkpoint_every=1"]
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 20)
+        with pytest.raises(KeyboardInterrupt):
+            train(compose, tmp_path, *overrides)
+    monkeypatch.setattr(Images, "digest", lambda self: "changed")
+    with pytest.raises(UserError, match=r"training data are not those that .* began with: force=true"):
+        train(compose, tmp_path, *overrides)
+
+
+def test_evaluating_an_unfinished_run_uses_statistics_at_x(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 28)
+        with pytest.raises(KeyboardInterrupt):
+            train(compose, tmp_path, "optimizer=sgd", "train.evaluate_every=100", "train.checkpoint_every=1")
+    state = checkpoint.load(tmp_path / "checkpoint.pt")
+    found = evaluate(tmp_path, [])
+    assert "the run is not finished" in capsys.readouterr().out
+    running = "3.running_mean"
+    state["model"][running] = state["model"][running] + 100.0  # what evaluation must not depend on
+    checkpoint.save(tmp_path / "checkpoint.pt", state)
+    assert evaluate(tmp_path, []) == found
+
+
+def test_one_image_to_a_rank_and_batch_norm(compose: Compose, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="batch_size=1 leaves one image to a rank, and batch norm needs two"):
+        train(compose, tmp_path, "batch_size=1")

@@ -1,0 +1,55 @@
+"""One rank of a run that `launch` has started: `python -m deeprelax.training.rank DIRECTORY`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+from ..config import load
+from ..errors import UserError
+from . import launch
+from .progress import logging_to
+
+
+def main(directory: Path) -> int:
+    """Train; rank 0 writes. Returns the exit status; an error is left for the parent."""
+    threading.Thread(target=launch.watch_lifeline, daemon=True).start()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        _train(directory)
+    except KeyboardInterrupt:
+        return 130
+    except UserError as error:
+        launch.report(error, str(error))
+        return 1
+    except Exception as error:
+        launch.report(error, traceback.format_exc())
+        return 1
+    return 0
+
+
+def _train(directory: Path) -> None:
+    conf = load(directory / "config.yaml")
+
+    from .distributed import Ranks, join, leave
+    from .session import train
+    from .setup import choose_device
+
+    place = launch.place()
+    assert place is not None
+    ranks = Ranks(*place)
+    device = choose_device(conf.hardware, ranks)
+    join(ranks, device, launch.store(place))
+    try:
+        with logging_to(directory / "train.log") if ranks.main else contextlib.nullcontext():
+            train(conf, directory, device, ranks)
+    finally:
+        leave()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,171 @@
+"""What two ranks compute, to be compared by test_distributed.py: run as `python ranks.py FOLDER` under `launch`.
+
+The same functions run there with one rank, for reference.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from hydra import compose, initialize_config_dir
+from torch import Tensor, nn
+
+from deeprelax.config import TrainConf, checked
+from deeprelax.data.batches import Batches, Images
+from deeprelax.data.images import Split
+from deeprelax.data.normalize import fit
+from deeprelax.hydra_app import configuration_folder
+from deeprelax.training.distributed import SOLO, Ranks
+from deeprelax.training.evaluation import every_image, score
+from deeprelax.training.objective import Autocast, Objective
+from deeprelax.training.setup import build_optimizer
+from deeprelax.training.share import shared_objective
+
+CPU = torch.device("cpu")
+OPTIMIZERS: dict[str, list[str]] = {
+    "sgd": [],
+    "entropy_sgd": [
+        "optimizer.inner_steps=3",
+        "optimizer.temperature=1e-5",
+        "optimizer.momentum=0.5",
+        "optimizer.lr=0.5",
+    ],
+    "hj": ["optimizer.inner_steps=3"],
+    "hj_proximal": ["optimizer.inner_steps=3"],
+    "heat": ["optimizer.samples=2"],
+    "pde_relaxed": ["optimizer.inner_steps=2", "optimizer.temperature=1e-4"],
+}
+CHAINS = [name for name in OPTIMIZERS if name != "sgd"]
+
+
+class Plain(nn.Sequential):
+    """float64, without batch norm and dropout."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(144, 5))
+        self.double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = super().forward(x.double())
+        return out
+
+
+class Full(nn.Sequential):
+    """With batch norm and dropout."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.Flatten(), nn.Linear(144, 5)
+        )
+
+
+def make(network: type[nn.Module]) -> nn.Module:
+    torch.manual_seed(0)
+    return network()
+
+
+def images(n: int = 333) -> Images:
+    generator = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (n, 3, 8, 8), dtype=torch.uint8, generator=generator)
+    return Images(Split(pixels, torch.randint(5, (n,), generator=generator)), fit("mean_std", pixels), CPU)
+
+
+def configuration(optimizer: str, share: str) -> TrainConf:
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        overrides = [f"optimizer={optimizer}", *OPTIMIZERS[optimizer], f"hardware.share={share}", "batch_size=64"]
+        return checked(compose("train", [*overrides, "dataset.augment=flip_crop"]))
+
+
+def weights(model: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def descend(network: type[nn.Module], optimizer: str, share: str, steps: int, ranks: Ranks) -> Tensor:
+    """The weights after some outer steps."""
+    model, conf = make(network), configuration(optimizer, share)
+    algorithm = build_optimizer(conf.optimizer, model)
+    objective = shared_objective(conf, images(), model, algorithm, ranks)
+    for _ in range(steps):
+        algorithm.step(objective)
+    return weights(model)
+
+
+def one_chain(optimizer: str, chain: int) -> Tensor:
+    """d of one process that runs the chain of this index on batches of half the size."""
+    model, conf = make(Full), configuration(optimizer, "chains")
+    algorithm = build_optimizer(conf.optimizer, model)
+    algorithm.chain = chain
+    found: list[Tensor] = []
+    algorithm.reduce_direction = lambda tensors: found.append(torch.cat([t.flatten() for t in tensors[:-1]]))
+    objective = shared_objective(conf, images(), model, algorithm, SOLO)
+    objective = Objective(
+        model, Batches(images(), 32, 0, objective.batches._augmentation, chain=chain), 0, "float32", rank=chain
+    )
+    algorithm.step(objective)
+    return found[0]
+
+
+def chains(optimizer: str, ranks: Ranks) -> dict[str, Any]:
+    """The averaged d of the first step, the all-reduces it took, and this rank's own d after a save and a load."""
+    model, conf = make(Full), configuration(optimizer, "chains")
+    algorithm = build_optimizer(conf.optimizer, model)
+    objective = shared_objective(conf, images(), model, algorithm, ranks)
+    before, calls, reduce = weights(model), [], dist.all_reduce
+    dist.all_reduce = lambda *a, **k: (calls.append(a), reduce(*a, **k))[1]
+    found: list[Tensor] = []
+
+    def averaged(tensors: list[Tensor]) -> None:
+        ranks.mean_(tensors)
+        found.append(torch.cat([t.flatten() for t in tensors[:-1]]))
+
+    algorithm.reduce_direction = averaged
+    try:
+        algorithm.step(objective)
+    finally:
+        dist.all_reduce = reduce
+    assert not torch.equal(before, weights(model))
+    again = build_optimizer(conf.optimizer, model)
+    later = shared_objective(conf, images(), model, again, ranks)
+    box = [algorithm.state_dict()]
+    dist.broadcast_object_list(box)  # everybody loads what rank 0 saved
+    again.load_state_dict(box[0])
+    later.evaluations = objective.evaluations
+    own: list[Tensor] = []
+    again.reduce_direction = lambda tensors: own.append(torch.cat([t.flatten() for t in tensors[:-1]]))
+    again.step(later)
+    return {"d": found[0], "all_reduces": len(calls), "own": own[0]}
+
+
+def evaluated(ranks: Ranks) -> dict[str, float]:
+    return score(make(Full), every_image(images(3456)), Autocast("float32", CPU), ranks)
+
+
+def main(folder: Path) -> None:
+    from deeprelax.training import launch
+    from deeprelax.training.distributed import join, leave
+
+    torch.set_num_threads(1)
+    place = launch.place()
+    assert place is not None
+    ranks = Ranks(*place)
+
+    join(ranks, CPU, launch.store(place))
+    shares = [
+        (name, share) for name in OPTIMIZERS for share in ("data", "chains") if (name, share) != ("sgd", "chains")
+    ]
+    found = {
+        "weights": {f"{name} {share}": descend(Full, name, share, 50, ranks) for name, share in shares},
+        "plain": {name: descend(Plain, name, "data", 20, ranks) for name in OPTIMIZERS},
+        "chains": {name: chains(name, ranks) for name in CHAINS},
+        "scores": evaluated(ranks),
+    }
+    torch.save(found, folder / f"{ranks.rank}.pt")
+    leave()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

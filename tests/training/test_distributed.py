@@ -1,0 +1,219 @@
+"""Two ranks on gloo, one thread each: what they compute, how they end, how they go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deeprelax.errors import UserError
+from deeprelax.training import checkpoint, launch
+from deeprelax.training.distributed import SOLO
+
+from . import ranks as job
+
+Command = Callable[..., tuple[int, str, str]]
+QUICK = ["hardware.threads=1", "dataset.train_size=200", "batch_size=32", "train.bn_batches=2"]
+TWO = ["hardware.devices=2", "hardware.device=cpu", *QUICK]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of two ranks found."""
+    folder = tmp_path_factory.mktemp("ranks")
+    launch.launch([sys.executable, "-W", "ignore", str(Path(job.__file__)), str(folder)], 2)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+def test_weights_are_equal_on_all_ranks_after_50_steps(two: list[dict[str, Any]]) -> None:
+    assert len(two[0]["weights"]) == 11
+    for key, weights in two[0]["weights"].items():
+        assert torch.isfinite(weights).all(), key
+        assert torch.equal(weights, two[1]["weights"][key]), key
+
+
+@pytest.mark.parametrize("optimizer", job.OPTIMIZERS)
+def test_two_ranks_follow_one_with_the_whole_batch(optimizer: str, two: list[dict[str, Any]]) -> None:
+    alone = job.descend(job.Plain, optimizer, "data", 20, SOLO)
+    torch.testing.assert_close(two[0]["plain"][optimizer], alone, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("optimizer", job.CHAINS)
+def test_chains_average_d_in_one_all_reduce(optimizer: str, two: list[dict[str, Any]]) -> None:
+    torch.set_num_threads(1)  # as the ranks have: the number changes rounding
+    found = [rank["chains"][optimizer] for rank in two]
+    assert [chains["all_reduces"] for chains in found] == [1, 1]
+    single = [job.one_chain(optimizer, chain) for chain in (0, 1)]
+    assert not torch.allclose(single[0], single[1])
+    assert torch.equal(found[0]["d"], (single[0] + single[1]) / 2)
+    assert torch.equal(found[0]["d"], found[1]["d"])
+    assert not torch.allclose(found[0]["own"], found[1]["own"])  # the chains still differ after loading
+
+
+def test_evaluation_counts_every_image_once_and_does_not_depend_on_the_ranks(two: list[dict[str, Any]]) -> None:
+    assert two[0]["scores"] == two[1]["scores"] == job.evaluated(SOLO)
+
+
+def test_both_ways_of_sharing_train_and_write_one_run(deeprelax: Command) -> None:
+    for share in ("data", "chains"):
+        status, out, err = deeprelax("train", *TWO, "epochs=3", "optimizer.inner_steps=3", f"hardware.share={share}")
+        assert (status, err) == (0, "")
+        assert out.count("run directory") == 1
+        assert len(re.findall(r"^pass ", out, re.MULTILINE)) == 1
+        assert out.count("gradient evaluations  ") == 1
+    runs = sorted(file.parent for file in Path("outputs").rglob("result.json"))
+    assert len(runs) == 2
+    for directory in runs:
+        result = json.loads((directory / "result.json").read_text())
+        assert (result["ranks"], result["gradient_evaluations"]) == (2, 18)
+        assert len(list((directory / "tensorboard").iterdir())) == 1
+        assert "test error" in (directory / "train.log").read_text()
+        assert deeprelax("evaluate", str(directory))[1].endswith("as in result.json\n")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["batch_size=33"], "batch_size=33 cannot be shared equally by 2 ranks: use a multiple of it"),
+        (["optimizer=sgd", "hardware.share=chains"], "hardware.share=chains needs an inner chain, and sgd has none: "),
+        (["hardware.devices=1000", "batch_size=1000"], "1000 ranks on this machine, which has"),
+        (["hardware.devices=0"], "hardware.devices=0 is out of range: it must be an integer >= 1 or all"),
+        (["hardware.device=cuda"], "hardware.device=cuda, but torch sees no GPU"),
+        (["hardware.sync_batchnorm=true"], "hardware.sync_batchnorm=true works on GPUs only"),
+    ],
+)
+def test_what_cannot_be_shared_is_said_in_a_sentence(overrides: list[str], message: str, deeprelax: Command) -> None:
+    if "cuda" in message and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    status, _, err = deeprelax("train", *TWO, *overrides)
+    assert status == 1
+    assert err.startswith(f"deeprelax: {message}")
+    assert err.count("\n") == 1
+
+
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "deeprelax", "train", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 50) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("victim", ["rank 1", "parent"])
+def test_a_killed_process_ends_all_and_the_run_goes_on_bit_for_bit(victim: str, deeprelax: Command) -> None:
+    run = [*TWO, "epochs=12", "optimizer.inner_steps=3", "train.checkpoint_every=0.3", "train.evaluate_every=100"]
+    process = start(*run)
+    checkpoints = Path("outputs").rglob
+    wait_for(lambda: list(checkpoints("checkpoint.pt")))
+    ranks = children(process.pid)
+    assert len(ranks) == 2
+    os.kill(ranks[1] if victim == "rank 1" else process.pid, signal.SIGKILL)
+    began = time.monotonic()
+    _, err = process.communicate(timeout=15)
+    if victim == "rank 1":
+        assert process.returncode == 1
+        assert "deeprelax: rank 1 was killed by SIGKILL: the same command goes on from the last checkpoint" in err
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ranks), 15)
+    assert time.monotonic() - began < 15
+    (saved,) = checkpoints("checkpoint.pt")
+    assert not (saved.parent / "result.json").exists()
+    assert 0 < checkpoint.load(saved)["evaluations"] < 75
+    status, out, _ = deeprelax("train", *run)
+    assert status == 0
+    assert "going on from pass" in out
+    assert deeprelax("train", *run, "output_dir=whole")[0] == 0
+    (whole,) = Path("whole").rglob("checkpoint.pt")
+    a, b = checkpoint.load(saved)["model"], checkpoint.load(whole)["model"]
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_rank_that_raises_ends_the_run_with_its_error(
+    deeprelax: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_text(
+        "import os, torch\n"
+        "from deeprelax.errors import UserError\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def __init__(self, channels, image_size, classes, kind):\n"
+        "        super().__init__(image_size**2, classes)\n"
+        "        self.calls, self.kind = 0, kind\n"
+        "    def forward(self, x):\n"
+        "        self.calls += 1\n"
+        "        if os.environ['RANK'] == '1' and self.calls == 5:\n"
+        "            raise UserError('mend your data') if self.kind == 'user' else KeyError('ours')\n"
+        "        return super().forward(x.flatten(1))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    own = ["model=custom", "model.name=broken:Net", "epochs=20"]
+    status, _, err = deeprelax("train", *TWO, *own, "model.options.kind=user")
+    assert (status, err) == (1, "deeprelax: mend your data\n")
+    with pytest.raises(RuntimeError, match=r"(?s)rank 1 failed:.*KeyError: 'ours'"):
+        deeprelax("train", *TWO, *own, "model.options.kind=ours")
+
+
+def test_torchrun_joins_its_group_and_resuming_elsewhere_is_said(deeprelax: Command) -> None:
+    run = [*QUICK, "epochs=4", "optimizer=hj", "hardware.device=cpu"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "deeprelax"]
+    done = subprocess.run([*torchrun, "train", *run], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("run directory") == 1
+    assert deeprelax("train", *TWO, *run, "output_dir=ours")[0] == 0
+    results = [json.loads(next(Path(root).rglob("result.json")).read_text()) for root in ("outputs", "ours")]
+    assert results[0]["ranks"] == results[1]["ranks"] == 2
+    assert results[0]["test_loss"] == results[1]["test_loss"]
+    again = subprocess.run([*torchrun, "train", *run], capture_output=True, text=True, timeout=100)
+    assert again.returncode == 0
+    assert again.stdout.count("finished before") == 1
+    next(Path("outputs").rglob("result.json")).unlink()
+    assert "1 ranks, not 2 as before: no longer bit for bit the same run" in deeprelax("train", *run)[1]
+
+
+def test_a_taken_port_is_said_in_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}
+        process = start(*QUICK, "hardware.device=cpu", **place)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "cannot meet its peers at 127.0.0.1:" in err.splitlines()[-1]
+    assert "is the port taken?" in err.splitlines()[-1]
+
+
+def test_a_signal_other_than_ours_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="rank 0 was killed by SIGSEGV"):
+        launch.launch([sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"], 1)
+    with pytest.raises(UserError, match=r"the ranks ended with status \[3\]"):
+        launch.launch([sys.executable, "-c", "raise SystemExit(3)"], 1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+@pytest.mark.parametrize("share", ["data", "chains"])
+def test_two_gpus(share: str, deeprelax: Command) -> None:
+    two = ["hardware.devices=2", "hardware.device=cuda", "dataset.train_size=200", "batch_size=32"]
+    status, _, err = deeprelax("train", *two, "epochs=3", "optimizer.inner_steps=3", f"hardware.share={share}")
+    assert (status, err) == (0, "")
+    (result,) = (json.loads(file.read_text()) for file in Path("outputs").rglob("result.json"))
+    assert result["ranks"] == 2
+    assert result["device"].startswith("cuda")
