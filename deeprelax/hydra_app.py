@@ -24,7 +24,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from . import config, rundir
+from . import config, rundir, schema
 from .errors import UserError
 from .registry import did_you_mean
 
@@ -124,8 +124,8 @@ def explain(error: Exception) -> str:
         options = [option for option in error.options if option != "custom"]
         return f"{group}={choice} is not a choice{did_you_mean(choice, options)}: one of {', '.join(error.options)}"
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(error, ConfigCompositionException):
-        schema = cause.object_type if isinstance(cause.object_type, type) else config.TrainConf
-        return config.unknown_key(str(cause.full_key), getattr(schema, "__dataclass_fields__", {}))
+        node = cause.object_type if isinstance(cause.object_type, type) else schema.TrainConf
+        return config.unknown_key(str(cause.full_key), getattr(node, "__dataclass_fields__", {}))
     if isinstance(cause, MissingMandatoryValue | InterpolationToMissingValueError):
         return f"{str(cause).splitlines()[0]}: give it a value"
     if isinstance(cause, ValidationError):

@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from .block import Block, copy_
 from .hyperparameters import stiffness
-from .relaxation import Block, Evaluate, Relaxation, copy_
+from .relaxation import Evaluate, Relaxation
 
 
 def spring_chain(optimizer: Relaxation, evaluate: Evaluate, blocks: list[Block], *, average: bool) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from .block import Block
 from .chain import spring_chain
-from .relaxation import Block, Evaluate, Relaxation
+from .relaxation import Evaluate, Relaxation
 
 
 class EntropySGD(Relaxation):

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
+from .block import Block, copy_
 from .chain import spring_chain
 from .hyperparameters import scoped_gamma
-from .relaxation import Block, Evaluate, Relaxation, copy_
+from .relaxation import Evaluate, Relaxation
 
 
 class HamiltonJacobi(Relaxation):

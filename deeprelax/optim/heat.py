@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .relaxation import Block, Evaluate, Relaxation, copy_
+from .block import Block, copy_
+from .relaxation import Evaluate, Relaxation
 
 
 class Heat(Relaxation):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .relaxation import Block, Evaluate, Relaxation, copy_
+from .block import Block, copy_
+from .relaxation import Evaluate, Relaxation
 
 
 class SGD(Relaxation):

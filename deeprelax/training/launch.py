@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..config import HardwareConf
 from ..errors import UserError
+from ..schema import HardwareConf
 
 GRACE = 5.0  # seconds from SIGTERM to SIGKILL
 LIFELINE, LISTENER, ERROR_FILE = "DEEPRELAX_LIFELINE", "DEEPRELAX_LISTENER", "DEEPRELAX_ERROR_FILE"

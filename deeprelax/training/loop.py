@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..config import TrainConf, flat
+from ..config import flat
 from ..errors import UserError
 from ..optim import Relaxation
+from ..rundir import WITHOUT_EFFECT
+from ..schema import TrainConf
 from . import checkpoint
 from .batchnorm import reestimate, statistics
 from .budget import Budget
@@ -81,7 +83,8 @@ class Trainer:
                 self._after_step(last=self.outer_steps == self.budget.outer_steps)
             if self.records is not None:
                 errors = {f"{split}/error": self.scores[split]["error"] for split in self.scores if split != "train"}
-                self.records.hyper_parameters(flat(dataclasses.asdict(self.conf)), errors)
+                values = flat(dataclasses.asdict(self.conf))
+                self.records.hyper_parameters({k: v for k, v in values.items() if k not in WITHOUT_EFFECT}, errors)
         finally:
             self.progress.close()
             if self.records is not None:

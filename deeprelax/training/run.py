@@ -13,9 +13,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from .. import files
-from ..config import TrainConf, flat
+from ..config import flat
 from ..errors import UserError
 from ..rundir import WITHOUT_EFFECT
+from ..schema import TrainConf
 from . import launch
 from .progress import logging_to
 

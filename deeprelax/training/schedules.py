@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from ..config import ScheduleConf
+from ..schema import ScheduleConf
 
 Schedule = Callable[[float], float]
 

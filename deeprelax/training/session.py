@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from .. import files
-from ..config import TrainConf
 from ..errors import UserError
+from ..schema import TrainConf
 from . import checkpoint
 from .batchnorm import has_batch_norm
 from .distributed import SOLO, Ranks

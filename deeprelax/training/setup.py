@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..config import DatasetConf, HardwareConf, ImageFolderConf, ModelConf, OptimizerConf, keywords
+from ..config import keywords
 from ..data.batches import Images
 from ..data.images import ImageData, part
 from ..data.normalize import fit
@@ -20,6 +20,7 @@ from ..errors import UserError
 from ..optim import Relaxation
 from ..randomness import Purpose, derive_seed
 from ..registry import call, resolve
+from ..schema import DatasetConf, HardwareConf, ImageFolderConf, ModelConf, OptimizerConf
 from .distributed import SOLO, Ranks
 from .launch import Place
 
