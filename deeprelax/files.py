@@ -13,14 +13,19 @@ from typing import IO, Any
 from .errors import UserError
 
 
-def replace(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Write beside the file, flush to the disk, rename: a reader sees the old file or the new one, whole."""
+def replace(path: Path, write: Callable[[IO[bytes]], None], keep: Path | None = None) -> None:
+    """Write beside the file, flush to the disk, rename: a reader sees the old file or the new one, whole.
+
+    The old file is kept as `keep`, if given; for a moment it is there alone.
+    """
     beside = path.with_name(path.name + ".new")
     try:
         with beside.open("wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            path.replace(keep)
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ WITHOUT_EFFECT = {
     "hardware.threads",
     "train.record_every",
     "train.checkpoint_every",
+    "train.checkpoint_seconds",
 }
 LEFT_OUT = WITHOUT_EFFECT | {"seed", "experiment"}  # these two have a level of their own in the path
 LONGEST = 120

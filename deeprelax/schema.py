@@ -178,6 +178,8 @@ class LoopConf:
     evaluate_every: float = _positive()
     record_every: float = _positive()
     checkpoint_every: float | None = _positive()
+    checkpoint_seconds: float | None = _positive()
+    on_nonfinite: str = _choice("stop", "skip")
     bn_batches: int = _whole(1)
 
 

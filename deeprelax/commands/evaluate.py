@@ -38,7 +38,9 @@ def evaluate(directory: Path, overrides: list[str]) -> dict[str, float]:
     from ..training.objective import Autocast
     from ..training.setup import build_model, choose_device, load_data, load_weights, set_threads
 
-    state = checkpoint.load(directory / "checkpoint.pt")
+    state = checkpoint.latest(directory)
+    if state is None:
+        raise UserError(f"{directory / checkpoint.NAME} is not there: the run has reached no checkpoint yet")
     set_threads(conf.hardware, state["threads"])
     device = choose_device(conf.hardware)
     data = load_data(conf.dataset, conf.data_dir, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import zipfile
 from pathlib import Path
@@ -15,9 +16,32 @@ from ..files import replace
 FORMAT = 1
 
 
-def save(path: Path, content: dict[str, Any]) -> None:
-    """Replace the file, atomically."""
-    replace(path, lambda file: torch.save({"format": FORMAT, **content}, file))
+NAME, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+log = logging.getLogger(__name__)
+
+
+def save(directory: Path, content: dict[str, Any]) -> None:
+    """Write the run's checkpoint, whole or not at all; the one before it is kept."""
+    replace(directory / NAME, lambda file: torch.save({"format": FORMAT, **content}, file), directory / PREVIOUS)
+
+
+def latest(directory: Path) -> dict[str, Any] | None:
+    """The run's last whole checkpoint; None if it has reached none. Raises UserError if all are damaged."""
+    problems: list[UserError] = []
+    for path in (directory / NAME, directory / PREVIOUS):
+        if not path.exists():
+            continue
+        try:
+            content = load(path)
+        except UserError as error:
+            problems.append(error)
+            continue
+        for problem in problems:
+            log.warning("%s; going on from %s", problem, path.name)
+        return content
+    for problem in problems:
+        raise problem
+    return None
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

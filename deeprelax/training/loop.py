@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ class Trainer:
         self.seconds = self.step_seconds = 0.0  # of the whole loop, and of its steps alone
         self.scores: dict[str, dict[str, float]] = {}
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)  # of the steps since the last record
-        self._loss_count = 0
+        self._loss_count = torch.zeros((), dtype=torch.int64, device=device)
+        self.skipped = 0  # outer steps that were not finite and changed nothing
         self._records_position = 0
         self.records: Records | None = None  # the main rank's
 
@@ -74,7 +76,7 @@ class Trainer:
         main = self.ranks.main
         self.records = Records(self.directory, self._records_position, self.evaluations) if main else None
         self.progress = Progress(self.budget, self.evaluations, show=main)
-        self._mark = time.perf_counter()
+        self._mark, self._saved = time.perf_counter(), time.monotonic()
         try:
             self.model.train()
             while self.outer_steps < self.budget.outer_steps:
@@ -92,15 +94,16 @@ class Trainer:
 
     def _count(self, loss: Tensor) -> None:
         self.outer_steps += 1
-        self._loss_sum += loss
-        self._loss_count += 1
+        finite = torch.isfinite(loss)  # of a step that was left out there is no loss to speak of
+        self._loss_sum += torch.where(finite, loss, 0.0)
+        self._loss_count += finite
         self.progress.advance(self.evaluations)
 
     def _after_step(self, *, last: bool) -> None:
         cadence, crosses = self.conf.train, self.budget.crosses
         recording = last or crosses(cadence.record_every, self.evaluations)
         evaluating = last or crosses(cadence.evaluate_every, self.evaluations)
-        saving = evaluating or crosses(cadence.checkpoint_every, self.evaluations)
+        saving = evaluating or crosses(cadence.checkpoint_every, self.evaluations) or self._due()
         if recording or saving or self._loss_sum.device.type == "cpu":  # elsewhere the host does not wait for each step
             self._stop_if_not_finite()
         if not recording and not saving:
@@ -112,8 +115,14 @@ class Trainer:
             self._evaluate(last=last)
         self._clock(stepping=False)
         if saving and self.ranks.main:
-            checkpoint.save(self.directory / "checkpoint.pt", self.state())
+            checkpoint.save(self.directory, self.state())
+            self._saved = time.monotonic()
             self._clock(stepping=False)
+
+    def _due(self) -> bool:
+        """Is it time for a checkpoint by the clock? Asked of the main rank alone, which saves without the others."""
+        every = self.conf.train.checkpoint_seconds
+        return self.ranks.main and every is not None and time.monotonic() - self._saved >= every
 
     def _clock(self, *, stepping: bool) -> None:
         now = time.perf_counter()
@@ -125,10 +134,14 @@ class Trainer:
         step = self.optimizer.first_nonfinite_step()
         if step is None:
             return
+        if self.conf.train.on_nonfinite == "skip":
+            self.skipped += 1
+            log.warning("outer step %d: not finite, left out", step)
+            return
         in_force = {**self.optimizer.scalars(), "direction_norm": float(self.optimizer.direction_norm())}
         values = ", ".join(f"{name} {value:.3g}" for name, value in in_force.items())
         keys = " or ".join(f"optimizer.{key}" for key in LIKELY if hasattr(self.conf.optimizer, key)) or "the step size"
-        there = (self.directory / "checkpoint.pt").exists()
+        there = (self.directory / checkpoint.NAME).exists()
         kept = "and the last checkpoint is kept" if there else "and there was no checkpoint yet"
 
         raise UserError(
@@ -137,12 +150,17 @@ class Trainer:
         )
 
     def _record(self) -> None:
-        values: dict[str, Number] = {"inner_loss": self._loss_sum.item() / self._loss_count}
-        values |= {**self.optimizer.scalars(), "direction_norm": self.optimizer.direction_norm().item()}
+        counted = int(self._loss_count)
+        values: dict[str, Number] = {"inner_loss": self._loss_sum.item() / counted} if counted else {}
+        values |= self.optimizer.scalars()
+        norm = self.optimizer.direction_norm().item()
+        values |= {"direction_norm": norm} if math.isfinite(norm) else {}
+        values |= {"skipped": self.skipped} if self.conf.train.on_nonfinite == "skip" else {}
         self._loss_sum.zero_()
-        self._loss_count = 0
+        self._loss_count.zero_()
         self._write("train", values)
-        self.progress.show(loss=f"{values['inner_loss']:.4f}")
+        if counted:
+            self.progress.show(loss=f"{values['inner_loss']:.4f}")
 
     def _evaluate(self, *, last: bool) -> None:
         reestimate(self.model, *self.statistics, self.autocast)
@@ -176,6 +194,7 @@ class Trainer:
             "outer_steps": self.outer_steps,
             "loss_sum": self._loss_sum,
             "loss_count": self._loss_count,
+            "skipped": self.skipped,
             "records_position": self.records.position if self.records is not None else self._records_position,
             "scores": self.scores,
             "seconds": self.seconds,
@@ -196,7 +215,8 @@ class Trainer:
         self.objective.evaluations = state["evaluations"]
         self.outer_steps = state["outer_steps"]
         self._loss_sum.copy_(state["loss_sum"])
-        self._loss_count = state["loss_count"]
+        self._loss_count.copy_(state["loss_count"])
+        self.skipped = state["skipped"]
         self._records_position = state["records_position"]
         self.scores = state["scores"]
         self.seconds, self.step_seconds = state["seconds"], state["step_seconds"]

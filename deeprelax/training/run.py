@@ -21,7 +21,16 @@ from . import launch
 from .progress import logging_to
 
 log = logging.getLogger(__name__)
-RUN_FILES = ("result.json", "checkpoint.pt", "metrics.jsonl", "config.yaml", "provenance.json", "train.log")
+RUN_FILES = (
+    "result.json",
+    "checkpoint.pt",
+    "checkpoint.previous.pt",
+    "checkpoint.pt.new",
+    "metrics.jsonl",
+    "config.yaml",
+    "provenance.json",
+    "train.log",
+)
 
 
 def run(conf: TrainConf, config: DictConfig, directory: Path) -> dict[str, Any]:

@@ -26,8 +26,7 @@ LIBRARIES = ("deeprelax", "torch", "torchvision", "numpy", "hydra-core", "omegac
 
 def train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks = SOLO) -> None:
     """Train in `directory`, from its checkpoint if there is one; the main rank writes result.json."""
-    saved = directory / "checkpoint.pt"
-    state = checkpoint.load(saved) if saved.exists() else None
+    state = checkpoint.latest(directory)
     set_threads(conf.hardware, state["threads"] if state else None, ranks)
     data = load_data(conf.dataset, conf.data_dir, device)
     model = build_model(conf.model, data, conf.seed, device)
@@ -40,7 +39,9 @@ def train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks =
         trainer.load_state(state)
     reached = (trainer.evaluations, trainer.outer_steps)
     if ranks.from_main(reached) != reached:
-        raise UserError(f"{saved} is not the same file on all machines: output_dir must be on a disk that they share")
+        raise UserError(
+            f"{directory / checkpoint.NAME} is not the same file on all machines: put output_dir on a shared disk"
+        )
     if state is not None:
         log.info("going on from pass %.4g", trainer.budget.passes(trainer.evaluations))
         if state["ranks"] != ranks.world:
@@ -79,6 +80,7 @@ def _result(trainer: Trainer) -> dict[str, Any]:
         "budget": budget.evaluations,
         "gradient_evaluations": trainer.evaluations,
         "outer_steps": trainer.outer_steps,
+        "skipped_steps": trainer.skipped,
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "training_images": budget.images,
         **{f"{split}_{name}": value for split, scores in trainer.scores.items() for name, value in scores.items()},

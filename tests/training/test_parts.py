@@ -139,7 +139,7 @@ def test_records_behind_a_checkpoint_are_cut_off_on_resume(tmp_path: Path) -> No
 
 def test_checkpoints_are_whole_or_named(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    checkpoint.save(path, {"model": {"w": torch.arange(1000.0)}, "evaluations": 3})
+    checkpoint.save(tmp_path, {"model": {"w": torch.arange(1000.0)}, "evaluations": 3})
     assert checkpoint.load(path)["evaluations"] == 3
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -152,6 +152,26 @@ def test_checkpoints_are_whole_or_named(tmp_path: Path) -> None:
         checkpoint.load(path)
     with pytest.raises(UserError, match="is not there"):
         checkpoint.load(tmp_path / "none.pt")
+
+
+def test_a_damaged_checkpoint_is_named_and_the_previous_one_is_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert checkpoint.latest(tmp_path) is None
+    for evaluations in (3, 5):
+        checkpoint.save(tmp_path, {"evaluations": evaluations})
+    found = checkpoint.latest(tmp_path)
+    assert found is not None
+    assert found["evaluations"] == 5
+    (tmp_path / "checkpoint.pt").write_bytes((tmp_path / "checkpoint.pt").read_bytes()[:-30])
+    found = checkpoint.latest(tmp_path)
+    assert found is not None
+    assert found["evaluations"] == 3
+    assert "checkpoint.pt is not a whole checkpoint" in caplog.text
+    assert "going on from checkpoint.previous.pt" in caplog.text
+    (tmp_path / "checkpoint.previous.pt").write_bytes(b"")
+    with pytest.raises(UserError, match=r"checkpoint\.pt is not a whole checkpoint"):
+        checkpoint.latest(tmp_path)
 
 
 def test_a_failing_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -102,7 +102,8 @@ def test_a_run_writes_what_it_promises(compose: Compose, tmp_path: Path) -> None
     result = train(compose, tmp_path, "dataset.validation=50", "optimizer.inner_steps=4", "schedule=cosine")
     names = {path.name for path in tmp_path.iterdir()} - {".lock"}
     assert names == {
-        "config.yaml", "provenance.json", "metrics.jsonl", "tensorboard", "checkpoint.pt", "result.json", "train.log",
+        "config.yaml", "provenance.json", "metrics.jsonl", "tensorboard", "checkpoint.pt", "checkpoint.previous.pt",
+        "result.json", "train.log",
     }  # fmt: skip
     assert json.loads((tmp_path / "result.json").read_text()) == result
     assert result.keys() >= {
@@ -269,10 +270,46 @@ def test_evaluating_an_unfinished_run_uses_statistics_at_x(
     assert "the run is not finished" in capsys.readouterr().out
     running = "3.running_mean"
     state["model"][running] = state["model"][running] + 100.0  # what evaluation must not depend on
-    checkpoint.save(tmp_path / "checkpoint.pt", state)
+    checkpoint.save(tmp_path, state)
     assert evaluate(tmp_path, []) == found
 
 
 def test_one_image_to_a_rank_and_batch_norm(compose: Compose, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="batch_size=1 leaves one image to a rank, and batch norm needs two"):
         train(compose, tmp_path, "batch_size=1")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "entropy_sgd"])
+def test_steps_that_are_not_finite_can_be_skipped(
+    optimizer: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Objective.__call__
+
+    def call(self: Objective) -> torch.Tensor:
+        loss = original(self)
+        return loss * math.nan if self.evaluations in (10, 25) else loss
+
+    monkeypatch.setattr(Objective, "__call__", call)
+    result = train(compose, tmp_path, f"optimizer={optimizer}", *few_steps(optimizer), "train.on_nonfinite=skip")
+    assert result["skipped_steps"] == 2
+    assert result["test_error"] < 50
+    text = (tmp_path / "metrics.jsonl").read_text()
+    assert "NaN" not in text
+    assert json.loads([line for line in text.splitlines() if '"train"' in line][-1])["skipped"] == 2
+    assert "outer step 9: not finite, left out" in (tmp_path / "train.log").read_text() or optimizer != "sgd"
+
+
+def test_checkpoints_by_the_clock(compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    original = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda d, state: (saved.append(state["evaluations"]), original(d, state)))
+    clock = [0.0]
+
+    def monotonic() -> float:
+        clock[0] += 1.0
+        return clock[0]
+
+    monkeypatch.setattr("deeprelax.training.loop.time.monotonic", monotonic)
+    train(compose, tmp_path, "optimizer=sgd", "train.evaluate_every=100", "train.checkpoint_seconds=5")
+    assert len(saved) > 3
+    assert saved[-1] == 37
