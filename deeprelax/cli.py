@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import shlex
 import sys
 
 from . import __version__
@@ -65,9 +66,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except SystemExit as stop:  # Hydra's --help, and options that it does not know
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except KeyboardInterrupt:
-        print("deeprelax: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        again = shlex.join(["deeprelax", *arguments])
+        print(f"deeprelax: {stop or 'interrupted'}; to go on: {again}", file=sys.stderr)
+        return getattr(stop, "status", 130)
     finally:
         root.removeHandler(console)
     return 0

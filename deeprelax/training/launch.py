@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from ..errors import UserError
 from ..schema import HardwareConf
+from .signals import STOPPING, Requests, Stopped
 
 GRACE = 5.0  # seconds from SIGTERM to SIGKILL
 LIFELINE, LISTENER, ERROR_FILE = "DEEPRELAX_LIFELINE", "DEEPRELAX_LISTENER", "DEEPRELAX_ERROR_FILE"
@@ -63,11 +64,12 @@ def launch(command: Sequence[str], world: int) -> None:
             for rank in range(world):
                 ranks.append(_start(command, rank, world, Path(folder), listener, held))  # noqa: PERF401
             os.close(held)
-            _wait(ranks)
+            with Requests() as requests:
+                _wait(ranks, requests)
         finally:
             _end(ranks)
             os.close(lifeline)
-        _raise_first_error([rank.returncode for rank in ranks], Path(folder))
+        _raise_first_error([rank.returncode for rank in ranks], Path(folder), requests.number)
 
 
 def _start(
@@ -83,14 +85,19 @@ def _start(
         stdin=subprocess.DEVNULL,
         stdout=None if rank == 0 else subprocess.DEVNULL,
         stderr=None if rank == 0 else subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on
         pass_fds=[held, listener.fileno()] if rank == 0 else [held],
     )
 
 
-def _wait(ranks: list[subprocess.Popen[bytes]]) -> None:
-    """Until all have ended well, or one has not."""
-    codes = [rank.poll() for rank in ranks]
-    while None in codes and not any(codes):
+def _wait(ranks: list[subprocess.Popen[bytes]], requests: Requests) -> None:
+    """Until all have ended well, or one has not; or, once asked to stop, until all have stopped."""
+    codes, told = [rank.poll() for rank in ranks], False
+    while None in codes and not any(code and code - 128 not in STOPPING for code in codes):
+        if requests.number is not None and not told:
+            told = True
+            for rank in ranks:
+                rank.send_signal(requests.number)
         time.sleep(0.05)
         codes = [rank.poll() for rank in ranks]
 
@@ -108,10 +115,14 @@ def _end(ranks: list[subprocess.Popen[bytes]]) -> None:
             rank.wait()
 
 
-def _raise_first_error(codes: list[int], folder: Path) -> None:
+def _raise_first_error(codes: list[int], folder: Path, asked: int | None) -> None:
     if not any(codes):
         return
     errors: list[dict[str, Any]] = [json.loads(file.read_text()) for file in folder.glob("*.json")]
+    if all(code == codes[0] and code - 128 in STOPPING for code in codes):  # a rank was asked and told the others
+        raise Stopped(codes[0] - 128)
+    if asked is not None and not errors:
+        raise Stopped(asked)
     killed = [(rank, -code) for rank, code in enumerate(codes) if code < 0 and code != -signal.SIGTERM]
     if killed:  # the peers' complaints about a lost connection are its consequence
         rank, number = killed[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from .records import Number, Records
 from .schedules import make_schedule, set_lr
 from .setup import Data, load_weights
 from .share import shared_objective
+from .signals import Requests, Stopped
 
 log = logging.getLogger(__name__)
 LIKELY = ("lr", "inner_lr", "gamma", "sigma", "temperature")  # the keys behind a loss that is not finite
@@ -54,7 +56,9 @@ class Trainer:
         self.budget = Budget(conf.epochs, len(data.train), conf.batch_size, optimizer.evaluations)
         self.schedule = make_schedule(conf.schedule, conf.epochs)
         self.autocast = Autocast(conf.hardware.precision, device)
-        self.objective = shared_objective(conf, data.train, model, optimizer, ranks)
+        self._stop = torch.zeros((), device=device)  # more than 0: some rank was asked to stop
+        self.objective = shared_objective(conf, data.train, model, optimizer, ranks, self._stop)
+        self._start_buffers = [buffer.clone() for buffer in model.buffers()]
         self.statistics = statistics(conf, data.train)
 
         self.outer_steps = 0
@@ -62,6 +66,7 @@ class Trainer:
         self.scores: dict[str, dict[str, float]] = {}
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)  # of the steps since the last record
         self._loss_count = torch.zeros((), dtype=torch.int64, device=device)
+        self._told = False  # does the host know what the ranks have agreed on?
         self.skipped = 0  # outer steps that were not finite and changed nothing
         self._records_position = 0
         self.records: Records | None = None  # the main rank's
@@ -72,17 +77,22 @@ class Trainer:
         return self.objective.evaluations
 
     def fit(self) -> None:
-        """Take the outer steps that are left. Raises UserError, with nothing lost, if a step is not finite."""
+        """Take the outer steps that are left.
+
+        Raises, with nothing lost, UserError if a step is not finite and Stopped if a signal asks for it.
+        """
         main = self.ranks.main
         self.records = Records(self.directory, self._records_position, self.evaluations) if main else None
         self.progress = Progress(self.budget, self.evaluations, show=main)
         self._mark, self._saved = time.perf_counter(), time.monotonic()
         try:
             self.model.train()
-            while self.outer_steps < self.budget.outer_steps:
-                set_lr(self.optimizer, self.schedule(self.budget.passes(self.evaluations)))
-                self._count(self.optimizer.step(self.objective))
-                self._after_step(last=self.outer_steps == self.budget.outer_steps)
+            with Requests() as requests:
+                while self.outer_steps < self.budget.outer_steps:
+                    set_lr(self.optimizer, self.schedule(self.budget.passes(self.evaluations)))
+                    self._count(self._step(requests))
+                    self._after_step(last=self.outer_steps == self.budget.outer_steps)
+                    self._stop_if_asked(requests)
             if self.records is not None:
                 errors = {f"{split}/error": self.scores[split]["error"] for split in self.scores if split != "train"}
                 values = flat(dataclasses.asdict(self.conf))
@@ -91,6 +101,39 @@ class Trainer:
             self.progress.close()
             if self.records is not None:
                 self.records.close()
+
+    def _step(self, requests: Requests) -> Tensor:
+        """One outer step. Given up, with everything as at its start, if a stop was asked for too long ago."""
+        evaluations = self.evaluations
+        for before, buffer in zip(self._start_buffers, self.model.buffers(), strict=True):
+            before.copy_(buffer)
+        self._stop.fill_(float(requests.number is not None))
+
+        def interrupt() -> None:
+            if requests.overdue and self.ranks.world == 1:  # several ranks could not give up at the same moment
+                raise Stopped(requests.number or 0)
+
+        self.objective.interrupt = interrupt
+        try:
+            return self.optimizer.step(self.objective)
+        except Stopped:
+            self.objective.evaluations = evaluations
+            for buffer, before in zip(self.model.buffers(), self._start_buffers, strict=True):
+                buffer.copy_(before)
+            self._save()
+            raise
+
+    def _stop_if_asked(self, requests: Requests) -> None:
+        """All ranks at the same step: at once on CPUs, at a record on GPUs, where the host waits for no step."""
+        asked = requests.number is not None if self.ranks.world == 1 else self._told and bool(self._stop > 0)
+        if asked and self.outer_steps < self.budget.outer_steps:
+            self._save()
+            raise Stopped(requests.number or signal.SIGTERM)
+
+    def _save(self) -> None:
+        if self.ranks.main:
+            checkpoint.save(self.directory, self.state())
+            self._saved = time.monotonic()
 
     def _count(self, loss: Tensor) -> None:
         self.outer_steps += 1
@@ -104,8 +147,10 @@ class Trainer:
         recording = last or crosses(cadence.record_every, self.evaluations)
         evaluating = last or crosses(cadence.evaluate_every, self.evaluations)
         saving = evaluating or crosses(cadence.checkpoint_every, self.evaluations) or self._due()
-        if recording or saving or self._loss_sum.device.type == "cpu":  # elsewhere the host does not wait for each step
+        on_cpu = self._loss_sum.device.type == "cpu"  # elsewhere the host does not wait for each step
+        if recording or saving or on_cpu:
             self._stop_if_not_finite()
+        self._told = on_cpu or recording or evaluating
         if not recording and not saving:
             return
         self._clock(stepping=True)
@@ -114,9 +159,8 @@ class Trainer:
         if evaluating:
             self._evaluate(last=last)
         self._clock(stepping=False)
-        if saving and self.ranks.main:
-            checkpoint.save(self.directory, self.state())
-            self._saved = time.monotonic()
+        if saving:
+            self._save()
             self._clock(stepping=False)
 
     def _due(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +21,7 @@ class Objective:
     def __init__(self, model: nn.Module, batches: Batches, seed: int, precision: str, rank: int = 0) -> None:
         self.model, self.batches = model, batches
         self.evaluations = 0
+        self.interrupt: Callable[[], None] | None = None  # called before each evaluation; may raise
         self._seed, self._rank = seed, rank
         self._parameters = list(model.parameters())
         self._autocast = Autocast(precision, batches.images.device)
@@ -26,6 +29,8 @@ class Objective:
 
     def __call__(self) -> Tensor:
         """The mean cross-entropy of the next batch, a 0-dim tensor; its gradient is in the parameters' .grad."""
+        if self.interrupt is not None:
+            self.interrupt()
         images, labels = self.batches[self.evaluations]
         # nn.Dropout draws from the default generator and takes no other. The global torch.manual_seed is slower.
         self._generator.manual_seed(derive_seed(self._seed, Purpose.DROPOUT, self.evaluations, self._rank))

@@ -13,6 +13,7 @@ from ..config import load
 from ..errors import UserError
 from . import launch
 from .progress import logging_to
+from .signals import Stopped
 
 
 def main(directory: Path) -> int:
@@ -21,6 +22,8 @@ def main(directory: Path) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         _train(directory)
+    except Stopped as stopped:
+        return stopped.status
     except KeyboardInterrupt:
         return 130
     except UserError as error:

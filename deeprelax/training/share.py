@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..data.augment import AUGMENTATIONS
@@ -18,7 +18,7 @@ from .objective import Objective
 
 
 def shared_objective(
-    conf: TrainConf, images: Images, model: nn.Module, optimizer: Relaxation, ranks: Ranks
+    conf: TrainConf, images: Images, model: nn.Module, optimizer: Relaxation, ranks: Ranks, stop: Tensor
 ) -> Objective:
     """This rank's share of the objective; also tells the optimizer what the ranks average.
 
@@ -27,18 +27,19 @@ def shared_objective(
     chains  each rank runs an inner chain of its own on batches of B/W images, with its own order, augmentation, noise
             and dropout. At the end of a step d and the loss are averaged, in one all-reduce.
 
-    One call on all ranks counts as one gradient evaluation either way. Raises UserError for synchronised batch norm
-    where there is none.
+    `stop` is a number on the device that is averaged too, in the same all-reduce: a rank that was asked to stop tells
+    the others so. One call on all ranks counts as one gradient evaluation either way. Raises UserError for a network
+    without parameters.
     """
     seed, augmentation = conf.seed, AUGMENTATIONS[conf.dataset.augment]
     if ranks.world == 1:
         return Objective(model, Batches(images, conf.batch_size, seed, augmentation), seed, conf.hardware.precision)
     if conf.hardware.share == "chains":
         optimizer.chain = ranks.rank
-        optimizer.reduce_direction = ranks.mean_
+        optimizer.reduce_direction = lambda tensors: ranks.mean_([*tensors, stop])
         batches = Batches(images, conf.batch_size // ranks.world, seed, augmentation, chain=ranks.rank)
     else:
-        optimizer.reduce_direction = lambda tensors: ranks.mean_(tensors[-1:])
+        optimizer.reduce_direction = lambda tensors: ranks.mean_([tensors[-1], stop])
         batches = Batches(images, conf.batch_size, seed, augmentation, part=(ranks.rank, ranks.world))
         model = _averaging_gradients(model, images.device, sync_batchnorm=conf.hardware.sync_batchnorm)
     return Objective(model, batches, seed, conf.hardware.precision, ranks.rank)

@@ -89,7 +89,7 @@ def descend(network: type[nn.Module], optimizer: str, share: str, steps: int, ra
     """The weights after some outer steps."""
     model, conf = make(network), configuration(optimizer, share)
     algorithm = build_optimizer(conf.optimizer, model)
-    objective = shared_objective(conf, images(), model, algorithm, ranks)
+    objective = shared_objective(conf, images(), model, algorithm, ranks, torch.zeros(()))
     for _ in range(steps):
         algorithm.step(objective)
     return weights(model)
@@ -102,7 +102,7 @@ def one_chain(optimizer: str, chain: int) -> Tensor:
     algorithm.chain = chain
     found: list[Tensor] = []
     algorithm.reduce_direction = lambda tensors: found.append(torch.cat([t.flatten() for t in tensors[:-1]]))
-    objective = shared_objective(conf, images(), model, algorithm, SOLO)
+    objective = shared_objective(conf, images(), model, algorithm, SOLO, torch.zeros(()))
     objective = Objective(
         model, Batches(images(), 32, 0, objective.batches._augmentation, chain=chain), 0, "float32", rank=chain
     )
@@ -114,7 +114,7 @@ def chains(optimizer: str, ranks: Ranks) -> dict[str, Any]:
     """The averaged d of the first step, the all-reduces it took, and this rank's own d after a save and a load."""
     model, conf = make(Full), configuration(optimizer, "chains")
     algorithm = build_optimizer(conf.optimizer, model)
-    objective = shared_objective(conf, images(), model, algorithm, ranks)
+    objective = shared_objective(conf, images(), model, algorithm, ranks, torch.zeros(()))
     before, calls, reduce = weights(model), [], dist.all_reduce
     dist.all_reduce = lambda *a, **k: (calls.append(a), reduce(*a, **k))[1]
     found: list[Tensor] = []
@@ -130,7 +130,7 @@ def chains(optimizer: str, ranks: Ranks) -> dict[str, Any]:
         dist.all_reduce = reduce
     assert not torch.equal(before, weights(model))
     again = build_optimizer(conf.optimizer, model)
-    later = shared_objective(conf, images(), model, again, ranks)
+    later = shared_objective(conf, images(), model, again, ranks, torch.zeros(()))
     box = [algorithm.state_dict()]
     dist.broadcast_object_list(box)  # everybody loads what rank 0 saved
     again.load_state_dict(box[0])

@@ -1,0 +1,92 @@
+"""A run that is asked to stop leaves a checkpoint at the end of its step and says how to go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deeprelax.training import checkpoint
+
+from .test_kill import QUICK, assert_same, finish
+
+SLOW_NET = """
+import time, torch
+class Net(torch.nn.Sequential):
+    def __init__(self, channels, image_size, classes, seconds):
+        super().__init__(torch.nn.Flatten(), torch.nn.Linear(image_size**2, classes), torch.nn.BatchNorm1d(classes))
+        self.seconds = seconds
+    def forward(self, x):
+        time.sleep(self.seconds)
+        return super().forward(x)
+"""
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "deeprelax", "train", *QUICK, *arguments]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
+    )
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def reached(root: str) -> list[Path]:
+    return list(Path(root).rglob(checkpoint.NAME))
+
+
+@pytest.mark.parametrize(
+    ("number", "devices"),
+    [(signal.SIGTERM, 1), (signal.SIGTERM, 2), pytest.param(signal.SIGINT, 2, marks=pytest.mark.slow)],
+)
+def test_finishes_the_step_writes_a_checkpoint_and_goes_on_bit_for_bit(number: signal.Signals, devices: int) -> None:
+    run = ["optimizer=entropy_sgd", "optimizer.inner_steps=5", "epochs=12", f"hardware.devices={devices}"]
+    process = start(*run, "output_dir=stopped")
+    wait_for(lambda: reached("stopped"), process)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    (line,) = [line for line in err.splitlines() if line.startswith("deeprelax: ")]
+    assert line.startswith(f"deeprelax: stopped by {number.name}; to go on: deeprelax train ")
+    (saved,) = reached("stopped")
+    assert checkpoint.load(saved)["evaluations"] % 5 == 0
+    assert_same(finish(*run, "output_dir=stopped"), finish(*run, "output_dir=whole"))
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_long_step_is_given_up_and_a_second_signal_ends_at_once(
+    again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW_NET)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    own = ["model=custom", "model.name=slow:Net", "model.options.seconds=0.5", "optimizer.inner_steps=100"]
+    process = start(*own, "output_dir=slow")
+    wait_for(lambda: list(Path("slow").rglob("metrics.jsonl")), process)
+    time.sleep(1.5)  # in the midst of the first outer step, which takes 50 seconds
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    if again:
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+    if again:
+        assert time.monotonic() - began < 3
+        assert not reached("slow")
+    else:
+        assert 4 < time.monotonic() - began < 15
+        state = checkpoint.load(reached("slow")[0])
+        assert (state["evaluations"], state["outer_steps"]) == (0, 0)
+        assert state["model"]["2.num_batches_tracked"] == 0
