@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ from . import config, rundir, schema
 from .errors import UserError
 from .registry import did_you_mean
 
-log = logging.getLogger(__name__)
 Job = Callable[[DictConfig], Any]
 OPTION = re.compile(r"^((?:dataset|model|optimizer)\.options\.)")  # free keys, which Hydra takes with ++ only
 
@@ -67,6 +66,26 @@ def register() -> None:
 register()
 
 
+@dataclass
+class Jobs:
+    """How the jobs of this process have fared: the failed ones with their overrides and directories."""
+
+    begun: int = 0
+    failed: list[tuple[str, Path, UserError]] = field(default_factory=list)
+
+    def raise_failures(self) -> None:
+        """UserError with the one problem of a single run, or a table of those of a sweep."""
+        for overrides, _, problem in self.failed:
+            if not overrides:
+                raise problem
+        if self.failed:
+            lines = [f"{len(self.failed)} of {self.begun} jobs failed; the same command does what is missing:"]
+            for overrides, directory, problem in self.failed:
+                file = directory / "train.log"
+                lines.append(f"  {overrides}: {problem}" + (f" (log: {file})" if file.exists() else ""))
+            raise UserError("\n".join(lines))
+
+
 def run(name: str, job: Job, arguments: list[str]) -> None:
     """Compose configs/<name>.yaml with the arguments and run the job, or one job for each combination with -m.
 
@@ -76,20 +95,21 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through: the messages are ours
     sys.argv = [f"deeprelax {name}", *(re.sub(OPTION, r"++\1", word) for word in arguments)]
     folder = str(configuration_folder())
-    problems: list[UserError] = []
-    begun: list[bool] = []
+    jobs = Jobs()
+    own_process = os.getpid()
 
     def guarded(config: DictConfig) -> Any:
-        begun.append(True)
+        jobs.begun += 1
         try:
             return job(config)
         except UserError as error:
-            _remove_empty(Path(HydraConfig.get().runtime.output_dir), Path(rundir.run_root(config)).absolute())
-            if HydraConfig.get().mode != RunMode.RUN:
-                log.error("%s: %s", " ".join(HydraConfig.get().overrides.task), error)
-                raise
-            problems.append(error)  # raised in here, Hydra would add words of its own
-            return None
+            directory = Path(HydraConfig.get().runtime.output_dir)
+            _remove_empty(directory, Path(rundir.run_root(config)).absolute())
+            if os.getpid() != own_process:
+                raise  # a launcher's worker: nothing else comes back from there
+            sweep = HydraConfig.get().mode != RunMode.RUN
+            jobs.failed.append((" ".join(HydraConfig.get().overrides.task) if sweep else "", directory, error))
+            return None  # raised in here, Hydra would add words of its own
 
     try:
         hydra.main(version_base="1.3", config_path=folder, config_name=name)(guarded)()
@@ -98,12 +118,11 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
             raise
         raise UserError(explain(error)) from None
     except (ValueError, AssertionError, AttributeError, TypeError) as error:
-        if begun or user_wants_traces or isinstance(error, UserError):
+        if jobs.begun or user_wants_traces or isinstance(error, UserError):
             raise
         # Hydra's own complaints about its flags, and what it trips over when a group is set to a plain value
         raise UserError(f"the arguments cannot be composed: {explain(error)}") from None
-    for problem in problems:
-        raise problem
+    jobs.raise_failures()
 
 
 def _remove_empty(directory: Path, above: Path) -> None:

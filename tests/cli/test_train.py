@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from torch import Tensor
+
+from deeprelax.training.objective import Objective
 
 Command = Callable[..., tuple[int, str, str]]
 QUICK = ["hardware.threads=1", "dataset.train_size=100", "batch_size=50", "train.bn_batches=2", "epochs=1"]
@@ -79,10 +82,12 @@ def test_the_command_line_wins_over_a_preset(deeprelax: Command) -> None:
 
 
 def test_a_broken_job_of_a_sweep_does_not_stop_the_others(deeprelax: Command) -> None:
-    status, out, err = deeprelax("train", "-m", *QUICK, "optimizer=sgd", "optimizer.lr=-1,0.1,-2")
+    status, _, err = deeprelax("train", "-m", *QUICK, "optimizer=sgd", "optimizer.lr=-1,0.1,-2")
     assert status == 1
-    assert "optimizer.lr=-2: optimizer.lr=-2.0 is out of range" in out
-    assert "deeprelax: optimizer.lr=-1.0 is out of range: it must be a finite number >= 0\n" in err
+
+    assert "deeprelax: 2 of 3 jobs failed; the same command does what is missing:\n" in err
+    for lr in (-1, -2):
+        assert f" optimizer.lr={lr}: optimizer.lr={lr}.0 is out of range: it must be a finite number >= 0\n" in err
     assert len(list(Path("outputs").rglob("result.json"))) == 1
 
 
@@ -93,3 +98,23 @@ def test_choices_of_the_users_own(deeprelax: Command, tmp_path: Path) -> None:
     status, _, _ = deeprelax("train", "--config-dir", str(tmp_path / "mine"), "experiment=tiny", "optimizer=sgd")
     assert status == 0
     assert (tmp_path / "outputs/tiny/optimizer-sgd/seed-0/result.json").is_file()
+
+
+def test_a_sweep_run_again_heals(deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = ["train", "-m", *QUICK, "optimizer=sgd", "seed=0,1,2"]
+    original = Objective.__call__
+
+    def call(self: Objective) -> Tensor:
+        loss = original(self)
+        return loss * float("nan") if self._seed == 1 else loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Objective, "__call__", call)
+        status, _, err = deeprelax(*sweep)
+    assert status == 1
+    assert "1 of 3 jobs failed" in err
+    assert "seed-1/train.log)" in err
+    status, out, _ = deeprelax(*sweep)
+    assert status == 0
+    assert out.count("finished before") == 2
+    assert len(list(Path("outputs").rglob("result.json"))) == 3
