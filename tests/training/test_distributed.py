@@ -217,3 +217,30 @@ def test_two_gpus(share: str, deeprelax: Command) -> None:
     (result,) = (json.loads(file.read_text()) for file in Path("outputs").rglob("result.json"))
     assert result["ranks"] == 2
     assert result["device"].startswith("cuda")
+
+
+@pytest.mark.slow
+def test_torchrun_restarts_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mortal.py").write_text(
+        "import os, torch\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def __init__(self, channels, image_size, classes):\n"
+        "        super().__init__(image_size**2, classes)\n"
+        "        self.calls = 0\n"
+        "    def forward(self, x):\n"
+        "        self.calls += 1\n"
+        "        if self.calls == 40 and os.environ['RANK'] + os.environ['TORCHELASTIC_RESTART_COUNT'] == '10':\n"
+        "            os._exit(7)\n"
+        "        return super().forward(x.flatten(1))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    # Without this, torch keeps the rendezvous's store after a restart, and gloo waits for ranks that are gone.
+    monkeypatch.setenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
+    run = [*QUICK, "epochs=10", "optimizer=sgd", "hardware.device=cpu", "model=custom", "model.name=mortal:Net"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max-restarts=1"]
+    for force in ("false", "true"):  # force=true begins anew at the first start only
+        command = [*torchrun, "-m", "deeprelax", "train", *run, "train.checkpoint_every=1", f"force={force}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=150)
+        assert done.returncode == 0, done.stderr
+        assert "going on from pass" in done.stdout
+        assert len(list(Path("outputs").rglob("result.json"))) == 1
