@@ -23,6 +23,7 @@ from .batchnorm import reestimate, statistics
 from .budget import Budget
 from .distributed import SOLO, Ranks
 from .evaluation import every_image, first_batches, score
+from .nonfinite import nonfinite_sentence
 from .objective import Autocast
 from .progress import Progress
 from .records import Number, Records
@@ -32,7 +33,6 @@ from .share import shared_objective
 from .signals import Requests, Stopped
 
 log = logging.getLogger(__name__)
-LIKELY = ("lr", "inner_lr", "gamma", "sigma", "temperature")  # the keys behind a loss that is not finite
 
 
 class Trainer:
@@ -182,16 +182,9 @@ class Trainer:
             self.skipped += 1
             log.warning("outer step %d: not finite, left out", step)
             return
-        in_force = {**self.optimizer.scalars(), "direction_norm": float(self.optimizer.direction_norm())}
-        values = ", ".join(f"{name} {value:.3g}" for name, value in in_force.items())
-        keys = " or ".join(f"optimizer.{key}" for key in LIKELY if hasattr(self.conf.optimizer, key)) or "the step size"
-        there = (self.directory / checkpoint.NAME).exists()
-        kept = "and the last checkpoint is kept" if there else "and there was no checkpoint yet"
-
-        raise UserError(
-            f"outer step {step} (pass {self.budget.passes(self.evaluations):.3g}): the loss or its direction is not "
-            f"finite ({values}). The weights are as before it, {kept}; lower {keys}"
-        )
+        saved = (self.directory / checkpoint.NAME).exists()
+        passes = self.budget.passes(self.evaluations)
+        raise UserError(nonfinite_sentence(step, passes, self.optimizer, self.conf.optimizer, saved=saved))
 
     def _record(self) -> None:
         counted = int(self._loss_count)
