@@ -19,7 +19,7 @@ TINY = [
 ]  # fmt: skip
 
 
-LARGE = {"cifar10_wrn_28_10"}  # 36 million parameters
+LARGE = {"cifar10_wrn_28_10", "cifar10_wrn_16_4"}  # cifar_jpeg_wrn_16_4 stands for them in the default suite
 
 
 @pytest.mark.parametrize(

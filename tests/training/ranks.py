@@ -5,6 +5,7 @@ The same functions run there with one rank, for reference.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,9 @@ def main(folder: Path) -> None:
         "scores": evaluated(ranks),
     }
     torch.save(found, folder / f"{ranks.rank}.pt")
+    dist.barrier()
     leave()
+    os._exit(0)  # as deeprelax.training.rank does
 
 
 if __name__ == "__main__":

@@ -176,6 +176,7 @@ def test_a_rank_that_raises_ends_the_run_with_its_error(
         assert (status, err) == (1, "deeprelax: mend your data\n")
 
 
+@pytest.mark.slow
 def test_torchrun_joins_its_group_and_resuming_elsewhere_is_said(deeprelax: Command) -> None:
     run = [*QUICK, "epochs=4", "optimizer=hj", "hardware.device=cpu"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "deeprelax"]

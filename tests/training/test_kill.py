@@ -64,6 +64,7 @@ def assert_same(one: Path, other: Path) -> None:
     assert rest == rest_too
 
 
+@pytest.mark.slow
 def test_killed_once_and_started_again() -> None:
     run = ["optimizer=entropy_sgd", *FEW["entropy_sgd"], "epochs=12"]
     kill_after(0.3, *run, "output_dir=killed")

@@ -49,7 +49,11 @@ def reached(root: str) -> list[Path]:
 
 @pytest.mark.parametrize(
     ("number", "devices"),
-    [(signal.SIGTERM, 1), (signal.SIGTERM, 2), pytest.param(signal.SIGINT, 2, marks=pytest.mark.slow)],
+    [
+        (signal.SIGTERM, 1),
+        pytest.param(signal.SIGTERM, 2, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_finishes_the_step_writes_a_checkpoint_and_goes_on_bit_for_bit(number: signal.Signals, devices: int) -> None:
     run = ["optimizer=entropy_sgd", "optimizer.inner_steps=5", "epochs=12", f"hardware.devices={devices}"]
@@ -65,7 +69,7 @@ def test_finishes_the_step_writes_a_checkpoint_and_goes_on_bit_for_bit(number: s
     assert_same(finish(*run, "output_dir=stopped"), finish(*run, "output_dir=whole"))
 
 
-@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_long_step_is_given_up_and_a_second_signal_ends_at_once(
     again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
