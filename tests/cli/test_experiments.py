@@ -19,7 +19,8 @@ TINY = [
 ]  # fmt: skip
 
 
-LARGE = {"cifar10_wrn_28_10", "cifar10_wrn_16_4"}  # cifar_jpeg_wrn_16_4 stands for them in the default suite
+# cifar10_all_cnn and cifar_jpeg_wrn_16_4 stand for them in the default suite
+LARGE = {"cifar10_wrn_28_10", "cifar10_wrn_16_4", "cifar_jpeg_all_cnn"}
 
 
 @pytest.mark.parametrize(

@@ -65,21 +65,19 @@ def test_evaluation_counts_every_image_once_and_does_not_depend_on_the_ranks(two
     assert two[0]["scores"] == two[1]["scores"] == job.evaluated(SOLO)
 
 
-def test_both_ways_of_sharing_train_and_write_one_run(deeprelax: Command) -> None:
-    for share in ("data", "chains"):
-        status, out, err = deeprelax("train", *TWO, "epochs=3", "optimizer.inner_steps=3", f"hardware.share={share}")
-        assert (status, err) == (0, "")
-        assert out.count("run directory") == 1
-        assert len(re.findall(r"^pass ", out, re.MULTILINE)) == 1
-        assert out.count("gradient evaluations  ") == 1
-    runs = sorted(file.parent for file in Path("outputs").rglob("result.json"))
-    assert len(runs) == 2
-    for directory in runs:
-        result = json.loads((directory / "result.json").read_text())
-        assert (result["ranks"], result["gradient_evaluations"]) == (2, 18)
-        assert len(list((directory / "tensorboard").iterdir())) == 1
-        assert "test error" in (directory / "train.log").read_text()
-        assert deeprelax("evaluate", str(directory))[1].endswith("as in result.json\n")
+@pytest.mark.parametrize("share", [pytest.param("data", marks=pytest.mark.slow), "chains"])
+def test_both_ways_of_sharing_train_and_write_one_run(share: str, deeprelax: Command) -> None:
+    status, out, err = deeprelax("train", *TWO, "epochs=3", "optimizer.inner_steps=3", f"hardware.share={share}")
+    assert (status, err) == (0, "")
+    assert out.count("run directory") == 1
+    assert len(re.findall(r"^pass ", out, re.MULTILINE)) == 1
+    assert out.count("gradient evaluations  ") == 1
+    (directory,) = (file.parent for file in Path("outputs").rglob("result.json"))
+    result = json.loads((directory / "result.json").read_text())
+    assert (result["ranks"], result["gradient_evaluations"]) == (2, 18)
+    assert len(list((directory / "tensorboard").iterdir())) == 1
+    assert "test error" in (directory / "train.log").read_text()
+    assert deeprelax("evaluate", str(directory))[1].endswith("as in result.json\n")
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,8 @@ def test_finishes_the_step_writes_a_checkpoint_and_goes_on_bit_for_bit(number: s
     assert_same(finish(*run, "output_dir=stopped"), finish(*run, "output_dir=whole"))
 
 
-@pytest.mark.parametrize("again", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("again", [False, True])
 def test_a_long_step_is_given_up_and_a_second_signal_ends_at_once(
     again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
