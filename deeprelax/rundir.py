@@ -14,6 +14,7 @@ WITHOUT_EFFECT = {
     "data_dir",
     "output_dir",
     "force",
+    "deterministic",
     "hardware.device",
     "hardware.devices",
     "hardware.threads",

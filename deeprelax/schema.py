@@ -196,7 +196,9 @@ class TrainConf:
     seed: int = _whole(0)
     data_dir: str | None = MISSING
     output_dir: str = _limited((lambda v: v.strip() != "", "the path of a folder"))
+    continue_from: str | None = _limited((lambda v: v is None or v.strip() != "", "the directory of a finished run"))
     force: bool = MISSING
+    deterministic: bool = MISSING
 
 
 SCHEMAS: dict[str, dict[str, type[Any]]] = {

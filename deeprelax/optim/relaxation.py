@@ -73,7 +73,7 @@ class Relaxation(torch.optim.Optimizer):
         self._scratch: dict[str, dict[Tensor, Tensor]] = {}
         self._noise: Noise | None = None
         self._norm: Tensor | None = None
-        self._first_bad: Tensor | None = None
+        self._bad: Tensor | None = None
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         if self.param_groups:  # a group that joins later shares the count of outer steps
@@ -105,7 +105,7 @@ class Relaxation(torch.optim.Optimizer):
 
         Returns the mean of the closure's losses, a 0-dim tensor: f at y, where the gradients were taken, NOT f at the
         new x. If the loss or d is not finite, weights and momentum stay as they were, the step counts, and
-        `first_nonfinite_step` tells of it. If the closure raises, the parameters are x again and nothing else changed.
+        `nonfinite_steps` tells of it. If the closure raises, the parameters are x again and nothing else changed.
         """
         if closure is None:
             raise ValueError(MISSING_CLOSURE.format(name=type(self).__name__))
@@ -144,9 +144,11 @@ class Relaxation(torch.optim.Optimizer):
         norms = [n.to(loss.device) for block in blocks if block.d for n in torch._foreach_norm(block.d)]
         self._norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros_like(loss)
         finite = torch.isfinite(self._norm) & torch.isfinite(loss)
-        if self._first_bad is None:
-            self._first_bad = torch.full_like(loss, -1, dtype=torch.int64)
-        self._first_bad.masked_fill_((self._first_bad < 0) & ~finite, self.param_groups[0]["outer_steps"])
+        if self._bad is None:
+            self._bad = torch.zeros(2, dtype=torch.int64, device=loss.device)
+        count, first = self._bad
+        first.masked_fill_((count == 0) & ~finite, self.param_groups[0]["outer_steps"])
+        count += ~finite
         return finite
 
     def _descend(self, block: Block, finite: Tensor) -> None:
@@ -188,10 +190,14 @@ class Relaxation(torch.optim.Optimizer):
             raise RuntimeError("direction_norm() is known after a step only")
         return self._norm
 
-    def first_nonfinite_step(self) -> int | None:
-        """The first outer step since the last call whose loss or d was not finite. Waits for the device."""
-        bad, self._first_bad = self._first_bad, None
-        return None if bad is None or int(bad) < 0 else int(bad)
+    def nonfinite_steps(self) -> tuple[int, int]:
+        """How many outer steps since the last call had a loss or d that was not finite, and the number of the first.
+
+        (0, 0) if none had. Waits for the device.
+        """
+        bad, self._bad = self._bad, None
+        count, first = (0, 0) if bad is None else bad.tolist()
+        return count, first
 
     # Tools for subclasses ---------------------------------------------------------------------------------------------
 

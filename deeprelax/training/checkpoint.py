@@ -13,9 +13,7 @@ import torch
 from ..errors import UserError
 from ..files import replace
 
-FORMAT = 1
-
-
+FORMAT = 2
 NAME, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 log = logging.getLogger(__name__)
 

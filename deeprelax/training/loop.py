@@ -13,14 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..config import flat
 from ..errors import UserError
 from ..optim import Relaxation
-from ..rundir import WITHOUT_EFFECT
 from ..schema import TrainConf
 from . import checkpoint
 from .batchnorm import reestimate, statistics
 from .budget import Budget
+from .continuation import LENGTH, decisive, differences
 from .distributed import SOLO, Ranks
 from .evaluation import every_image, first_batches, score
 from .nonfinite import nonfinite_sentence
@@ -51,14 +50,16 @@ class Trainer:
         ranks: Ranks = SOLO,
     ) -> None:
         self.conf, self.data, self.model, self.optimizer, self.directory = conf, data, model, optimizer, directory
-        self.ranks = ranks
+        self.ranks, self.configuration = ranks, decisive(dataclasses.asdict(conf))
         device = data.train.device
         self.budget = Budget(conf.epochs, len(data.train), conf.batch_size, optimizer.evaluations)
         self.schedule = make_schedule(conf.schedule, conf.epochs)
         self.autocast = Autocast(conf.hardware.precision, device)
         self._stop = torch.zeros((), device=device)  # more than 0: some rank was asked to stop
         self.objective = shared_objective(conf, data.train, model, optimizer, ranks, self._stop)
-        self._start_buffers = [buffer.clone() for buffer in model.buffers()]
+        # Several ranks could not give a step up at the same moment, and one of one evaluation has none to leave out.
+        self._can_give_up = ranks.world == 1 and optimizer.evaluations > 1
+        self._start_buffers = [buffer.clone() for buffer in model.buffers()] if self._can_give_up else []
         self.statistics = statistics(conf, data.train)
 
         self.outer_steps = 0
@@ -66,6 +67,7 @@ class Trainer:
         self.scores: dict[str, dict[str, float]] = {}
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)  # of the steps since the last record
         self._loss_count = torch.zeros((), dtype=torch.int64, device=device)
+        self._saving = 0.0  # seconds that the last checkpoint took
         self._told = False  # does the host know what the ranks have agreed on?
         self.skipped = 0  # outer steps that were not finite and changed nothing
         self._records_position = 0
@@ -95,8 +97,7 @@ class Trainer:
                     self._stop_if_asked(requests)
             if self.records is not None:
                 errors = {f"{split}/error": self.scores[split]["error"] for split in self.scores if split != "train"}
-                values = flat(dataclasses.asdict(self.conf))
-                self.records.hyper_parameters({k: v for k, v in values.items() if k not in WITHOUT_EFFECT}, errors)
+                self.records.hyper_parameters(self.configuration, errors)
         finally:
             self.progress.close()
             if self.records is not None:
@@ -105,12 +106,12 @@ class Trainer:
     def _step(self, requests: Requests) -> Tensor:
         """One outer step. Given up, with everything as at its start, if a stop was asked for too long ago."""
         evaluations = self.evaluations
-        for before, buffer in zip(self._start_buffers, self.model.buffers(), strict=True):
-            before.copy_(buffer)
+        if self._start_buffers:
+            torch._foreach_copy_(self._start_buffers, list(self.model.buffers()))
         self._stop.fill_(float(requests.number is not None))
 
         def interrupt() -> None:
-            if requests.overdue and self.ranks.world == 1:  # several ranks could not give up at the same moment
+            if requests.overdue and self._can_give_up:
                 raise Stopped(requests.number or 0)
 
         self.objective.interrupt = interrupt
@@ -118,8 +119,7 @@ class Trainer:
             return self.optimizer.step(self.objective)
         except Stopped:
             self.objective.evaluations = evaluations
-            for buffer, before in zip(self.model.buffers(), self._start_buffers, strict=True):
-                buffer.copy_(before)
+            torch._foreach_copy_(list(self.model.buffers()), self._start_buffers)
             self._save()
             raise
 
@@ -132,8 +132,10 @@ class Trainer:
 
     def _save(self) -> None:
         if self.ranks.main:
+            began = time.monotonic()
             checkpoint.save(self.directory, self.state())
             self._saved = time.monotonic()
+            self._saving = self._saved - began
 
     def _count(self, loss: Tensor) -> None:
         self.outer_steps += 1
@@ -164,9 +166,14 @@ class Trainer:
             self._clock(stepping=False)
 
     def _due(self) -> bool:
-        """Is it time for a checkpoint by the clock? Asked of the main rank alone, which saves without the others."""
+        """Is it time for a checkpoint by the clock? Asked of the main rank alone, which saves without the others.
+
+        One that takes long to write is written less often: at most 1 % of the time goes into it.
+        """
         every = self.conf.train.checkpoint_seconds
-        return self.ranks.main and every is not None and time.monotonic() - self._saved >= every
+        if every is None or not self.ranks.main:
+            return False
+        return time.monotonic() - self._saved >= max(every, 100 * self._saving)
 
     def _clock(self, *, stepping: bool) -> None:
         now = time.perf_counter()
@@ -175,12 +182,13 @@ class Trainer:
         self._mark = now
 
     def _stop_if_not_finite(self) -> None:
-        step = self.optimizer.first_nonfinite_step()
-        if step is None:
+        count, step = self.optimizer.nonfinite_steps()
+        if not count:
             return
         if self.conf.train.on_nonfinite == "skip":
-            self.skipped += 1
-            log.warning("outer step %d: not finite, left out", step)
+            self.skipped += count
+            more = f" and {count - 1} more" if count > 1 else ""
+            log.warning("outer step %d%s: not finite, left out", step, more)
             return
         saved = (self.directory / checkpoint.NAME).exists()
         passes = self.budget.passes(self.evaluations)
@@ -225,6 +233,7 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Weights, optimizer and counters: tensors and plain types."""
         return {
+            "configuration": self.configuration,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "evaluations": self.evaluations,
@@ -242,7 +251,10 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned. Raises UserError if the data or the network are no longer the same."""
+        """Go on from what `state` returned. Raises UserError if configuration, data or network are not the same."""
+        lengthens = self.conf.continue_from != state["configuration"]["continue_from"]
+        if different := differences(state["configuration"], self.configuration, LENGTH if lengthens else None):
+            raise UserError(f"the checkpoint in {self.directory} is of another configuration: {different}")
         if state["data"] != self.data.fingerprint:
             raise UserError(
                 f"the training data are not those that {self.directory} began with: force=true starts it anew"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 Number = float | int
+NO_CURVE = {"kind", "gradient_evaluations", "passes", "outer_steps", "seconds"}
 
 
 class Records:
@@ -34,11 +35,11 @@ class Records:
 
     def write(self, kind: str, evaluations: int, counts: dict[str, Number], values: dict[str, Number]) -> None:
         """One record, {"kind", "gradient_evaluations", *counts, *values}; values go to TensorBoard as kind/name."""
-        line = {"kind": kind, "gradient_evaluations": evaluations, **counts, **values}
-        self._file.write(json.dumps(line).encode() + b"\n")
+        record = {"kind": kind, "gradient_evaluations": evaluations, **counts, **values}
+        writer = self._tensorboard()  # before the record is written: a new one shows what the file holds
+        self._file.write(json.dumps(record).encode() + b"\n")
         self._file.flush()
-        for name, value in values.items():
-            self._tensorboard().add_scalar(f"{kind}/{name}", value, evaluations)
+        _show(writer, record)
 
     def hyper_parameters(self, hyper_parameters: dict[str, Any], metrics: dict[str, Number]) -> None:
         """This run's row in TensorBoard's HParams table; `metrics` are tags of scalars written before."""
@@ -53,10 +54,21 @@ class Records:
         if self._writer is None:  # late: the import takes seconds
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(self._directory / "tensorboard"), purge_step=self._evaluations + 1)
+            folder = self._directory / "tensorboard"
+            if folder.exists():
+                self._writer = SummaryWriter(str(folder), purge_step=self._evaluations + 1)
+            else:  # as in a run that goes on from another run's records
+                self._writer = SummaryWriter(str(folder))
+                for line in (self._directory / "metrics.jsonl").read_text().splitlines():
+                    _show(self._writer, json.loads(line))
         return self._writer
 
     def close(self) -> None:
         self._file.close()
         if self._writer is not None:
             self._writer.close()
+
+
+def _show(writer: Any, record: dict[str, Any]) -> None:
+    for name in record.keys() - NO_CURVE:
+        writer.add_scalar(f"{record['kind']}/{name}", record[name], record["gradient_evaluations"])

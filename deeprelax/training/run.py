@@ -13,11 +13,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from .. import files
-from ..config import flat
 from ..errors import UserError
-from ..rundir import WITHOUT_EFFECT
 from ..schema import TrainConf
-from . import launch
+from . import continuation, launch
 from .progress import logging_to
 
 log = logging.getLogger(__name__)
@@ -116,8 +114,9 @@ def check_share(conf: TrainConf, world: int) -> None:
 def _finished_before(conf: TrainConf, config: DictConfig, directory: Path) -> bool:
     if conf.force and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":  # a restart goes on
         _clear(directory)
-    _same_configuration(directory / "config.yaml", config)
+    continuation.check_same(directory, config)
     if not (directory / "result.json").exists():
+        continuation.begin_from_finished(conf, config, directory)
         return False
     if conf.hardware.share == "chains" and _result(directory)["ranks"] != launch.wanted(conf.hardware):
         log.warning("hardware.share=chains: the result below is that of %d ranks", _result(directory)["ranks"])
@@ -165,27 +164,3 @@ def _clear(directory: Path) -> None:
     for name in RUN_FILES:
         (directory / name).unlink(missing_ok=True)
     shutil.rmtree(directory / "tensorboard", ignore_errors=True)
-
-
-def _same_configuration(file: Path, config: DictConfig) -> None:
-    if not file.exists():
-        return
-    stored = OmegaConf.load(file)
-    assert isinstance(stored, DictConfig)
-    there, here = _decisive(stored), _decisive(config)
-    different = [
-        f"{key} is {there.get(key, 'absent')} there and {here.get(key, 'absent')} here"
-        for key in sorted(there.keys() | here.keys())
-        if there.get(key, "absent") != here.get(key, "absent")
-    ]
-    if different:
-        raise UserError(
-            f"{file.parent} holds a run of another configuration ({'; '.join(different)}): "
-            "force=true starts it anew, another output_dir keeps both"
-        )
-
-
-def _decisive(config: DictConfig) -> dict[str, Any]:
-    """The flat configuration without the keys that cannot change the result."""
-    values = flat(OmegaConf.to_container(config, resolve=True))
-    return {key: value for key, value in values.items() if key not in WITHOUT_EFFECT}

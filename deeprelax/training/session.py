@@ -16,8 +16,10 @@ from ..errors import UserError
 from ..schema import TrainConf
 from . import checkpoint
 from .batchnorm import has_batch_norm
+from .determinism import deterministic
 from .distributed import SOLO, Ranks
 from .loop import Trainer
+from .schedules import make_schedule
 from .setup import build_model, build_optimizer, load_data, set_threads
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,11 @@ LIBRARIES = ("deeprelax", "torch", "torchvision", "numpy", "hydra-core", "omegac
 
 def train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks = SOLO) -> None:
     """Train in `directory`, from its checkpoint if there is one; the main rank writes result.json."""
+    with deterministic(conf.deterministic):
+        _train(conf, directory, device, ranks)
+
+
+def _train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks) -> None:
     state = checkpoint.latest(directory)
     set_threads(conf.hardware, state["threads"] if state else None, ranks)
     data = load_data(conf.dataset, conf.data_dir, device)
@@ -43,7 +50,7 @@ def train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks =
             f"{directory / checkpoint.NAME} is not the same file on all machines: put output_dir on a shared disk"
         )
     if state is not None:
-        log.info("going on from pass %.4g", trainer.budget.passes(trainer.evaluations))
+        log.info("going on from pass %.4g%s", trainer.budget.passes(trainer.evaluations), _lengthened(conf, state))
         if state["ranks"] != ranks.world:
             log.warning("%d ranks, not %d as before: no longer bit for bit the same run", ranks.world, state["ranks"])
     if ranks.main:
@@ -51,6 +58,20 @@ def train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks =
     trainer.fit()
     if ranks.main:
         files.write_json(directory / "result.json", _result(trainer))
+
+
+def _lengthened(conf: TrainConf, state: dict[str, Any]) -> str:
+    """What it means for the schedule that the checkpoint is of a shorter run; "" if it is not."""
+    before = state["configuration"]["epochs"]
+    if before == conf.epochs:
+        return ""
+    if conf.schedule.name != "cosine":
+        return f" of a run of {before:g}, as one run of {conf.epochs:g} would"
+    ended, now = (make_schedule(conf.schedule, epochs)(before) for epochs in (before, conf.epochs))
+    return (
+        f" of a run of {before:g}: schedule=cosine depends on the total, so the lr goes on at {now:.3g} times its "
+        f"initial value, where that run had come down to {ended:.3g}; not the same as one run of {conf.epochs:g}"
+    )
 
 
 def _announce(trainer: Trainer) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -299,17 +300,25 @@ def test_steps_that_are_not_finite_can_be_skipped(
     assert "outer step 9: not finite, left out" in (tmp_path / "train.log").read_text() or optimizer != "sgd"
 
 
-def test_checkpoints_by_the_clock(compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("cost", "expected"), [(0.0, [6, 12, 18, 24, 30, 36, 37]), (0.105, [6, 17, 28, 37])])
+def test_checkpoints_by_the_clock_take_one_percent_at_most(
+    cost: float, expected: list[int], compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     saved: list[int] = []
-    original = checkpoint.save
-    monkeypatch.setattr(checkpoint, "save", lambda d, state: (saved.append(state["evaluations"]), original(d, state)))
     clock = [0.0]
+    save, evaluate = checkpoint.save, Objective.__call__
 
-    def monotonic() -> float:
+    def save_slowly(directory: Path, state: dict[str, Any]) -> None:
+        saved.append(state["evaluations"])
+        clock[0] += cost
+        save(directory, state)
+
+    def evaluate_in_a_second(self: Objective) -> torch.Tensor:
         clock[0] += 1.0
-        return clock[0]
+        return evaluate(self)
 
-    monkeypatch.setattr("deeprelax.training.loop.time.monotonic", monotonic)
-    train(compose, tmp_path, "optimizer=sgd", "train.evaluate_every=100", "train.checkpoint_seconds=5")
-    assert len(saved) > 3
-    assert saved[-1] == 37
+    monkeypatch.setattr(checkpoint, "save", save_slowly)
+    monkeypatch.setattr(Objective, "__call__", evaluate_in_a_second)
+    monkeypatch.setattr("deeprelax.training.loop.time.monotonic", lambda: clock[0])
+    train(compose, tmp_path, "optimizer=sgd", "train.evaluate_every=100", "train.checkpoint_seconds=5.5")
+    assert saved == expected

@@ -1,0 +1,90 @@
+"""Which run may go on from which: one of the same configuration, or a longer one from a finished one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from .. import files
+from ..config import flat
+from ..errors import UserError
+from ..rundir import WITHOUT_EFFECT
+from ..schema import TrainConf
+
+LENGTH = {"epochs", "continue_from"}  # what may differ between a finished run and the one that goes on from it
+
+
+def decisive(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat configuration without the keys that cannot change the result."""
+    return {key: value for key, value in flat(values).items() if key not in WITHOUT_EFFECT}
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any], apart: set[str] | None = None) -> str:
+    """The keys, but those in `apart`, in which two decisive configurations differ, with both values; "" for none."""
+    keys = sorted((there.keys() | here.keys()) - (apart or set()))
+    pairs = [(key, there.get(key, "absent"), here.get(key, "absent")) for key in keys]
+    return "; ".join(f"{key} is {theirs} there and {ours} here" for key, theirs, ours in pairs if theirs != ours)
+
+
+def check_same(directory: Path, config: DictConfig) -> None:
+    """Raise UserError, listing the keys, if the directory holds a run of another configuration."""
+    file = directory / "config.yaml"
+    if file.exists() and (different := differences(_stored(file), _decisive(config))):
+        raise UserError(
+            f"{directory} holds a run of another configuration ({different}): "
+            "force=true starts it anew, another output_dir keeps both"
+        )
+
+
+def begin_from_finished(conf: TrainConf, config: DictConfig, directory: Path) -> None:
+    """Give a run with `continue_from` the finished run's checkpoint and records, unless it has a checkpoint already.
+
+    Raises UserError if there is no finished run, it is not shorter, or it differs in more than its length.
+    """
+    if conf.continue_from is None or (directory / "checkpoint.pt").exists():
+        return
+    source = _finished_run(Path(conf.continue_from).expanduser(), conf.seed)
+    stored = _stored(source / "config.yaml")
+    if different := differences(stored, _decisive(config), LENGTH):
+        raise UserError(
+            f"continue_from={source} is a run of another configuration ({different}): "
+            "only epochs and what cannot change the result may differ"
+        )
+    if conf.epochs <= stored["epochs"]:
+        raise UserError(
+            f"epochs={conf.epochs:g}, but continue_from={source} has done {stored['epochs']:g}: give the new total"
+        )
+    for name in ("metrics.jsonl", "checkpoint.pt"):  # the checkpoint last: with it the run has begun
+        _copy(source / name, directory / name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as there:
+        files.replace(target, lambda here: shutil.copyfileobj(there, here))
+
+
+def _finished_run(given: Path, seed: int) -> Path:
+    """The directory meant by `continue_from`: a run's, or the one above the seeds'."""
+    of_seed = given / f"seed-{seed}"
+    source = of_seed if of_seed.is_dir() and not (given / "config.yaml").exists() else given
+    if not (source / "config.yaml").exists():
+        raise UserError(f"continue_from={source} is not the directory of a run: give the one that the run printed")
+    if not (source / "result.json").exists():
+        raise UserError(f"continue_from={source} is not finished: its own command finishes it")
+    return source
+
+
+def _stored(file: Path) -> dict[str, Any]:
+    stored = OmegaConf.load(file)
+    assert isinstance(stored, DictConfig)
+    return _decisive(stored)
+
+
+def _decisive(config: DictConfig) -> dict[str, Any]:
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    return decisive({str(key): value for key, value in values.items()})
