@@ -16,7 +16,8 @@ from .errors import UserError
 def replace(path: Path, write: Callable[[IO[bytes]], None], keep: Path | None = None) -> None:
     """Write beside the file, flush to the disk, rename: a reader sees the old file or the new one, whole.
 
-    The old file is kept as `keep`, if given; for a moment it is there alone.
+    The old file is kept as `keep`, if given; for a moment it is there alone. Raises OSError, naming the file, if the
+    disk is full or will not have it; the old file then stays.
     """
     beside = path.with_name(path.name + ".new")
     try:
@@ -27,8 +28,11 @@ def replace(path: Path, write: Callable[[IO[bytes]], None], keep: Path | None = 
         if keep is not None and path.exists():
             path.replace(keep)
         beside.replace(path)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        cause = error if isinstance(error, OSError) else error.__context__  # torch.save speaks of its own trouble then
+        if isinstance(cause, OSError):
+            raise OSError(cause.errno, cause.strerror or str(cause), str(path)) from None
         raise
 
 
@@ -44,6 +48,12 @@ def replace_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """`replace` for what json can write."""
     replace_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def sentence(error: OSError, directory: Path) -> UserError:
+    """What to tell the user of a run in this directory about trouble with a file."""
+    reason = f"{error.filename or directory}: {error.strerror or error}"
+    return UserError(f"{reason}. What was written before is whole: mend it, and the same command goes on")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,10 +43,17 @@ class Progress:
         self._bar.close()
 
 
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written is an error like any other, not a traceback beside the run's output."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        raise
+
+
 @contextmanager
 def logging_to(file: Path) -> Iterator[None]:
     """Send the log to this file too, with times; on a terminal, keep it clear of the bar."""
-    handler = logging.FileHandler(file)
+    handler = _LogFile(file)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     package = logging.getLogger("deeprelax")
     package.setLevel(logging.INFO)
@@ -54,8 +62,10 @@ def logging_to(file: Path) -> Iterator[None]:
         with logging_redirect_tqdm():
             yield
     except BaseException as error:
-        handler.emit(logging.makeLogRecord({"levelname": "ERROR", "msg": str(error) or type(error).__name__}))
+        with contextlib.suppress(OSError):  # the error itself is perhaps that nothing can be written
+            handler.emit(logging.makeLogRecord({"levelname": "ERROR", "msg": str(error) or type(error).__name__}))
         raise
     finally:
         package.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):
+            handler.close()

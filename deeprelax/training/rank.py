@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..config import load
 from ..errors import UserError
+from ..files import sentence
 from . import launch
 from .progress import logging_to
 from .signals import Stopped
@@ -29,6 +30,10 @@ def main(directory: Path) -> int:
         return 130
     except UserError as error:
         launch.report(error, str(error))
+        return 1
+    except OSError as error:
+        problem = sentence(error, directory)
+        launch.report(problem, str(problem))
         return 1
     except Exception as error:
         launch.report(error, traceback.format_exc())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class Records:
         if self._writer is None:  # late: the import takes seconds
             from torch.utils.tensorboard import SummaryWriter
 
+            threading.excepthook = _unless_told_here
             folder = self._directory / "tensorboard"
             if folder.exists():
                 self._writer = SummaryWriter(str(folder), purge_step=self._evaluations + 1)
@@ -67,8 +69,15 @@ class Records:
         self._file.close()
         if self._writer is not None:
             self._writer.close()
+            threading.excepthook = threading.__excepthook__
 
 
 def _show(writer: Any, record: dict[str, Any]) -> None:
     for name in record.keys() - NO_CURVE:
         writer.add_scalar(f"{record['kind']}/{name}", record[name], record["gradient_evaluations"])
+
+
+def _unless_told_here(args: Any) -> None:
+    """TensorBoard writes in a thread; what goes wrong with the file there is raised by the next call here too."""
+    if not issubclass(args.exc_type, OSError):
+        threading.__excepthook__(args)

@@ -36,8 +36,15 @@ def run(conf: TrainConf, config: DictConfig, directory: Path) -> dict[str, Any]:
 
     A finished run is left alone, an unfinished one gone on with, unless `conf.force`. One rank trains in this process,
     several in processes of their own, unless torchrun has started this one. Raises UserError if the directory holds a
-    run of another configuration, another process writes it, or the work cannot be shared so.
+    run of another configuration, another process writes it, the work cannot be shared so, or a file gives trouble.
     """
+    try:
+        return _run(conf, config, directory)
+    except OSError as error:
+        raise files.sentence(error, directory) from None
+
+
+def _run(conf: TrainConf, config: DictConfig, directory: Path) -> dict[str, Any]:
     place = launch.place()
     if place is not None:
         return _run_among_peers(conf, config, directory, place)

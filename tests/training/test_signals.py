@@ -95,3 +95,41 @@ def test_a_long_step_is_given_up_and_a_second_signal_ends_at_once(
         state = checkpoint.load(reached("slow")[0])
         assert (state["evaluations"], state["outer_steps"]) == (0, 0)
         assert state["model"]["2.num_batches_tracked"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize(("number", "whom"), [(signal.SIGTERM, "torchrun"), (signal.SIGUSR1, "one rank")])
+def test_under_torchrun(number: signal.Signals, whom: str) -> None:
+    run = [*QUICK, "optimizer=entropy_sgd", "optimizer.inner_steps=5", "epochs=40", "output_dir=stopped"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "deeprelax"]
+    process = subprocess.Popen(
+        [*torchrun, "train", *run], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
+    )
+    wait_for(lambda: reached("stopped"), process)
+    ranks = [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    assert len(ranks) == 2
+    os.kill(process.pid if whom == "torchrun" else ranks[1], number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert f"stopped by {number.name}; to go on: deeprelax train " in err
+    (saved,) = reached("stopped")
+    state = checkpoint.load(saved)
+    assert state["evaluations"] % 5 == 0
+    assert state["evaluations"] < 500
+    assert not (saved.parent / "result.json").exists()
+    assert subprocess.run([*torchrun, "train", *run], capture_output=True, timeout=200).returncode == 0
+    whole = finish(*run[len(QUICK) : -1], "hardware.devices=2", "output_dir=whole")
+    assert_same(saved.parent, whole)
+
+
+@pytest.mark.slow
+def test_slurms_signal_to_one_process() -> None:
+    run = ["optimizer=hj", "optimizer.inner_steps=5", "epochs=40"]
+    process = start(*run, "output_dir=stopped")
+    wait_for(lambda: reached("stopped"), process)
+    process.send_signal(signal.SIGUSR1)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGUSR1
+    assert "deeprelax: stopped by SIGUSR1; to go on: deeprelax train " in err
+    assert_same(finish(*run, "output_dir=stopped"), finish(*run, "output_dir=whole"))
