@@ -133,3 +133,17 @@ def test_slurms_signal_to_one_process() -> None:
     assert process.returncode == 128 + signal.SIGUSR1
     assert "deeprelax: stopped by SIGUSR1; to go on: deeprelax train " in err
     assert_same(finish(*run, "output_dir=stopped"), finish(*run, "output_dir=whole"))
+
+
+@pytest.mark.slow
+def test_of_two_identical_commands_one_runs_and_the_other_names_it() -> None:
+    run = ["optimizer=hj", "optimizer.inner_steps=5", "epochs=40", "output_dir=both"]
+    first = start(*run)
+    wait_for(lambda: list(Path("both").rglob("config.yaml")), first)
+    second = start(*run)
+    _, err = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert f"is being written by process {first.pid} on " in err
+    first.communicate(timeout=120)
+    assert first.returncode == 0
+    assert len(list(Path("both").rglob("result.json"))) == 1
