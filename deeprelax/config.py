@@ -14,13 +14,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError
 from .registry import DOTTED, REGISTRY, did_you_mean
-from .schema import BASES, SCHEMAS, TrainConf
+from .schema import BASES, SCHEMAS, BenchConf, TrainConf
 
 
 def register() -> None:
     """Make the schema known to Hydra: `schema/train` and `schema/<group>/<name>`."""
     store = ConfigStore.instance()
     store.store(group="schema", name="train", node=TrainConf, package="_global_")
+    store.store(group="schema", name="bench", node=BenchConf, package="_global_")
     for group, schemas in SCHEMAS.items():
         for name, schema in schemas.items():
             store.store(group=f"schema/{group}", name=name, node=schema)
@@ -28,14 +29,19 @@ def register() -> None:
 
 def checked(config: DictConfig) -> TrainConf:
     """The typed configuration. Raises UserError, naming the key, if a value is missing, unknown or out of range."""
+    result = validated(config)
+    assert isinstance(result, TrainConf)
+    return result
+
+
+def validated(config: DictConfig) -> Any:
+    """`checked` for any schema: an instance of its dataclass."""
     for problem in _problems(config, ""):
         raise UserError(problem)
     try:
-        result = OmegaConf.to_object(config)
+        return OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
         raise UserError(str(error).splitlines()[0]) from None
-    assert isinstance(result, TrainConf)
-    return result
 
 
 def _problems(node: DictConfig, prefix: str) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""The schema of a training run: types and ranges. Values and what they mean stand in configs/, one file a choice."""
+"""The schema of training runs and benchmarks: types and ranges.
+
+Values and what they mean stand in configs/, one file a choice.
+"""
 
 from __future__ import annotations
 
@@ -199,6 +202,23 @@ class TrainConf:
     continue_from: str | None = _limited((lambda v: v is None or v.strip() != "", "the directory of a finished run"))
     force: bool = MISSING
     deterministic: bool = MISSING
+
+
+@dataclass
+class BenchConf:
+    dataset: DatasetConf = MISSING
+    model: ModelConf = MISSING
+    hardware: HardwareConf = MISSING
+    batch_size: int = _whole(2)
+    repeats: int = _whole(1, 1000)
+    evaluations: int = _whole(1, 10_000)
+    optimizers: dict[str, Any] = field(default_factory=dict)
+    compile: bool = MISSING
+    yardsticks: bool = MISSING
+    workers: int = _whole(0, 256)
+    whole_run: float | None = _positive(1e6)
+    startup: bool = MISSING
+    output_dir: str = _limited((lambda v: v.strip() != "", "the path of a folder"))
 
 
 SCHEMAS: dict[str, dict[str, type[Any]]] = {

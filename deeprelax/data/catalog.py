@@ -8,14 +8,20 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Images for training and testing, their size, the number of classes, and where the files lie under data_dir."""
+    """Images for training and testing, their channels and size, the classes, and where the files lie under data_dir."""
 
     train: int
     test: int
-    shape: str
+    channels: int
+    image_size: int  # pixels
     classes: int
     folder: str  # empty: nothing to download
     megabytes: int  # to download
+
+    @property
+    def shape(self) -> str:
+        """For a table."""
+        return f"{self.image_size}x{self.image_size} {'grey' if self.channels == 1 else 'colour'}"
 
     def present(self, data_dir: Path) -> bool:
         """Is it there? Its contents are checked when it is loaded."""
@@ -24,9 +30,9 @@ class Entry:
 
 
 CATALOG = {
-    "digits": Entry(1_437, 360, "8x8 grey", 10, "", 0),
-    "mnist": Entry(60_000, 10_000, "28x28 grey", 10, "MNIST/raw", 12),
-    "fashion_mnist": Entry(60_000, 10_000, "28x28 grey", 10, "FashionMNIST/raw", 31),
-    "cifar10": Entry(50_000, 10_000, "32x32 colour", 10, "cifar-10-batches-py", 171),
-    "cifar100": Entry(50_000, 10_000, "32x32 colour", 100, "cifar-100-python", 169),
+    "digits": Entry(1_437, 360, 1, 8, 10, "", 0),
+    "mnist": Entry(60_000, 10_000, 1, 28, 10, "MNIST/raw", 12),
+    "fashion_mnist": Entry(60_000, 10_000, 1, 28, 10, "FashionMNIST/raw", 31),
+    "cifar10": Entry(50_000, 10_000, 3, 32, 10, "cifar-10-batches-py", 171),
+    "cifar100": Entry(50_000, 10_000, 3, 32, 100, "cifar-100-python", 169),
 }

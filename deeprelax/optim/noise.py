@@ -47,6 +47,10 @@ class Noise:
         for (device, _), flat in self._flat.items():
             flat.normal_(generator=self._generators[device])
 
+    def buffers(self) -> list[Tensor]:
+        """What the draws are written to."""
+        return list(self._flat.values())
+
     def like(self, params: list[Tensor]) -> list[Tensor]:
         """The last draw, one tensor for each parameter, valid until the next draw."""
         return [self._views[p] for p in params]

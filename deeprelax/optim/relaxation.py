@@ -213,6 +213,13 @@ class Relaxation(torch.optim.Optimizer):
         count, first = (0, 0) if bad is None else bad.tolist()
         return count, first
 
+    def memory(self) -> int:
+        """Bytes that the optimizer holds between steps: its state and the buffers that steps reuse."""
+        tensors = [t for state in self.state.values() for t in state.values()]
+        tensors += [t for buffers in self._scratch.values() for t in buffers.values()]
+        tensors += self._noise.buffers() if self._noise is not None else []
+        return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+
     # Tools for subclasses ---------------------------------------------------------------------------------------------
 
     def scratch(self, name: str, params: list[Tensor]) -> list[Tensor]:

@@ -1,0 +1,36 @@
+"""Random images of a data set's shape: what a benchmark needs, without a download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..data.catalog import CATALOG
+from ..data.images import ImageData, Split
+from ..schema import DatasetConf
+
+
+def random_images(data_dir: Path, *, channels: int, image_size: int, classes: int, train: int, test: int) -> ImageData:
+    """uint8 noise with random labels, always the same."""
+    generator = torch.Generator().manual_seed(0)
+
+    def split(count: int) -> Split:
+        pixels = torch.randint(
+            0, 256, (count, channels, image_size, image_size), dtype=torch.uint8, generator=generator
+        )
+        return Split(pixels, torch.randint(classes, (count,), generator=generator))
+
+    return ImageData(split(train), split(test), tuple(str(i) for i in range(classes)))
+
+
+def shape_of(conf: DatasetConf) -> dict[str, int]:
+    """The keywords of `random_images` for a data set: CIFAR-10's for one that is not in the catalog."""
+    entry = CATALOG.get(conf.name, CATALOG["cifar10"])
+    return {
+        "channels": entry.channels,
+        "image_size": conf.image_size or entry.image_size,
+        "classes": entry.classes,
+        "train": conf.train_size or entry.train,
+        "test": entry.test,
+    }

@@ -1,0 +1,121 @@
+"""The benchmark as a table and as bench.json."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from ..schema import BenchConf
+from .steps import StepCost
+from .timing import Ratio
+from .whole import WholeRun
+
+
+@dataclass(slots=True)
+class Report:
+    """What was measured; parts that were left out are None or empty."""
+
+    conf: BenchConf
+    device: torch.device
+    floor_ms: float = 0.0
+    steps: dict[str, StepCost] = field(default_factory=dict)
+    layouts: dict[str, Ratio] = field(default_factory=dict)
+    compile_seconds: float | None = None
+    yardsticks: dict[str, Ratio] = field(default_factory=dict)  # over our own loop
+    whole: WholeRun | None = None
+    startup: dict[str, float] = field(default_factory=dict)
+
+    def setting(self) -> dict[str, Any]:
+        """Hardware, versions, and what the numbers are of."""
+        cuda = self.device.type == "cuda"
+        return {
+            "model": self.conf.model.name,
+            "images": self.conf.dataset.name,
+            "batch_size": self.conf.batch_size,
+            "precision": self.conf.hardware.precision,
+            "device": torch.cuda.get_device_name(self.device) if cuda else _cpu(),
+            "threads": torch.get_num_threads(),
+            "repeats": self.conf.repeats,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "torchvision", "deeprelax")},
+        }
+
+    def content(self) -> dict[str, Any]:
+        """For bench.json; "ratios" is the cost of a gradient evaluation over the bare forward and backward pass."""
+        return {
+            "setting": self.setting(),
+            "floor_milliseconds": self.floor_ms,
+            "ratios": {name: cost.alone.median for name, cost in self.steps.items()},
+            "ratios_quartiles": {name: list(cost.alone.quartiles) for name, cost in self.steps.items()},
+            "ratios_with_data": {name: cost.fed.median for name, cost in self.steps.items()},
+            "images_per_second": {name: cost.images_per_second for name, cost in self.steps.items()},
+            "copies_of_the_weights": {name: cost.copies for name, cost in self.steps.items()},
+            "peak_megabytes": {name: cost.peak_megabytes for name, cost in self.steps.items()},
+            "layouts": {name: ratio.median for name, ratio in self.layouts.items()},
+            "compile_seconds": self.compile_seconds,
+            "yardsticks": {name: ratio.median for name, ratio in self.yardsticks.items()},
+            "whole_run": None if self.whole is None else _whole(self.whole),
+            "startup_seconds": self.startup,
+        }
+
+    def table(self) -> str:
+        """For the terminal and for docs/performance.md."""
+        setting = self.setting()
+        lines = [
+            "  ".join(f"{key} {value}" for key, value in list(setting.items())[:5]),
+            "  ".join(f"{key} {value}" for key, value in list(setting.items())[5:]),
+            f"floor: one bare forward and backward pass in channels_last, {self.floor_ms:.2f} ms",
+            "",
+            f"{'cost of a gradient evaluation over the floor':<46}{'alone':>7}  {'(quartiles)':<14}{'with data':>10}"
+            f"{'images/s':>10}{'copies':>8}",
+        ]
+        for name, cost in self.steps.items():
+            low, high = cost.alone.quartiles
+            label = f"  {name}, {cost.inner_steps} gradients a step"
+            lines.append(
+                f"{label:<46}{cost.alone.median:>7.3f}  {f'({low:.3f}-{high:.3f})':<14}{cost.fed.median:>10.3f}"
+                f"{cost.images_per_second:>10.0f}{cost.copies:>8.1f}"
+                + (f"  peak {cost.peak_megabytes:.0f} MB" if cost.peak_megabytes else "")
+            )
+        lines += self._rest()
+        return "\n".join(lines)
+
+    def _rest(self) -> list[str]:
+        lines = [""]
+        for name, ratio in self.layouts.items():
+            compiled = f" ({self.compile_seconds:.0f} s to compile)" if name == "compiled" else ""
+            lines.append(f"bare pass, {name}: {ratio.median:.2f} times the floor{compiled}")
+        for name, ratio in self.yardsticks.items():
+            lines.append(f"{name}: {ratio.median:.2f} times the time of our loop")
+        if self.whole is not None:
+            values = _whole(self.whole)
+            lines.append(
+                f"deeprelax train, {self.conf.whole_run:g} passes, {self.whole.evaluations} evaluations: "
+                f"{values['process_over_floor']:.3f} times their bare cost "
+                f"({values['loop_over_floor']:.3f} without imports and loading)"
+            )
+        for name, taken in self.startup.items():
+            lines.append(f"start: {name} after {taken:.2f} s")
+        return lines
+
+
+def _whole(run: WholeRun) -> dict[str, float]:
+    return {
+        "evaluations": run.evaluations,
+        "process_over_floor": run.process_seconds / run.floor_seconds,
+        "loop_over_floor": run.loop_seconds / run.floor_seconds,
+        "process_seconds": run.process_seconds,
+    }
+
+
+def _cpu() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:  # noqa: PTH123
+            models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        models = []
+    return models[0] if models else platform.processor() or "cpu"

@@ -1,0 +1,71 @@
+"""Times side by side: each measurement stands between two of its floor."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+Work = Callable[[], object]
+
+
+@dataclass(slots=True)
+class Ratio:
+    """Seconds of each repeat, and their ratios to the floor measured beside it."""
+
+    seconds: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+
+    @property
+    def median_seconds(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.ratios)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """The middle half of the ratios lies between them."""
+        if len(self.ratios) < 2:
+            return self.ratios[0], self.ratios[0]
+        low, _, high = statistics.quantiles(self.ratios, n=4, method="inclusive")
+        return low, high
+
+
+def seconds(work: Work, device: torch.device) -> float:
+    """How long the work takes, the device's part included."""
+    _wait(device)
+    began = time.perf_counter()
+    work()
+    _wait(device)
+    return time.perf_counter() - began
+
+
+def beside(floor: Work, works: dict[str, Work], repeats: int, device: torch.device) -> dict[str, Ratio]:
+    """Time `works` in turn, the floor before the first and after each; a ratio is over the mean of its two floors.
+
+    All are run once beforehand, unmeasured. "floor" in the result is the floor itself.
+    """
+    for work in (floor, *works.values()):
+        work()
+    found = {name: Ratio() for name in ("floor", *works)}
+    for _ in range(repeats):
+        before = seconds(floor, device)
+        for name, work in works.items():
+            taken = seconds(work, device)
+            after = seconds(floor, device)
+            found[name].seconds.append(taken)
+            found[name].ratios.append(taken / ((before + after) / 2))
+            found["floor"].seconds.append(after)
+            found["floor"].ratios.append(1.0)
+            before = after
+    return found
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

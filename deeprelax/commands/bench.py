@@ -1,0 +1,78 @@
+"""`deeprelax bench`: a Hydra application that measures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from .. import files, hydra_app
+from ..config import validated
+from ..schema import BenchConf
+
+if TYPE_CHECKING:
+    from ..bench.report import Report
+PASSED_ON = ("model", "dataset", "hardware")
+
+
+def main(arguments: list[str]) -> None:
+    hydra_app.run("bench", job, arguments)
+
+
+def job(config: DictConfig) -> None:
+    """Measure, print the table, write bench.json."""
+    conf = validated(config)
+    assert isinstance(conf, BenchConf)
+    overrides = [word for word in HydraConfig.get().overrides.task if _key(word).split(".")[0] in PASSED_ON]
+    file = Path(HydraConfig.get().runtime.output_dir) / "bench.json"
+    for report in measure(conf, overrides):
+        files.write_json(file, report.content())
+    print(f"{report.table()}\n{file}")
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
+def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
+    """The report, growing part by part."""
+    from ..bench.images import random_images, shape_of
+    from ..bench.report import Report
+    from ..bench.startup import startup_seconds
+    from ..bench.steps import Bare, layouts, step_cost
+    from ..bench.whole import whole_run
+    from ..bench.yardsticks import compared
+    from ..data.batches import Batches, Images
+    from ..data.normalize import fit
+    from ..training.setup import Data, build_model, choose_device, set_threads
+
+    set_threads(conf.hardware)
+    device = choose_device(conf.hardware)
+    shape = shape_of(conf.dataset)
+    images = random_images(Path(), **shape)
+    normalization = fit("mean_std", images.train.images)
+    train, test = (Images(split, normalization, device) for split in (images.train, images.test))
+    data = Data(train, test, None, shape["channels"], shape["image_size"], images.classes)
+    model = build_model(conf.model, data, 0, device).train()
+    floor = Bare(model, *Batches(train, conf.batch_size, 0)[0], conf.hardware.precision, conf.evaluations)
+
+    report = Report(conf, device)
+    for name, keywords in conf.optimizers.items():
+        print(f"measuring {name}", flush=True)
+        report.steps[name] = step_cost(conf, data, keywords)
+        report.floor_ms = report.steps[name].floor_ms
+        yield report
+    report.layouts, report.compile_seconds = layouts(conf, data)
+    yield report
+    if conf.yardsticks:
+        report.yardsticks = compared(conf, data, images.train)
+        yield report
+    if conf.whole_run is not None:
+        report.whole = whole_run(conf, overrides, floor)
+        yield report
+    if conf.startup:
+        report.startup = startup_seconds(3)
+        yield report
