@@ -95,7 +95,8 @@ def layouts(conf: BenchConf, data: Data) -> tuple[dict[str, Ratio], float | None
 
     def bare(memory_format: torch.memory_format) -> Bare:
         model = build_model(conf.model, data, 0, device).train().to(memory_format=memory_format)
-        laid_out = images.contiguous(memory_format=memory_format)
+        # .contiguous() would leave the strides of one channel as they are, and the network would go by them
+        laid_out = torch.empty_like(images, memory_format=memory_format).copy_(images)
         return Bare(model, laid_out, labels, conf.hardware.precision, conf.evaluations)
 
     works = {"contiguous": bare(torch.contiguous_format)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
 
 from .block import Block, copy_
 from .hyperparameters import stiffness
@@ -26,10 +25,13 @@ def spring_chain(optimizer: Relaxation, evaluate: Evaluate, blocks: list[Block],
     noise = optimizer.noise() if any(block.group.get("temperature") for block in blocks) else None
     for step in range(optimizer.evaluations):
         evaluate()
-        if noise is not None:
-            noise.draw()
         for block in filter(lambda block: block.y, blocks):
-            _descend(optimizer, block, noise.like(block.y) if noise else None, first=step == 0)
+            _descend(optimizer, block, first=step == 0)
+        if noise is not None:
+            noise.fill(optimizer.buffers("d"))  # d is not needed before the chain ends
+        for block in filter(lambda block: block.y, blocks):
+            if scale := _noise_scale(block):
+                torch._foreach_add_(block.y, block.d, alpha=scale)
             if average:
                 mu = optimizer.scratch("mu", block.y)
                 if step == 0:
@@ -40,13 +42,18 @@ def spring_chain(optimizer: Relaxation, evaluate: Evaluate, blocks: list[Block],
         torch._foreach_sub_(block.d, optimizer.scratch("mu", block.y) if average else block.y)
 
 
-def _descend(optimizer: Relaxation, block: Block, xi: list[Tensor] | None, *, first: bool) -> None:
-    """One inner step of y."""
+def _noise_scale(block: Block) -> float:
+    """sqrt(2 inner_lr T), the standard deviation of the noise of one inner step."""
+    return math.sqrt(2.0 * float(block.group["inner_lr"]) * float(block.group.get("temperature", 0.0)))
+
+
+def _descend(optimizer: Relaxation, block: Block, *, first: bool) -> None:
+    """One inner step of y, without its noise. Overwrites d."""
     group, y = block.group, block.y
     h, m = float(group["inner_lr"]), float(group["inner_momentum"])
     force = block.gradients()
     if not first:  # at the first step y = x: no spring
-        offset = block.d  # not needed before the chain ends
+        offset = block.d
         copy_(offset, y)
         torch._foreach_sub_(offset, block.x)
         torch._foreach_add_(force, offset, alpha=stiffness(group))
@@ -59,5 +66,3 @@ def _descend(optimizer: Relaxation, block: Block, xi: list[Tensor] | None, *, fi
             torch._foreach_add_(velocity, force)
         torch._foreach_add_(force, velocity, alpha=m)
     torch._foreach_add_(y, force, alpha=-h)
-    if xi is not None and group["temperature"]:
-        torch._foreach_add_(y, xi, alpha=math.sqrt(2.0 * h * float(group["temperature"])))

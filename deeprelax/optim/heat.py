@@ -70,9 +70,9 @@ class Heat(Relaxation):
         noise = self.noise() if any(block.group["sigma"] for block in blocks) else None
         for sample in range(self.evaluations):
             if noise is not None:
-                noise.draw()
+                noise.fill(self.buffers("noise"))
                 for block in blocks:
-                    _perturb(block, noise.like(block.y))
+                    _perturb(block, self.scratch("noise", block.y))
             evaluate()
             for block in filter(lambda block: block.y, blocks):
                 if sample == 0:

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from .block import Block, copy_
+from .buffers import Buffers
 from .hyperparameters import check_ranges, scoped_gamma
 from .noise import Noise
 
@@ -78,8 +79,8 @@ class Relaxation(torch.optim.Optimizer):
         self._forget()
 
     def _forget(self) -> None:
-        self._scratch: dict[str, dict[Tensor, Tensor]] = {}
-        self._noise: Noise | None = None
+        self._scratch: dict[str, Buffers] = {}
+        self._scratch_is_like: list[object] = []
         self._norm: Tensor | None = None
         self._bad: Tensor | None = None
 
@@ -123,6 +124,7 @@ class Relaxation(torch.optim.Optimizer):
         """
         if closure is None:
             raise ValueError(MISSING_CLOSURE.format(name=type(self).__name__))
+        self._forget_scratch_of_others()
         blocks = [self._block(group) for group in self.param_groups]
         losses: list[Tensor] = []
 
@@ -166,28 +168,35 @@ class Relaxation(torch.optim.Optimizer):
         return finite
 
     def _descend(self, block: Block, finite: Tensor) -> None:
+        """The outer rule; if d is not finite, nothing changes. On a GPU the host does not ask but masks."""
         if not block.y:
             return
         lr, momentum = float(block.group["lr"]), float(block.group["momentum"])
-        finite = finite.to(block.y[0].device)
-        self._mask(block.d, finite)
+        on_cpu = finite.device.type == "cpu"
+        if on_cpu and not finite:
+            return
+        drop = None if on_cpu else ~finite.to(block.y[0].device)
+        self._mask(drop)
         if momentum:
             velocity = [self._velocity(p) for p in block.y]
-            kept = torch.full((), momentum, dtype=torch.float64, device=finite.device).masked_fill_(~finite, 1.0)
-            torch._foreach_mul_(velocity, kept)
+            if drop is None:
+                torch._foreach_mul_(velocity, momentum)
+            else:
+                kept = torch.full((), momentum, dtype=torch.float64, device=drop.device).masked_fill_(drop, 1.0)
+                torch._foreach_mul_(velocity, kept)
             torch._foreach_add_(velocity, block.d)
             if block.group["nesterov"]:
                 torch._foreach_add_(block.d, velocity, alpha=momentum)
             else:
                 torch._foreach_copy_(block.d, velocity)
-            self._mask(block.d, finite)
+            self._mask(drop)
         torch._foreach_add_(block.y, block.d, alpha=-lr)
 
-    @staticmethod
-    def _mask(tensors: list[Tensor], keep: Tensor) -> None:
-        drop = ~keep
-        for t in tensors:
-            t.masked_fill_(drop, 0.0)
+    def _mask(self, drop: Tensor | None) -> None:
+        """d <- 0 where it is not to be used."""
+        if drop is not None:
+            for flat in self.buffers("d").flats:
+                flat.masked_fill_(drop.to(flat.device), 0.0)
 
     def _velocity(self, p: Tensor) -> Tensor:
         state = self.state[p]
@@ -216,27 +225,33 @@ class Relaxation(torch.optim.Optimizer):
     def memory(self) -> int:
         """Bytes that the optimizer holds between steps: its state and the buffers that steps reuse."""
         tensors = [t for state in self.state.values() for t in state.values()]
-        tensors += [t for buffers in self._scratch.values() for t in buffers.values()]
-        tensors += self._noise.buffers() if self._noise is not None else []
-        return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+        tensors += [t for buffers in self._scratch.values() for t in buffers.flats]
+        return sum(t.nbytes for t in tensors)
 
     # Tools for subclasses ---------------------------------------------------------------------------------------------
 
+    def buffers(self, name: str) -> Buffers:
+        """Scratch memory shaped like the parameters that require a gradient, kept from step to step under this name."""
+        if name not in self._scratch:
+            self._scratch[name] = Buffers(self._trainable())
+        return self._scratch[name]
+
     def scratch(self, name: str, params: list[Tensor]) -> list[Tensor]:
-        """One tensor like each parameter, reused between steps, contents undefined."""
-        buffers = self._scratch.setdefault(name, {})
-        for p in params:
-            if p not in buffers:
-                buffers[p] = torch.empty_like(p)
-        return [buffers[p] for p in params]
+        """One tensor of `buffers(name)` for each of these parameters."""
+        return self.buffers(name).like(params)
 
     def noise(self) -> Noise:
-        """Gaussians for the parameters that require a gradient, seeded by (seed, outer step, chain)."""
-        params = [p for group in self.param_groups for p in group["params"] if p.requires_grad]
-        if self._noise is None or not self._noise.covers(params):
-            self._noise = Noise(params)
-        self._noise.seed(self.shared("seed"), self.param_groups[0]["outer_steps"], self.chain)
-        return self._noise
+        """The Gaussians of this step: a function of (seed, outer step, chain)."""
+        return Noise(self.shared("seed"), self.param_groups[0]["outer_steps"], self.chain)
+
+    def _trainable(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"] if p.requires_grad]
+
+    def _forget_scratch_of_others(self) -> None:
+        """A parameter that was added, frozen or moved since the last step changes what the buffers must be like."""
+        now: list[object] = [(id(p), p.device, p.dtype) for p in self._trainable()]
+        if now != self._scratch_is_like:
+            self._scratch, self._scratch_is_like = {}, now
 
     def shared(self, key: str) -> Any:
         """A hyper-parameter of the step as a whole. ValueError if the parameter groups disagree on it."""

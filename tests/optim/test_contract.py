@@ -293,9 +293,9 @@ def test_noise_is_a_function_of_seed_step_and_chain_alone(name: str) -> None:
 def test_noise_is_apart_from_what_a_caller_may_seed() -> None:
     """A caller who seeds torch with numbers from SeedSequence((seed, purpose)) does not get the optimizer's noise."""
     p = nn.Parameter(torch.zeros(50))
-    noise = EntropySGD([p]).noise()
-    noise.draw()
-    ours = noise.like([p])[0]
+    optimizer = EntropySGD([p])
+    optimizer.noise().fill(optimizer.buffers("z"))
+    (ours,) = optimizer.scratch("z", [p])
     for key in ((0,), (0, 0), (0, 0, 0), (0, 1)):
         seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
         assert not torch.equal(ours, torch.randn(50, generator=torch.Generator().manual_seed(seed)))
@@ -346,9 +346,11 @@ def test_scratch_is_reused_and_is_not_state(name: str) -> None:
     optimizer = build(name, net.parameters())
     batches = Batches(net, optimizer)
     optimizer.step(batches)
-    buffers = {id(t) for kind in optimizer._scratch.values() for t in kind.values()}
+    buffers = {id(t) for kind in optimizer._scratch.values() for t in kind.flats}
+    held = optimizer.memory()
     optimizer.step(batches)
-    assert {id(t) for kind in optimizer._scratch.values() for t in kind.values()} == buffers
+    assert {id(t) for kind in optimizer._scratch.values() for t in kind.flats} == buffers
+    assert optimizer.memory() == held
     assert all(set(state) <= {"momentum_buffer"} for state in optimizer.state.values())
 
 
