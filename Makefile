@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all lint format tensorboard clean
+.PHONY: help install train test test-all lint format bench tensorboard clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ lint: $(INSTALLED) ## check format, style and types
 format: $(INSTALLED) ## mend format and style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED) ## measure what optimizer steps cost (minutes; leave the machine alone meanwhile)
+	$(BIN)/deeprelax bench
 
 tensorboard: $(INSTALLED) ## show the runs under outputs/ on http://localhost:6006
 	$(BIN)/tensorboard --logdir outputs

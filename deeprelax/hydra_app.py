@@ -29,7 +29,9 @@ from .errors import UserError
 from .registry import did_you_mean
 
 Job = Callable[[DictConfig], Any]
-OPTION = re.compile(r"^((?:dataset|model|optimizer)\.options\.)")  # free keys, which Hydra takes with ++ only
+OPTION = re.compile(
+    r"^((?:(?:dataset|model|optimizer)\.options|optimizers)\.)"
+)  # free keys, which Hydra takes with ++ only
 
 
 def configuration_folder() -> Path:

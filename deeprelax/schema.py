@@ -213,6 +213,7 @@ class BenchConf:
     repeats: int = _whole(1, 1000)
     evaluations: int = _whole(1, 10_000)
     optimizers: dict[str, Any] = field(default_factory=dict)
+    only: list[str] = field(default_factory=list)
     compile: bool = MISSING
     yardsticks: bool = MISSING
     workers: int = _whole(0, 256)

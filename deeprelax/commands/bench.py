@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from .. import files, hydra_app
 from ..config import validated
+from ..errors import UserError
 from ..schema import BenchConf
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ def job(config: DictConfig) -> None:
     """Measure, print the table, write bench.json."""
     conf = validated(config)
     assert isinstance(conf, BenchConf)
+    for name, keywords in conf.optimizers.items():
+        if not isinstance(keywords, dict) or "name" not in keywords:
+            raise UserError(f"optimizers.{name} needs a name: write optimizers.{name}.name=NAME")
+    for name in conf.only:
+        if name not in conf.optimizers:
+            raise UserError(f"only={name} is not one of the optimizers {', '.join(conf.optimizers)}")
     overrides = [word for word in HydraConfig.get().overrides.task if _key(word).split(".")[0] in PASSED_ON]
     file = Path(HydraConfig.get().runtime.output_dir) / "bench.json"
     for report in measure(conf, overrides):
@@ -60,9 +67,9 @@ def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
     floor = Bare(model, *Batches(train, conf.batch_size, 0)[0], conf.hardware.precision, conf.evaluations)
 
     report = Report(conf, device)
-    for name, keywords in conf.optimizers.items():
+    for name in conf.only or conf.optimizers:
         print(f"measuring {name}", flush=True)
-        report.steps[name] = step_cost(conf, data, keywords)
+        report.steps[name] = step_cost(conf, data, conf.optimizers[name])
         report.floor_ms = report.steps[name].floor_ms
         yield report
     report.layouts, report.compile_seconds = layouts(conf, data)

@@ -35,10 +35,10 @@ Evaluate = Callable[[], None]
 
 # torch keeps these methods out of its compiler by wrapping them, and the wrapper imports the compiler: over a second at
 # the start of a program that does not compile.
-ADD_PARAM_GROUP, STATE_DICT, LOAD_STATE_DICT = (
-    inspect.unwrap(getattr(torch.optim.Optimizer, name))
-    for name in ("add_param_group", "state_dict", "load_state_dict")
-)
+OWN = {
+    name: inspect.unwrap(getattr(torch.optim.Optimizer, name))
+    for name in ("add_param_group", "state_dict", "load_state_dict", "zero_grad")
+}
 
 MISSING_CLOSURE = """{name}.step needs a closure that evaluates the NEXT mini-batch each time it is called:
     def closure():
@@ -88,13 +88,16 @@ class Relaxation(torch.optim.Optimizer):
         if self.param_groups:  # a group that joins later shares the count of outer steps
             param_group = {"outer_steps": self.param_groups[0]["outer_steps"], **param_group}
         check_ranges({**self.defaults, **param_group})
-        ADD_PARAM_GROUP(self, param_group)
+        OWN["add_param_group"](self, param_group)
 
     def state_dict(self) -> dict[str, Any]:
-        return STATE_DICT(self)  # type: ignore[no-any-return]
+        return OWN["state_dict"](self)  # type: ignore[no-any-return]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        LOAD_STATE_DICT(self, state_dict)
+        OWN["load_state_dict"](self, state_dict)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        OWN["zero_grad"](self, set_to_none)
 
     # What a subclass writes -----------------------------------------------------------------------------------------
 

@@ -140,7 +140,7 @@ class Trainer:
     def _count(self, loss: Tensor) -> None:
         self.outer_steps += 1
         finite = torch.isfinite(loss)  # of a step that was left out there is no loss to speak of
-        self._loss_sum += torch.where(finite, loss, 0.0)
+        self._loss_sum += loss.masked_fill(~finite, 0.0)
         self._loss_count += finite
         self.progress.advance(self.evaluations)
 

@@ -18,7 +18,10 @@ KEYS = (
     "name, options, lr, gamma, inner_steps, inner_lr, temperature, averaging, momentum, nesterov, inner_momentum, "
     "weight_decay, scoping, seed"
 )
-TOP = "dataset, model, optimizer, schedule, hardware, train, epochs, batch_size, seed, data_dir, output_dir, force"
+TOP = (
+    "dataset, model, optimizer, schedule, hardware, train, epochs, batch_size, seed, data_dir, output_dir, "
+    "continue_from, force, deterministic"
+)
 MISTAKES = {
     "optimizer.lrr=1": f"optimizer.lrr is not a key (did you mean optimizer.lr?): the keys of optimizer are {KEYS}",
     "+optimizer.gama=1": "optimizer.gama is not a key (did you mean optimizer.gamma?): "
