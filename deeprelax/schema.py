@@ -173,6 +173,7 @@ class HardwareConf:
     share: str = _choice("data", "chains")
     sync_batchnorm: bool = MISSING
     precision: str = _choice("float32", "bfloat16")
+    compile: bool = MISSING
     threads: int | None = _whole(1, 4096)
 
 

@@ -29,7 +29,13 @@ LIBRARIES = ("deeprelax", "torch", "torchvision", "numpy", "hydra-core", "omegac
 def train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks = SOLO) -> None:
     """Train in `directory`, from its checkpoint if there is one; the main rank writes result.json."""
     with deterministic(conf.deterministic):
-        _train(conf, directory, device, ranks)
+        try:
+            _train(conf, directory, device, ranks)
+        except Exception as error:
+            if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                raise
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"hardware.compile=true, but torch cannot compile this ({reason}): leave it out") from None
 
 
 def _train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks) -> None:

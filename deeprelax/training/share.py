@@ -33,7 +33,8 @@ def shared_objective(
     """
     seed, augmentation = conf.seed, AUGMENTATIONS[conf.dataset.augment]
     if ranks.world == 1:
-        return Objective(model, Batches(images, conf.batch_size, seed, augmentation), seed, conf.hardware.precision)
+        network = _compiled(model, conf)
+        return Objective(network, Batches(images, conf.batch_size, seed, augmentation), seed, conf.hardware.precision)
     if conf.hardware.share == "chains":
         optimizer.chain = ranks.rank
         optimizer.reduce_direction = lambda tensors: ranks.mean_([*tensors, stop])
@@ -42,7 +43,12 @@ def shared_objective(
         optimizer.reduce_direction = lambda tensors: ranks.mean_([tensors[-1], stop])
         batches = Batches(images, conf.batch_size, seed, augmentation, part=(ranks.rank, ranks.world))
         model = _averaging_gradients(model, images.device, sync_batchnorm=conf.hardware.sync_batchnorm)
-    return Objective(model, batches, seed, conf.hardware.precision, ranks.rank)
+    return Objective(_compiled(model, conf), batches, seed, conf.hardware.precision, ranks.rank)
+
+
+def _compiled(model: nn.Module, conf: TrainConf) -> nn.Module:
+    """The network itself, or what compiles it at the first call; its parameters are the same."""
+    return torch.compile(model) if conf.hardware.compile else model  # type: ignore[return-value]
 
 
 def _averaging_gradients(model: nn.Module, device: torch.device, *, sync_batchnorm: bool) -> nn.Module:
