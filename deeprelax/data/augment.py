@@ -21,9 +21,14 @@ def flip_crop(images: Tensor, generator: torch.Generator, whole: int, mine: slic
     the usual augmentation of CIFAR, for example arXiv 1605.07146, section 3.
     """
     shifts = torch.randint(2 * PADDING + 1, (2, whole), generator=generator)
-    mirror = torch.randint(2, (whole,), generator=generator).bool()
-    top, left = shifts[:, mine].to(images.device)
-    return window(images, top, left, mirror[mine].to(images.device))
+    mirror = torch.randint(2, (whole,), generator=generator)
+    top, left, mirrored = upload(torch.cat([shifts, mirror[None]])[:, mine], images.device)
+    return window(images, top, left, mirrored.bool())
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor on the device; the host does not wait for a GPU."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def window(images: Tensor, top: Tensor, left: Tensor, mirror: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..randomness import Purpose, derive_seed
-from .augment import Augmentation
+from .augment import Augmentation, upload
 from .images import Split
 from .normalize import Normalization
 
@@ -95,5 +95,5 @@ class Batches:
         if number not in self._orders:
             generator = torch.Generator().manual_seed(derive_seed(self._seed, self._purpose, number, self._chain))
             self._orders = {k: v for k, v in self._orders.items() if k == number - 1}
-            self._orders[number] = torch.randperm(len(self.images), generator=generator).to(self.images.device)
+            self._orders[number] = upload(torch.randperm(len(self.images), generator=generator), self.images.device)
         return self._orders[number]
