@@ -24,7 +24,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from . import config, rundir, schema
+from . import config, devices, rundir, schema
 from .errors import UserError
 from .registry import did_you_mean
 
@@ -44,7 +44,7 @@ def configuration_folder() -> Path:
 def choices() -> str:
     """One line for each group of configs/: its choices."""
     folder = configuration_folder()
-    groups = (group for group in sorted(folder.iterdir()) if group.is_dir() and group.name != "preset")
+    groups = (group for group in sorted(folder.iterdir()) if group.is_dir() and group.name not in ("preset", "hydra"))
     return "\n".join(
         f"  {group.name}: {', '.join(sorted(file.stem for file in group.glob('*.yaml')))}" for group in groups
     )
@@ -95,6 +95,7 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through: the messages are ours
     sys.argv = [f"deeprelax {name}", *(re.sub(OPTION, r"++\1", word) for word in arguments)]
     folder = str(configuration_folder())
+    devices.register()
     jobs = Jobs()
     own_process = os.getpid()
 
