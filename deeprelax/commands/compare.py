@@ -10,7 +10,8 @@ from typing import NoReturn
 from ..errors import UserError
 from ..files import replace_text
 from ..reporting import files, text
-from ..reporting.comparison import Comparison, compare
+from ..reporting.comparison import compare
+from ..reporting.rows import Comparison
 from ..reporting.runs import find
 
 AXES = ("evaluations", "passes", "seconds")

@@ -1,59 +1,24 @@
-"""The comparison: rows of groups, what must be said about them, and the runs that are in no row."""
+"""Runs to a comparison: rows of groups, what must be said about them, and the runs that are in no row."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from ..errors import UserError
 from ..registry import did_you_mean
+from .budgets import flag, same_budget
 from .groups import ABSENT, Group, group, matches, resolve_key, split
+from .rows import Block, Comparison, Row
 from .runs import Run
-from .statistics import Difference, Summary, paired_difference, summarize
+from .statistics import Difference, paired_difference, summarize
 
-TOLERANCE = 0.02  # of gradient evaluations, between runs of one budget
 NOT_METRICS = {
     "seed", "epochs", "batch_size", "budget", "gradient_evaluations", "outer_steps", "skipped_steps", "parameters",
     "training_images", "images_per_second", "threads", "ranks",
 }  # fmt: skip
 PROBLEM = ("dataset.name", "model.name", "dataset.path", "dataset.train_size", "dataset.validation")  # one table each
 SAME = ("dataset.", "model.")  # settings that a row shares with its baseline
-
-
-@dataclass
-class Row:
-    """One group with its numbers. `flags` are words for its row, `notes` sentences below the table."""
-
-    group: Group
-    counted: list[Run]  # the finished runs that have the metric
-    summary: Summary
-    evaluations: float | None  # mean over the runs
-    seconds: float | None
-    budget: str  # gradient evaluations, as configured
-    comparable: bool = True
-    difference: Difference | None = None  # None: it is the baseline, or there is nothing to compare it with
-    is_baseline: bool = False
-    missing_seeds: list[int] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Block:
-    """One network on one set of data. Rows: best first, then those of another budget, then those without a result."""
-
-    title: str
-    rows: list[Row]
-    baseline: str = ""  # label of the row that differences are taken from, if it is one
-
-
-@dataclass
-class Comparison:
-    metric: str
-    blocks: list[Block]
-    uncounted: list[tuple[Run, str, str]]  # run, state, why
-    notes: list[str]
 
 
 def compare(
@@ -109,7 +74,7 @@ def _meets(run: Run, conditions: dict[str, str]) -> bool:
 def _block(runs: list[Run], kept: set[int], metric: str, by: Sequence[str] | None, conditions: dict[str, str]) -> Block:
     rows = [_row(each, [run for run in each.runs if id(run) in kept], metric) for each in group(runs, by)]
     found = [row for row in rows if row.counted and all(_meets(run, conditions) for run in row.counted)]
-    _flag_budgets(rows, found)
+    flag(rows, found)
     seeds = {run.seed for run in runs}
     for row in rows:
         row.missing_seeds = sorted(seeds - {run.seed for run in row.counted})
@@ -149,46 +114,6 @@ def _rank(row: Row) -> tuple[bool, bool, bool, float]:
     return (not row.counted, not row.comparable, not known, mean if known and mean is not None else 0.0)
 
 
-def images(run: Run, key: str = "budget") -> int:
-    """Training images that a finished run might see, or has seen (key "gradient_evaluations")."""
-    return int(run.result[key]) * int(run.result["batch_size"])
-
-
-def same_budget(one: Run, other: Run) -> bool:
-    """In images, less than a batch apart: whole batches alone may make that difference."""
-    return abs(images(one) - images(other)) < max(_batch(one), _batch(other))
-
-
-def _flag_budgets(rows: list[Row], baselines: list[Row]) -> None:
-    """Rows of another budget than the baseline's, or than most runs', and those that used theirs differently."""
-    counted = [run for row in (baselines or rows) for run in row.counted]
-    if not counted:
-        return
-    usual, _ = Counter(images(run) for run in counted).most_common(1)[0]
-    measure = next(run for run in counted if images(run) == usual)
-    for row in rows:
-        off = [run for run in row.counted if not same_budget(run, measure)]
-        if off:
-            row.comparable = False
-            row.notes.append(f"a budget of {_amount(off[0])}, not {_amount(measure)}: not comparable")
-            continue
-        shares = [images(r, "gradient_evaluations") / images(measure, "gradient_evaluations") for r in row.counted]
-        worst = max(shares, key=lambda share: abs(share - 1), default=1.0)
-        if abs(worst - 1) > TOLERANCE:
-            row.notes.append(
-                f"{abs(worst - 1):.0%} {'fewer' if worst < 1 else 'more'} gradient evaluations than the others took "
-                "of the same budget"
-            )
-
-
-def _batch(run: Run) -> int:
-    return int(run.result["batch_size"])
-
-
-def _amount(run: Run) -> str:
-    return f"{run.result['budget']} gradient evaluations of {_batch(run)} images"
-
-
 def _difference(row: Row, baselines: list[Row], metric: str) -> None:
     """From the best baseline of the same data, network and budget; from none if there is no such one."""
     row.is_baseline = any(row is other for other in baselines)
@@ -196,7 +121,8 @@ def _difference(row: Row, baselines: list[Row], metric: str) -> None:
         return
     alike = [base for base in baselines if _same_problem(row, base)]
     if not alike:
-        row.notes.append("no run of the baseline has its data, network and budget: no difference")
+        if row.comparable:
+            row.notes.append("no run of the baseline has its data and network: no difference")
         return
     base = min(alike, key=_rank)
     if len(baselines) > 1:
@@ -206,6 +132,8 @@ def _difference(row: Row, baselines: list[Row], metric: str) -> None:
         row.difference = Difference(0, None, None, None, "a seed occurs twice")
     else:
         row.difference = paired_difference(mine, theirs)
+        if row.difference.pairs < max(len(mine), len(theirs)):
+            row.notes.append(f"its difference is over {row.difference.pairs} of its {len(mine)} seeds")
 
 
 def _same_problem(row: Row, base: Row) -> bool:

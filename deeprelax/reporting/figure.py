@@ -14,8 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from .comparison import Block, Comparison, Row
 from .curves import Curve, curve, split_of
+from .rows import Block, Comparison, Row
 
 # Okabe and Ito's colours, which the colour-blind tell apart; without their yellow, too pale for a line
 BASELINE = ("#000000", "o")

@@ -8,7 +8,7 @@ import json
 import math
 from typing import Any
 
-from .comparison import Block, Comparison, Row
+from .rows import Block, Comparison, Row
 from .runs import Run
 
 

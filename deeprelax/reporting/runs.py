@@ -19,6 +19,7 @@ from ..rundir import LEFT_OUT
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is eight times faster
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ ([A-Z]+) (.*)")
+RESULT = {"seed", "epochs", "batch_size", "budget", "gradient_evaluations", "seconds"}  # the least that one has
 GROUPS = ("dataset", "model", "optimizer")  # every training run's configuration has these
 
 
@@ -85,23 +86,23 @@ def read(directory: Path, config: dict[str, Any]) -> Run:
         del settings["optimizer.seed"]  # it follows the seed
     provenance = directory / "provenance.json"
     if settings.get("hardware.share") == "chains" and provenance.exists():
-        settings["ranks"] = _object(provenance)["ranks"]  # each chain is one more sample of d
+        settings["ranks"] = _object(provenance, {"ranks"})["ranks"]  # each chain is one more sample of d
     file = directory / "result.json"
     finished = file.exists()
     state, reason = ("finished", "") if finished else _unfinished(directory)
     return Run(
         directory, settings, config["seed"], state, reason,
-        result=_object(file) if finished else {},
+        result=_object(file, RESULT) if finished else {},
         records=read_records(directory / "metrics.jsonl"),
     )  # fmt: skip
 
 
-def _object(file: Path) -> dict[str, Any]:
+def _object(file: Path, keys: set[str]) -> dict[str, Any]:
     try:
         value = json.loads(file.read_bytes())
     except ValueError:
         value = None
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not value.keys() >= keys:
         raise UserError(f"{file} is damaged: delete it, and the run's own command writes it again")
     return value
 

@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-from .comparison import Block, Comparison, Row
+from .rows import Block, Comparison, Row
 from .statistics import Difference
 
 WIDTH = 100
@@ -18,7 +18,8 @@ def terminal(comparison: Comparison) -> str:
     for block in comparison.blocks:
         lines += [*_wrapped(heading(block, comparison.metric), ""), ""]
         lines += aligned(header(block, comparison.metric), [cells(row, comparison.metric) for row in block.rows])
-        lines += [*(line for note in row_notes(block) for line in _wrapped(note, "  ! ")), ""]
+        lines += [line for note in warnings(block) for line in _wrapped(note, "  ! ")]
+        lines += [*(line for note in legend(block) for line in _wrapped(note, "  ")), ""]
     for note in comparison.notes:
         lines += _wrapped(note, "! ")
     if comparison.uncounted:
@@ -37,7 +38,7 @@ def markdown(comparison: Comparison) -> str:
         lines += [f"## {heading(block, comparison.metric)}", ""]
         lines += [_bar(head), _bar(["---"] + ["---:"] * (len(head) - 1))]
         lines += [_bar(cells(row, comparison.metric)) for row in block.rows] + [""]
-        lines += [*(f"- {note}" for note in row_notes(block)), ""]
+        lines += [*(f"- {note}" for note in [*warnings(block), *legend(block)]), ""]
     lines += [*(f"- {note}" for note in comparison.notes), ""] if comparison.notes else []
     if comparison.uncounted:
         lines += ["Not in the table:", ""]
@@ -49,8 +50,8 @@ def markdown(comparison: Comparison) -> str:
 
 
 def heading(block: Block, metric: str) -> str:
-    best = next((row for row in block.rows if row.counted), None)
-    passes = f", {best.counted[0].result['epochs']:g} passes" if best else ""
+    budgets = {run.result["epochs"] for row in block.rows for run in row.counted}
+    passes = f", {budgets.pop():g} passes" if len(budgets) == 1 else ""
     return f"{block.title}{passes}: {named(metric)}, mean ± standard deviation over n seeds"
 
 
@@ -70,7 +71,7 @@ def cells(row: Row, metric: str) -> list[str]:
     summary = row.summary
     value = "-" if summary.mean is None else number(summary.mean, metric)
     value += "" if summary.std is None else f" ± {number(summary.std, metric)}"
-    mark = "" if row.comparable else " *"
+    mark = "" if row.comparable else " (*)"
     shown = [row.group.label + mark, value, str(summary.n), difference(row, metric), _count(row.evaluations)]
     return [*shown, "-" if row.seconds is None else f"{row.seconds:.4g}"]
 
@@ -107,7 +108,7 @@ def _has_differences(block: Block) -> bool:
     return any(row.is_baseline for row in block.rows)
 
 
-def row_notes(block: Block) -> list[str]:
+def warnings(block: Block) -> list[str]:
     """What must be said of the rows: flags, and the seeds that are missing with what became of them."""
     about: dict[str, list[str]] = {}
     for row in block.rows:
@@ -119,10 +120,16 @@ def row_notes(block: Block) -> list[str]:
         missing = [f"{seed} ({states.get(seed, 'not there')})" for seed in row.missing_seeds]
         if missing:
             notes.append(f"{row.group.label}: no result for seed {', '.join(missing)}")
+    return notes
+
+
+def legend(block: Block) -> list[str]:
+    """What the table's marks mean."""
+    notes = []
     if any(not row.comparable for row in block.rows):
-        notes.append("* ranked below the others: another budget")
+        notes.append("(*) another budget: ranked below the others")
     if any(row.difference and row.difference.low is not None for row in block.rows):
-        notes.append("Intervals: paired by seed, Student's t, 95 %, each comparison by itself.")
+        notes.append("Intervals: of the mean difference, paired by seed, Student's t, 95 %, each comparison by itself.")
     return notes
 
 
