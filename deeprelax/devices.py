@@ -36,7 +36,9 @@ def visible_devices() -> list[str]:
 
     count = torch.cuda.device_count()
     if not count:
-        raise UserError("hydra/launcher=devices needs GPUs, and there are none here: leave it out, or use joblib's")
+        raise UserError(
+            "hydra/launcher=devices needs GPUs, and there are none here: leave it out, or use hydra/launcher=joblib"
+        )
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return named.split(",")[:count] if named else [str(k) for k in range(count)]
 
