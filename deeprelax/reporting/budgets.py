@@ -45,7 +45,7 @@ def flag(rows: list[Row], baselines: list[Row]) -> None:
 def _times(share: float) -> str:
     if share >= 2:
         return f"{share:.3g} times the gradient evaluations that"
-    return f"{abs(share - 1):.0%} {'fewer' if share < 1 else 'more'} gradient evaluations than"
+    return f"{100 * abs(share - 1):.2g} % {'fewer' if share < 1 else 'more'} gradient evaluations than"
 
 
 def _batch(run: Run) -> int:

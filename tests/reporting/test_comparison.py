@@ -131,8 +131,8 @@ def test_budgets_are_counted_in_images(tmp_path: Path) -> None:
     ("taken", "said"),
     [
         (98, []), (102, []),
-        (97, ["3% fewer gradient evaluations than others took of the same budget"]),
-        (103, ["3% more gradient evaluations than others took of the same budget"]),
+        (97, ["3 % fewer gradient evaluations than others took of the same budget"]),
+        (103, ["3 % more gradient evaluations than others took of the same budget"]),
         (300, ["3 times the gradient evaluations that others took of the same budget"]),
     ],
 )  # fmt: skip
