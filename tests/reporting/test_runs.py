@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,20 @@ def test_states(tmp_path: Path) -> None:
     assert [run.state for run in runs] == ["finished", "failed", "stopped", "stopped", "running"]
     assert runs[1].reason == "outer step 3 is not finite"
     assert runs[2].reason == "stopped by SIGTERM"
+
+
+def test_looking_at_a_run_does_not_keep_it_from_starting(tmp_path: Path) -> None:
+    directory = write_run(tmp_path, "sgd", 0, None)
+    (directory / ".lock").touch()
+    looking = (directory / ".lock").open()
+    fcntl.flock(looking, fcntl.LOCK_SH)  # as `is_held` does, but for longer
+    threading.Timer(0.05, looking.close).start()
+    with sole_writer(directory):
+        assert find([tmp_path])[0][0].state == "running"
+    with (directory / ".lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        with pytest.raises(UserError, match="is being written by process"), sole_writer(directory):
+            pass
 
 
 def test_a_line_that_is_being_written_is_left_out_and_left_alone(tmp_path: Path) -> None:
