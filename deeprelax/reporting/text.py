@@ -124,8 +124,10 @@ def warnings(block: Block) -> list[str]:
 
 
 def legend(block: Block) -> list[str]:
-    """What the table's marks mean."""
+    """What the table's marks mean, and how far its numbers go."""
     notes = []
+    if any(run.state == "failed" for row in block.rows for run in row.group.runs):
+        notes.append("A run that failed is in no mean: a setting that often fails looks better here than it is.")
     if any(not row.comparable for row in block.rows):
         notes.append("(*) another budget: ranked below the others")
     if any(row.difference and row.difference.low is not None for row in block.rows):

@@ -63,6 +63,7 @@ def test_a_sweep_with_a_failure_and_a_missing_seed(sweep: Path, deeprelax: Comma
     assert re.search(rf"^  sgd +{statistics.mean(sgd.values()):.2f} ± .* 2 +baseline +12 ", out, re.MULTILINE)
     assert "  ! heat: no result for seed 1 (failed)\n" in out
     assert "  ! sgd: no result for seed 2 (not there)\n" in out
+    assert "  A run that failed is in no mean: " in out
     assert re.search(
         rf"^  failed  {sweep}/\S*optimizer-heat/seed-1\n    after 0 passes: .*not finite", out, re.MULTILINE
     )
