@@ -142,7 +142,9 @@ def explain(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         options = [option for option in error.options if option != "custom"]
-        return f"{group}={choice} is not a choice{did_you_mean(choice, options)}: one of {', '.join(error.options)}"
+        more = " (more come with pip install 'deeprelax[sweeps]')" if group.startswith("hydra/") else ""
+        known = f"one of {', '.join(error.options)}{more}"
+        return f"{group}={choice} is not a choice{did_you_mean(choice, options)}: {known}"
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(error, ConfigCompositionException):
         node = cause.object_type if isinstance(cause.object_type, type) else schema.TrainConf
         return config.unknown_key(str(cause.full_key), getattr(node, "__dataclass_fields__", {}))

@@ -110,3 +110,23 @@ def test_the_readmes_command_makes_its_sweep() -> None:
     lines = makefile.partition("\nreproduce:")[2].splitlines()
     assert "deeprelax train -m +sweep=reproduce" in lines[1]
     assert "deeprelax compare outputs/reproduce" in lines[2]
+
+
+def test_launchers_that_are_not_installed_say_where_they_are(deeprelax: Command) -> None:
+    status, _, err = deeprelax("train", "-m", "hydra/launcher=jobli", "seed=0,1")
+    assert status == 1
+    assert re.fullmatch(
+        r"deeprelax: hydra/launcher=jobli is not a choice.*: one of basic, devices.* "
+        r"\(more come with pip install 'deeprelax\[sweeps\]'\)\n",
+        err,
+    )
+
+
+@pytest.mark.slow
+def test_joblib_runs_the_jobs_in_processes(deeprelax: Command) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="pip install 'deeprelax[sweeps]'")
+    side_by_side = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    words = ["experiment=smoke", "epochs=1", "hardware.threads=1", "optimizer=sgd,heat", "seed=0"]
+    status, _, _ = deeprelax("train", "-m", *side_by_side, *words)  # the workers log to standard error
+    assert status == 0
+    assert len(list(Path("outputs/smoke").rglob("result.json"))) == 2
