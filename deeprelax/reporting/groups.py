@@ -103,8 +103,8 @@ def resolve_key(word: str, runs: Sequence[Run]) -> str:
 
 def matches(value: Any, text: str) -> bool:
     """Is this the value that was written on the command line?"""
-    if isinstance(value, bool) or value is None:
-        return text.lower() == ("null" if value is None else str(value).lower())
+    if isinstance(value, bool) or value == ABSENT:
+        return text.lower() == ("null" if value == ABSENT else str(value).lower())
     try:
         return bool(isinstance(value, int | float) and float(text) == value) or str(value) == text
     except ValueError:
@@ -116,4 +116,4 @@ def _plain(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else "null" if value is None else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

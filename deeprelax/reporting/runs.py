@@ -19,13 +19,18 @@ from ..rundir import LEFT_OUT
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is eight times faster
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ ([A-Z]+) (.*)")
+SEED_FOLDER = re.compile(r"/seed-\d+/*$")
 RESULT = {"seed", "epochs", "batch_size", "budget", "gradient_evaluations", "seconds"}  # the least that one has
 GROUPS = ("dataset", "model", "optimizer")  # every training run's configuration has these
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run directory. `settings` is the flat configuration without the seed and what cannot change the result."""
+    """One run directory.
+
+    `settings` is the flat configuration without the seed, what cannot change the result, and what is null: a key that
+    an older version did not have is one without a value.
+    """
 
     directory: Path
     settings: dict[str, Any]
@@ -81,7 +86,9 @@ def _configuration(file: Path) -> dict[str, Any] | None:
 
 def read(directory: Path, config: dict[str, Any]) -> Run:
     """The run in a directory; `config` is the content of its config.yaml. Raises UserError if a file is damaged."""
-    settings = {key: value for key, value in flat(config).items() if key not in LEFT_OUT}
+    settings = {key: value for key, value in flat(config).items() if key not in LEFT_OUT and value is not None}
+    if "continue_from" in settings:
+        settings["continue_from"] = SEED_FOLDER.sub("", str(settings["continue_from"]))
     if settings.get("optimizer.seed") == config["seed"]:
         del settings["optimizer.seed"]  # it follows the seed
     provenance = directory / "provenance.json"

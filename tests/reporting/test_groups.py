@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deeprelax.errors import UserError
-from deeprelax.reporting.groups import group, matches, resolve_key
+from deeprelax.reporting.groups import ABSENT, group, matches, resolve_key
 from deeprelax.reporting.runs import Run, find
 from tests.reporting.fakes import write_run
 
@@ -73,7 +73,7 @@ def test_words_are_resolved_to_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "text", "same"),
     [
-        (0.1, "1e-1", True), (1.0, "1", True), (5, "5.0", True), (True, "true", True), (None, "null", True),
+        (0.1, "1e-1", True), (1.0, "1", True), (5, "5.0", True), (True, "true", True), (ABSENT, "null", True),
         ("sgd", "sgd", True), ("5", "5", True), (0.1, "0.2", False), (0.1, "x", False), (False, "0", False),
     ],
 )  # fmt: skip

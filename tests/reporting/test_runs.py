@@ -32,6 +32,20 @@ def test_a_seed_of_the_noise_that_does_not_follow_the_runs_is_a_setting(tmp_path
     assert find([tmp_path])[0][0].settings["optimizer.seed"] == 7
 
 
+def test_runs_that_went_on_from_others_are_told_from_whole_ones_but_not_by_their_seed(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "heat", 0, 1.0)
+    write_run(tmp_path / "b", "heat", 0, 1.0, continue_from=None)  # as versions with this key write it
+    one, other = find([tmp_path])[0]
+    assert one.settings == other.settings
+    for seed in (0, 12):
+        write_run(tmp_path / f"c{seed}", "heat", seed, 1.0)
+        config = next((tmp_path / f"c{seed}").rglob("config.yaml"))
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"continue_from": f"runs/x/seed-{seed}"}))
+    one, other = (find([tmp_path / f"c{seed}"])[0][0] for seed in (0, 12))
+    assert one.settings == other.settings
+    assert one.settings["continue_from"] == "runs/x"
+
+
 def test_the_number_of_chains_is_a_setting(tmp_path: Path) -> None:
     directory = write_run(tmp_path, "hj", 0, 1.0, hardware__share="chains")
     (directory / "provenance.json").write_text('{"ranks": 4}')
