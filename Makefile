@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all lint format tensorboard reproduce clean
+.PHONY: help install train test test-all lint format tensorboard clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,12 +34,13 @@ format: $(INSTALLED) ## mend format and style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+tensorboard: $(INSTALLED) ## show the runs under outputs/ on http://localhost:6006
+	$(BIN)/tensorboard --logdir outputs
+
+.PHONY: reproduce
 reproduce: $(INSTALLED) ## make the README's picture and table (at most 30 minutes on 2 cores; DATA=DIR if MNIST is in DIR)
 	$(BIN)/deeprelax train -m +sweep=reproduce $(if $(DATA),data_dir='$(DATA)') $(ARGS)
 	$(BIN)/deeprelax compare outputs/reproduce
-
-tensorboard: $(INSTALLED) ## show the runs under outputs/ on http://localhost:6006
-	$(BIN)/tensorboard --logdir outputs
 
 clean: ## remove .venv and caches; outputs/ stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
