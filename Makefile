@@ -40,6 +40,11 @@ bench: $(INSTALLED) ## measure what optimizer steps cost (minutes; leave the mac
 tensorboard: $(INSTALLED) ## show the runs under outputs/ on http://localhost:6006
 	$(BIN)/tensorboard --logdir outputs
 
+.PHONY: reproduce
+reproduce: $(INSTALLED) ## make the README's picture and table (at most 30 minutes on 2 cores; DATA=DIR if MNIST is in DIR)
+	$(BIN)/deeprelax train -m +sweep=reproduce $(if $(DATA),data_dir='$(DATA)') $(ARGS)
+	$(BIN)/deeprelax compare outputs/reproduce
+
 clean: ## remove .venv and caches; outputs/ stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find deeprelax tests -name __pycache__ -type d -prune -exec rm -rf {} +

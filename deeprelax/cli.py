@@ -15,6 +15,7 @@ from .registry import did_you_mean
 COMMANDS = {
     "train": ("deeprelax.commands.train", "train a network, or sweep over many with -m"),
     "runs": ("deeprelax.commands.runs", "list the runs with their state and error"),
+    "compare": ("deeprelax.commands.compare", "compare groups of runs: table, differences from SGD, curves"),
     "data": ("deeprelax.commands.data", "list the data sets, or fetch one"),
     "bench": ("deeprelax.commands.bench", "measure what an optimizer step costs over its gradient evaluations"),
     "evaluate": ("deeprelax.commands.evaluate", "evaluate a finished run again from its checkpoint"),

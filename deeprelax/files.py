@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,11 +82,15 @@ def is_held(directory: Path) -> bool:
 def sole_writer(directory: Path) -> Iterator[None]:
     """Hold the run directory for this process. Raises UserError, naming the holder, if another process has it."""
     with (directory / ".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        for _ in range(20):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:  # perhaps held for a moment by somebody who looks, with `is_held`
+                time.sleep(0.01)
+        else:
             lock.seek(0)
-            raise UserError(f"{directory} is being written by process {lock.read().strip()}: wait for it") from None
+            raise UserError(f"{directory} is being written by process {lock.read().strip()}: wait for it")
         lock.truncate(0)
         lock.write(f"{os.getpid()} on {os.uname().nodename}")
         lock.flush()

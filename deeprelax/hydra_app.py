@@ -24,7 +24,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from . import config, rundir, schema
+from . import config, devices, rundir, schema
 from .errors import UserError
 from .registry import did_you_mean
 
@@ -46,7 +46,7 @@ def configuration_folder() -> Path:
 def choices() -> str:
     """One line for each group of configs/: its choices."""
     folder = configuration_folder()
-    groups = (group for group in sorted(folder.iterdir()) if group.is_dir() and group.name != "preset")
+    groups = (group for group in sorted(folder.iterdir()) if group.is_dir() and group.name not in ("preset", "hydra"))
     return "\n".join(
         f"  {group.name}: {', '.join(sorted(file.stem for file in group.glob('*.yaml')))}" for group in groups
     )
@@ -97,6 +97,7 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through: the messages are ours
     sys.argv = [f"deeprelax {name}", *(re.sub(OPTION, r"++\1", word) for word in arguments)]
     folder = str(configuration_folder())
+    devices.register()
     jobs = Jobs()
     own_process = os.getpid()
 
@@ -143,7 +144,9 @@ def explain(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         options = [option for option in error.options if option != "custom"]
-        return f"{group}={choice} is not a choice{did_you_mean(choice, options)}: one of {', '.join(error.options)}"
+        more = " (more come with pip install 'deeprelax[sweeps]')" if group.startswith("hydra/") else ""
+        known = f"one of {', '.join(error.options)}{more}"
+        return f"{group}={choice} is not a choice{did_you_mean(choice, options)}: {known}"
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(error, ConfigCompositionException):
         node = cause.object_type if isinstance(cause.object_type, type) else schema.TrainConf
         return config.unknown_key(str(cause.full_key), getattr(node, "__dataclass_fields__", {}))

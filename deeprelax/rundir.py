@@ -22,7 +22,7 @@ WITHOUT_EFFECT = {
     "train.checkpoint_every",
     "train.checkpoint_seconds",
 }
-LEFT_OUT = WITHOUT_EFFECT | {"seed", "experiment"}  # these two have a level of their own in the path
+LEFT_OUT = WITHOUT_EFFECT | {"seed", "experiment", "sweep"}  # these have a level of their own in the path
 LONGEST = 120
 
 

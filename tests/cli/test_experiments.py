@@ -19,7 +19,7 @@ TINY = [
 ]  # fmt: skip
 
 
-# cifar10_all_cnn and cifar_jpeg_wrn_16_4 stand for them in the default suite
+# paper_all_cnn and cifar_jpeg_wrn_16_4 stand for them in the default suite
 LARGE = {"cifar10_wrn_28_10", "cifar10_wrn_16_4", "cifar_jpeg_all_cnn"}
 
 
@@ -33,7 +33,11 @@ def test_experiments_train_with_every_optimizer(
     write_cifar(tmp_path / "data", monkeypatch, per_file=60)
     own = ["dataset.path=mine", "dataset.train_size=9"] if "jpeg" in experiment else []
     # whitening 32 x 32 pixels takes 10 seconds, and more images than an image has values
-    own += ["dataset.image_size=9", "dataset.train_size=300"] if "cifar10" in experiment else []
+    own += (
+        ["dataset.image_size=9", "dataset.train_size=300"]
+        if "cifar10" in experiment or experiment == "paper_all_cnn"
+        else []
+    )
     write_images(tmp_path / "mine", size=(32, 32))
     for optimizer in OPTIMIZERS:
         steps = {"sgd": [], "heat": ["optimizer.samples=1"]}.get(optimizer, ["optimizer.inner_steps=2"])

@@ -1,0 +1,159 @@
+"""`hydra/launcher=devices`: the jobs of a sweep side by side, each a process with a GPU of its own."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from .errors import UserError
+from .training.launch import command_for
+from .training.signals import Requests, Stopped
+
+log = logging.getLogger(__name__)
+POLL = 0.1  # seconds
+
+
+def visible_devices() -> list[str]:
+    """The GPUs that this process may use, as words for CUDA_VISIBLE_DEVICES. Raises UserError if there are none."""
+    import torch
+
+    count = torch.cuda.device_count()
+    if not count:
+        raise UserError(
+            "hydra/launcher=devices needs GPUs, and there are none here: leave it out, or use hydra/launcher=joblib"
+        )
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return named.split(",")[:count] if named else [str(k) for k in range(count)]
+
+
+@dataclass
+class Job:
+    """One run of the sweep: its words, where it lies, and its process once it has begun."""
+
+    overrides: list[str]
+    directory: Path
+    command: list[str]
+    device: str = ""
+    process: subprocess.Popen[bytes] | None = None
+    errors: IO[bytes] | None = None
+
+    def start(self, device: str) -> None:
+        self.device = device
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 -- `problem` closes it
+        self.process = subprocess.Popen(
+            self.command,
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": device},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # it is in train.log
+            stderr=self.errors,
+            start_new_session=True,  # Ctrl-C reaches the sweep alone, which passes it on
+        )
+
+    def problem(self) -> str:
+        """What an ended process complained of; nothing if it ended well."""
+        assert self.process is not None
+        assert self.errors is not None
+        self.errors.seek(0)
+        lines = [line for line in self.errors.read().decode(errors="replace").splitlines() if line.strip()]
+        self.errors.close()
+        if not self.process.returncode:
+            return ""
+        own = [line for line in lines if line.startswith("deeprelax: ")]
+        return (own or lines or [f"status {self.process.returncode}"])[-1].removeprefix("deeprelax: ")
+
+
+class DevicesLauncher(Launcher):
+    """As many jobs at once as there are GPUs. A job that fails does not stop the others."""
+
+    __module__ = "hydra_plugins.deeprelax"  # as `register` has it: nothing is installed there
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.loader, self.config = hydra_context.config_loader, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        devices = visible_devices()
+        jobs = [self._job(list(words)) for words in job_overrides]
+        log.info("%d jobs on %d devices, %d at once", len(jobs), len(devices), min(len(jobs), len(devices)))
+        problems = run_jobs(jobs, devices)
+        if problems:
+            lines = [f"  {' '.join(job.overrides)}: {problem}" for job, problem in problems]
+            headline = f"{len(problems)} of {len(jobs)} jobs failed; the same command does what is missing:"
+            raise UserError("\n".join([headline, *lines]))
+        return [_returned(job) for job in jobs]
+
+    def _job(self, words: list[str]) -> Job:
+        """The job as a run of its own, in the directory that the sweep gives it."""
+        sweep = self.loader.load_sweep_config(self.config, words).hydra.sweep
+        directory = Path(str(sweep.dir)) / str(sweep.subdir)
+        sources = self.config.hydra.runtime.config_sources
+        own = [word for s in sources if s.provider == "command-line" for word in ("--config-dir", s.path)]
+        quoted = str(directory).replace("\\", "\\\\").replace("'", "\\'")
+        here = ["hydra.mode=RUN", f"hydra.run.dir='{quoted}'"]
+        return Job(words, directory, command_for("deeprelax", "train", *own, *words, *here))
+
+
+def run_jobs(jobs: list[Job], devices: list[str]) -> list[tuple[Job, str]]:
+    """Run all, each on a device that no other has; returns those that failed, with their complaints.
+
+    A signal is passed on, and when the running jobs have stopped Stopped is raised.
+    """
+    waiting, free, problems = list(jobs), list(devices), []
+    running: list[Job] = []
+    with Requests() as requests:
+        told = False
+        while running or (waiting and requests.number is None):
+            while waiting and free and requests.number is None:
+                job = waiting.pop(0)
+                job.start(free.pop(0))
+                log.info("device %s: %s", job.device, " ".join(job.overrides))
+                running.append(job)
+            if requests.number is not None and not told:
+                told = True
+                for job in running:
+                    job.process.send_signal(requests.number)  # type: ignore[union-attr]
+            time.sleep(POLL)
+            for job in [job for job in running if job.process and job.process.poll() is not None]:
+                running.remove(job)
+                free.append(job.device)
+                problem = job.problem()
+                if problem:
+                    problems.append((job, problem))
+                log.info("device %s: %s %s", job.device, "failed:" if problem else "done:", job.directory)
+    if requests.number is not None:
+        raise Stopped(requests.number)
+    return problems
+
+
+def _returned(job: Job) -> JobReturn:
+    result: dict[str, Any] = json.loads((job.directory / "result.json").read_bytes())
+    returned = JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)
+    returned.return_value = result.get("validation_error", result["test_error"])
+    return returned
+
+
+def register() -> None:
+    """Make the launcher known to Hydra, which looks for plugins in the package hydra_plugins alone."""
+    Plugins.instance().register(DevicesLauncher)
+    try:
+        package = importlib.import_module("hydra_plugins")  # of whatever plugins are installed
+    except ModuleNotFoundError:
+        package = sys.modules["hydra_plugins"] = ModuleType("hydra_plugins")
+        package.__path__ = []
+    setattr(package, DevicesLauncher.__module__.rpartition(".")[2], sys.modules[__name__])

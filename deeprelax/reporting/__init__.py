@@ -1,0 +1,1 @@
+"""Tables and curves out of run directories. Reads files, imports no torch."""

@@ -1,0 +1,119 @@
+"""Which runs belong together: those that differ in nothing but the seed, or in nothing that was asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import UserError
+from ..registry import did_you_mean
+from .runs import Run
+
+NAMES = ("dataset.name", "model.name", "optimizer.name")
+METHOD = ("optimizer.", "schedule.")  # what may differ between two methods that are compared
+ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one setting over seeds. `shown` are the keys that tell it from its neighbours, with their values."""
+
+    shown: dict[str, Any]
+    runs: list[Run]
+
+    @property
+    def label(self) -> str:
+        """As "hj, gamma=0.1"."""
+        words = [str(v) if k == "optimizer" else f"{k}={_text(v)}" for k, v in self.shown.items() if v != ABSENT]
+        return ", ".join(words) or "all"
+
+    @property
+    def finished(self) -> list[Run]:
+        return [run for run in self.runs if run.finished]
+
+    def setting(self, key: str) -> Any:
+        return self.runs[0].settings.get(key, ABSENT)
+
+
+def split(runs: Iterable[Run], keys: Sequence[str]) -> list[list[Run]]:
+    """The runs in parts that agree on the keys, in order of appearance."""
+    parts: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        parts.setdefault(tuple(_plain(run.settings.get(key, ABSENT)) for key in keys), []).append(run)
+    return list(parts.values())
+
+
+def group(runs: Sequence[Run], by: Sequence[str] | None = None) -> list[Group]:
+    """The runs by all their settings, or by the given ones. Shown is as little as tells the groups apart."""
+    every = sorted({key for run in runs for key in run.settings})
+    differing = [key for key in every if len(split(runs, [key])) > 1]
+    if by is not None:
+        names = short_names(by)
+        return [Group({names[key]: part[0].settings.get(key, ABSENT) for key in by}, part) for part in split(runs, by)]
+    keys = _telling(runs, differing)
+    names = short_names(keys)
+    parts = split(runs, differing)
+    groups = []
+    for part in parts:
+        own = part[0].settings.get("optimizer.name")
+        kin = [run for run in runs if run.settings.get("optimizer.name") == own]
+        shown = {
+            names[key]: part[0].settings.get(key, ABSENT)
+            for key in keys
+            if not key.startswith(METHOD) or key == "optimizer.name" or len(split(kin, [key])) > 1
+        }
+        groups.append(Group(shown or {"optimizer": own}, part))
+    return groups
+
+
+def _telling(runs: Sequence[Run], differing: Sequence[str]) -> list[str]:
+    """The names and what is no method's own; of the methods' keys only those that tell more groups apart."""
+    chosen = [key for key in NAMES if key in differing]
+    chosen += [key for key in differing if key not in chosen and not key.startswith(METHOD)]
+    for key in sorted((key for key in differing if key not in chosen), key=lambda key: not key.endswith(".name")):
+        if len(split(runs, [*chosen, key])) > len(split(runs, chosen)):
+            chosen.append(key)
+    return chosen
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """key -> the name to show: "optimizer.name" as "optimizer", others by their last word where that is enough."""
+    keys = list(keys)
+    short = {key: key.removesuffix(".name") if key.endswith(".name") else key.rpartition(".")[2] for key in keys}
+    taken = list(short.values())
+    return {key: name if taken.count(name) == 1 else key for key, name in short.items()}
+
+
+def resolve_key(word: str, runs: Sequence[Run]) -> str:
+    """The key of the settings that a short word means. Raises UserError if there is none, or several."""
+    known = sorted({key for run in runs for key in run.settings})
+    for key in (word, f"{word}.name", f"optimizer.{word}"):
+        if key in known:
+            return key
+    found = [key for key in known if key.endswith(f".{word}")]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(f"{word} is the end of several keys: write one of {', '.join(found)}")
+    names = [*known, *short_names(known).values()]
+    raise UserError(f"{word} is no key of these runs{did_you_mean(word, names)}: their keys are {', '.join(known)}")
+
+
+def matches(value: Any, text: str) -> bool:
+    """Is this the value that was written on the command line?"""
+    if isinstance(value, bool) or value == ABSENT:
+        return text.lower() == ("null" if value == ABSENT else str(value).lower())
+    try:
+        return bool(isinstance(value, int | float) and float(text) == value) or str(value) == text
+    except ValueError:
+        return str(value) == text
+
+
+def _plain(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,61 @@
+"""Mean and spread over seeds, and what can be said of a difference."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean and sample standard deviation (ddof = 1) of n values; no deviation for fewer than two."""
+
+    n: int
+    mean: float | None
+    std: float | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of the paired differences and its confidence interval by Student's t; `why_not` if there is none."""
+
+    pairs: int
+    mean: float | None
+    low: float | None
+    high: float | None
+    why_not: str = ""
+
+
+def summarize(values: Sequence[float]) -> Summary:
+    if not values:
+        return Summary(0, None, None)
+    finite = all(map(math.isfinite, values))
+    spread = statistics.stdev(values) if finite and len(values) > 1 else None
+    return Summary(len(values), statistics.fmean(values), spread)
+
+
+def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Difference:
+    """values - baseline, both by seed, over the seeds that both have.
+
+    The interval assumes that the differences are independent and normal; it holds for one comparison at a time.
+    """
+    differences = [values[seed] - baseline[seed] for seed in sorted(values.keys() & baseline.keys())]
+    pairs = len(differences)
+    if pairs == 0:
+        return Difference(0, None, None, None, "no seed in common")
+    mean = statistics.fmean(differences)
+    if not math.isfinite(mean):
+        return Difference(pairs, None, None, None, "not finite")
+    if pairs == 1:
+        return Difference(1, mean, None, None, "one pair")
+    error = statistics.stdev(differences) / math.sqrt(pairs)
+    if error == 0:
+        return Difference(pairs, mean, None, None, "all pairs alike")
+    from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats takes a second to import
+
+    reach = float(stdtrit(pairs - 1, (1 + CONFIDENCE) / 2)) * error
+    return Difference(pairs, mean, mean - reach, mean + reach)

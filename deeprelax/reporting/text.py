@@ -1,0 +1,174 @@
+"""The comparison in words: for the terminal, and as Markdown."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+
+from .rows import Block, Comparison, Row
+from .statistics import Difference
+
+WIDTH = 100
+
+
+def terminal(comparison: Comparison) -> str:
+    """Tables and notes, at most 100 columns wide but for paths."""
+    lines = []
+    for block in comparison.blocks:
+        lines += [*_wrapped(heading(block, comparison.metric), ""), ""]
+        lines += aligned(header(block, comparison.metric), [cells(row, comparison.metric) for row in block.rows])
+        lines += [line for note in warnings(block) for line in _wrapped(note, "  ! ")]
+        lines += [*(line for note in legend(block) for line in _wrapped(note, "  ")), ""]
+    for note in comparison.notes:
+        lines += _wrapped(note, "! ")
+    if comparison.uncounted:
+        lines.append("Not in the table:")
+    for run, state, why in comparison.uncounted:
+        lines.append(f"  {state}  {run.directory}")
+        lines += _wrapped(_progress(run.passes, state, why), "    ") if why or state != "again" else []
+    return "\n".join(lines).rstrip()
+
+
+def markdown(comparison: Comparison) -> str:
+    """The same as Markdown, with every path."""
+    lines = []
+    for block in comparison.blocks:
+        head = header(block, comparison.metric)
+        lines += [f"## {heading(block, comparison.metric)}", ""]
+        lines += [_bar(head), _bar(["---"] + ["---:"] * (len(head) - 1))]
+        lines += [_bar(cells(row, comparison.metric)) for row in block.rows] + [""]
+        lines += [*(f"- {note}" for note in [*warnings(block), *legend(block)]), ""]
+    lines += [*(f"- {note}" for note in comparison.notes), ""] if comparison.notes else []
+    if comparison.uncounted:
+        lines += ["Not in the table:", ""]
+        lines += [
+            f"- {state}: `{run.directory}` ({_progress(run.passes, state, why)})"
+            for run, state, why in comparison.uncounted
+        ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def heading(block: Block, metric: str) -> str:
+    budgets = {run.result["epochs"] for row in block.rows for run in row.counted}
+    passes = f", {budgets.pop():g} passes" if len(budgets) == 1 else ""
+    return f"{block.title}{passes}: {named(metric)}, mean ± standard deviation over n seeds"
+
+
+def named(metric: str) -> str:
+    """ "test_error" as "test error (%)"."""
+    return metric.replace("_", " ") + (" (%)" if metric.endswith("error") else "")
+
+
+def header(block: Block, metric: str) -> list[str]:
+    kind = "optimizer" if all(list(row.group.shown) == ["optimizer"] for row in block.rows) else "setting"
+    minus = [f"minus {block.baseline or 'baseline'} [95 %]"] if _has_differences(block) else []
+    return [kind, metric.replace("_", " "), "n", *minus, "evaluations", "seconds"]
+
+
+def cells(row: Row, metric: str) -> list[str]:
+    """The row's words, as many as the header has if the block has differences."""
+    summary = row.summary
+    value = "-" if summary.mean is None else number(summary.mean, metric)
+    value += "" if summary.std is None else f" ± {number(summary.std, metric)}"
+    mark = "" if row.comparable else " (*)"
+    shown = [row.group.label + mark, value, str(summary.n), difference(row, metric), _count(row.evaluations)]
+    return [*shown, "-" if row.seconds is None else f"{row.seconds:.4g}"]
+
+
+def difference(row: Row, metric: str) -> str:
+    if row.is_baseline:
+        return "baseline"
+    if row.difference is None or row.difference.mean is None:
+        return row.difference.why_not if row.difference else "-"
+    text = _signed(row.difference.mean, metric)
+    return f"{text} {_interval(row.difference, metric)}"
+
+
+def _interval(found: Difference, metric: str) -> str:
+    if found.low is None or found.high is None:
+        return f"({found.why_not})"
+    return f"[{_signed(found.low, metric)}, {_signed(found.high, metric)}]"
+
+
+def number(value: float, metric: str) -> str:
+    """Errors with two decimals, others with four digits."""
+    return f"{value:.2f}" if metric.endswith("error") else f"{value:.4g}"
+
+
+def _signed(value: float, metric: str) -> str:
+    return ("+" if value >= 0 else "-") + number(abs(value), metric)
+
+
+def _count(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.0f}"
+
+
+def _has_differences(block: Block) -> bool:
+    return any(row.is_baseline for row in block.rows)
+
+
+def warnings(block: Block) -> list[str]:
+    """What must be said of the rows: flags, and the seeds that are missing with what became of them."""
+    about: dict[str, list[str]] = {}
+    for row in block.rows:
+        for note in row.notes:
+            about.setdefault(note, []).append(row.group.label)
+    notes = [f"{_listed(labels)}: {note}" for note, labels in about.items()]
+    for row in block.rows:
+        states = {run.seed: run.state for run in row.group.runs}
+        missing = [f"{seed} ({states.get(seed, 'not there')})" for seed in row.missing_seeds]
+        if missing:
+            notes.append(f"{row.group.label}: no result for seed {', '.join(missing)}")
+    return notes
+
+
+def legend(block: Block) -> list[str]:
+    """What the table's marks mean, and how far its numbers go."""
+    notes = []
+    if any(run.state == "failed" for row in block.rows for run in row.group.runs):
+        notes.append("A run that failed is in no mean: a setting that often fails looks better here than it is.")
+    if any(not row.comparable for row in block.rows):
+        notes.append("(*) another budget: ranked below the others")
+    if any(row.difference and row.difference.low is not None for row in block.rows):
+        notes.append("Intervals: of the mean difference, paired by seed, Student's t, 95 %, each comparison by itself.")
+    return notes
+
+
+def _listed(labels: list[str]) -> str:
+    return "; ".join(labels) if len(labels) <= 3 else f"{len(labels)} groups, as {labels[0]}"
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns side by side; the first one left, and on several lines where it is too long."""
+    rows = [_drop_empty(head, row) for row in rows]
+    widths = [max(len(line[k]) for line in [head, *rows]) for k in range(1, len(head))]
+    room = WIDTH - 2 - sum(width + 2 for width in widths)
+    first = min(max(len(line[0]) for line in [head, *rows]), max(room, 12))
+    lines = []
+    for row in [head, *rows]:
+        start, *more = textwrap.wrap(row[0], first, subsequent_indent="  ") or [""]
+        right = "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths, strict=True))
+        lines += [f"  {start:<{first}}{right}", *(f"  {line}" for line in more)]
+    return lines
+
+
+def _drop_empty(head: Sequence[str], row: Sequence[str]) -> list[str]:
+    """Without the difference where the header has none."""
+    return list(row) if len(row) == len(head) else [*row[:3], *row[4:]]
+
+
+def _progress(passes: float, state: str, why: str) -> str:
+    if state in ("again", "finished"):
+        return why
+    return f"after {passes:.4g} passes" + (f": {why}" if why else "")
+
+
+def _bar(words: Sequence[str]) -> str:
+    return "| " + " | ".join(word.replace("|", "\\|") for word in words) + " |"
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=indent, subsequent_indent=" " * len(indent), break_on_hyphens=False
+    )
