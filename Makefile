@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all lint format bench tensorboard clean
+.PHONY: help install train test test-all lint format bench reproduce tensorboard clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,10 +40,9 @@ bench: $(INSTALLED) ## measure what optimizer steps cost (minutes; leave the mac
 tensorboard: $(INSTALLED) ## show the runs under outputs/ on http://localhost:6006
 	$(BIN)/tensorboard --logdir outputs
 
-.PHONY: reproduce
 reproduce: $(INSTALLED) ## make the README's picture and table (at most 30 minutes on 2 cores; DATA=DIR if MNIST is in DIR)
-	$(BIN)/deeprelax train -m +sweep=reproduce $(if $(DATA),data_dir='$(DATA)') $(ARGS)
-	$(BIN)/deeprelax compare outputs/reproduce
+	$(BIN)/deeprelax train -m +sweep=reproduce $(if $(DATA),data_dir='$(DATA)') $(ARGS); status=$$?; \
+	$(BIN)/deeprelax compare outputs/reproduce && exit $$status
 
 clean: ## remove .venv and caches; outputs/ stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

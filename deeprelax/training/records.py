@@ -48,7 +48,8 @@ class Records:
 
         plain = {key: value if isinstance(value, bool | int | float | str) else str(value)
                  for key, value in hyper_parameters.items()}  # fmt: skip
-        for summary in hparams(plain, metrics):
+        # Without the first, the experiment's: TensorBoard would take one run's columns for the table of all.
+        for summary in hparams(plain, metrics)[1:]:
             self._tensorboard().file_writer.add_summary(summary)
 
     def _tensorboard(self) -> Any:

@@ -131,7 +131,7 @@ def test_a_run_writes_what_it_promises(compose: Compose, tmp_path: Path) -> None
     lrs = [event.value for event in events.Scalars("train/lr")]
     assert lrs == sorted(lrs, reverse=True)
     assert lrs[-1] < lrs[0]
-    assert "_hparams_/experiment" in events.summary_metadata
+    assert "_hparams_/session_start_info" in events.summary_metadata
 
 
 def test_a_finished_run_is_left_alone_and_force_does_it_again(compose: Compose, tmp_path: Path) -> None:
