@@ -16,6 +16,7 @@ COMMANDS = {
     "train": ("deeprelax.commands.train", "train a network, or sweep over many with -m"),
     "runs": ("deeprelax.commands.runs", "list the runs with their state and error"),
     "data": ("deeprelax.commands.data", "list the data sets, or fetch one"),
+    "pde": ("deeprelax.commands.pde", "solve the equations, draw them, verify the paper's claims"),
     "evaluate": ("deeprelax.commands.evaluate", "evaluate a finished run again from its checkpoint"),
 }
 

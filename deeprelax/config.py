@@ -28,14 +28,19 @@ def register() -> None:
 
 def checked(config: DictConfig) -> TrainConf:
     """The typed configuration. Raises UserError, naming the key, if a value is missing, unknown or out of range."""
+    result = validated(config)
+    assert isinstance(result, TrainConf)
+    return result
+
+
+def validated(config: DictConfig) -> Any:
+    """`checked` for any schema: an instance of its dataclass."""
     for problem in _problems(config, ""):
         raise UserError(problem)
     try:
-        result = OmegaConf.to_object(config)
+        return OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
         raise UserError(str(error).splitlines()[0]) from None
-    assert isinstance(result, TrainConf)
-    return result
 
 
 def _problems(node: DictConfig, prefix: str) -> Iterator[str]:

@@ -65,9 +65,21 @@ def _log_sum_exp(f: Array, each: tuple[float, ...], time: float, temperature: fl
         reach = np.arange(-n - 40 / math.sqrt(scale), n + 40 / math.sqrt(scale) + 1).round()
         exponents -= logsumexp(-scale * reach**2)  # the kernel sums to 1 over the lattice
         flat = lines.reshape(-1, n)
-        flat = np.stack([-temperature * logsumexp(exponents - line / temperature, axis=1) for line in flat])
+        flat = np.stack([-temperature * _log_row_sums(exponents, line / temperature) for line in flat])
         u = np.moveaxis(flat.reshape(lines.shape), -1, along)
     return np.ascontiguousarray(u)
+
+
+def _log_row_sums(kernel: Array, energy: Array) -> Array:
+    """log sum_j exp(kernel_ij - energy_j), -inf where all energies are inf. In place: logsumexp is 3 times slower."""
+    terms = kernel - energy
+    highest = terms.max(axis=1, keepdims=True)
+    if np.isneginf(highest).all():
+        return np.asarray(highest[:, 0])
+    terms -= highest
+    np.exp(terms, out=terms)
+    result: Array = highest[:, 0] + np.log(terms.sum(axis=1))
+    return result
 
 
 def gibbs_moments(y: Array, f: Array, x: Array, time: float, temperature: float) -> tuple[Array, Array]:

@@ -59,6 +59,6 @@ def second_difference(u: Array, dx: float, stride: int = 1) -> Array:
     return (u[..., 2 * stride :] - 2 * u[..., stride:-stride] + u[..., : -2 * stride]) / (stride * dx) ** 2
 
 
-def observed_order(spacing: Sequence[float], error: Sequence[float]) -> float:
+def observed_order(spacing: Sequence[float] | Array, error: Sequence[float] | Array) -> float:
     """The slope of log(error) over log(spacing), by least squares."""
     return float(np.polyfit(np.log(spacing), np.log(error), 1)[0])

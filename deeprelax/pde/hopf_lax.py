@@ -34,7 +34,8 @@ def hopf_lax(f: Array, spacing: float | Sequence[float], time: float) -> Array:
         flat = lines.reshape(-1, lines.shape[-1])
         flat = np.stack([_envelope(line, dx * dx / (2 * time))[0] for line in flat])
         u = np.moveaxis(flat.reshape(lines.shape), -1, along)
-    return np.ascontiguousarray(u)
+    result: Array = np.ascontiguousarray(u)
+    return result
 
 
 def minimisers(f: Array, spacing: float, time: float) -> NDIndex:

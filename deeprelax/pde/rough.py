@@ -14,7 +14,7 @@ from .problems import Problem, absolute, cosine, double_well, quadratic, rastrig
 from .wells import Wells
 
 POINTS, SEED = 500, 42
-WIDTH = 6  # grid points: the standard deviation of the filter that smooths the noise
+WIDTH = 4  # grid points: the standard deviation of the filter that smooths the noise
 SIZE = 0.3  # the standard deviation of the smoothed noise
 LOW, HIGH = -3.0, 3.0
 

@@ -48,12 +48,12 @@ class Wells:
 
     def entropy(self, x: Array, time: float, _: float | None = None) -> Array:
         """u(x, t) of the viscous equation at the temperature `softness`; f at t = 0. x: (d, ...) to (...)."""
-        u: Array = -self.softness * logsumexp(-self._energies(x, time) / self.softness, axis=0)
+        u: Array = -self.softness * logsumexp(-self.energies(x, time) / self.softness, axis=0)
         return u
 
     def gradient(self, x: Array, time: float = 0.0) -> Array:
         """grad u(x, t), shaped like x; grad f at t = 0."""
-        share = softmax(-self._energies(x, time) / self.softness, axis=0)
+        share = softmax(-self.energies(x, time) / self.softness, axis=0)
         result: Array = sum(
             w * a / (1 + time * a) * (x - self._centre(c, x))
             for w, a, c in zip(share, self.curvatures, self.centres, strict=True)
@@ -72,7 +72,8 @@ class Wells:
             softness=self.softness,
         )
 
-    def _energies(self, x: Array, time: float) -> Array:
+    def energies(self, x: Array, time: float) -> Array:
+        """What each well alone would give u at x: (d, ...) to (2, ...)."""
         depths = self.depth(time, self.softness)
         return np.stack(
             [
