@@ -12,7 +12,10 @@ from .claims import Claim
 CLAIMS = {
     1: ("convergence", "the relaxations solve their equations"),
     2: ("following", "the optimizers' mean directions are the gradients of the relaxed losses"),
+    3: ("controlled", "the controlled diffusion does better in expectation"),
     4: ("regularity", "curvature is bounded, minima widen, and which of them wins"),
+    5: ("homogenization", "the two-scale diffusion follows the gradient flow of u"),
+    6: ("descent", "descent on the relaxed losses reaches the global basin"),
 }
 
 
