@@ -26,8 +26,12 @@ def _each(allowed: Callable[[Any], bool], description: str) -> dict[str, Check]:
 POSITIVES = _each(lambda v: 0 < v < math.inf, "a finite number > 0")
 
 
-def _finite() -> Any:
-    return _limited((lambda v: math.isfinite(v), "a finite number"))
+def _or(words: tuple[str, ...]) -> str:
+    return ", ".join(words[:-1]) + " or " + words[-1]
+
+
+def _inside() -> Any:
+    return _limited((lambda v: -4 < v < 4, "a number in (-4, 4)"))
 
 
 def _at_least_0() -> Any:
@@ -59,6 +63,57 @@ class WidenConf(PDEConf):
 
 
 @dataclass
+class ControlConf(PDEConf):
+    problem: str = _choice(*PROBLEMS)
+    temperature: float = _positive(1e4)
+    horizon: float = _positive(100)
+    start: float = _inside()
+    paths: int = _whole(100, 10**7)
+    steps: int = _whole(2, 10**5)
+    seed: int = _whole(0)
+
+
+@dataclass
+class HomogenizeConf(PDEConf):
+    problem: str = _choice(*PROBLEMS)
+    gamma: float = _positive(100)
+    temperature: float = _positive(1e4)
+    epsilon: list[float] = field(default_factory=list, metadata=POSITIVES)
+    start: float = _inside()
+    horizon: float = _positive(100)
+    paths: int = _whole(10, 10**6)
+    fast_step: float = _positive(10)
+    seed: int = _whole(0)
+
+
+@dataclass
+class DescendConf(PDEConf):
+    optimizers: list[str] = field(default_factory=list, metadata=_each(lambda v: v in OPTIMIZERS, _or(OPTIMIZERS)))
+    problem: str = _choice(*PROBLEMS)
+    dimension: int = _whole(1, 2)
+    gamma: float = _positive(1e4)
+    hj_gamma: float = _positive(1e4)
+    temperature: float = _positive(1e4)
+    inner_steps: int = _whole(1, 10**5)
+    starts: int = _whole(2, 10**5)
+    gradient_evaluations: int = _whole(1, 10**7)
+    gradient_noise: float = _at_least_0()
+    basin_width: float = _positive(1)
+    seed: int = _whole(0)
+
+
+@dataclass
+class ConvergeConf(PDEConf):
+    pass
+
+
+@dataclass
+class DirectionsConf(PDEConf):
+    chains: int = _whole(10, 10**6)
+    seed: int = _whole(0)
+
+
+@dataclass
 class VerifyConf(PDEConf):
     claims: list[int] = field(default_factory=list, metadata=_each(lambda v: v in CLAIMS, "an integer from 1 to 6"))
     seed: int = _whole(0)
@@ -66,7 +121,16 @@ class VerifyConf(PDEConf):
     chains: int = _whole(10, 10**6)
 
 
-SCHEMAS: dict[str, type[PDEConf]] = {"smooth": SmoothConf, "widen": WidenConf, "verify": VerifyConf}
+SCHEMAS: dict[str, type[PDEConf]] = {
+    "smooth": SmoothConf,
+    "widen": WidenConf,
+    "control": ControlConf,
+    "homogenize": HomogenizeConf,
+    "descend": DescendConf,
+    "converge": ConvergeConf,
+    "directions": DirectionsConf,
+    "verify": VerifyConf,
+}
 
 
 def list_keys(command: str) -> set[str]:

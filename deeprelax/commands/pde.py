@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 COMMANDS = {
     "smooth": "a function under the heat, viscous and inviscid Hamilton-Jacobi equations",
     "widen": "a sharp deep and a wide shallow minimum: curvature, width, and which of them wins",
+    "control": "SGD as a diffusion, and controlled by the value function: expected loss and the paper's bound",
+    "homogenize": "the two-scale diffusion beside the gradient flow of local entropy, and the rate",
+    "descend": "paths of the optimizers from the same starts, and who reaches the global basin",
+    "converge": "errors of the solvers as the grid is refined",
+    "directions": "mean directions of the optimizers beside the solvers' gradients",
     "verify": "every claim of the paper, measured: a line each; exit status 1 if one fails",
 }
 USAGE = "\n".join(
@@ -51,12 +56,17 @@ def main(arguments: list[str]) -> None:
             f"pde {command} is not a command{did_you_mean(command, COMMANDS)}: one of {', '.join(COMMANDS)}"
         )
     sweep = bool({"-m", "--multirun"} & set(rest))
-    hydra_app.run("pde", job, [f"pde={command}", *(as_list(command, word, sweep) for word in rest)])
+    words = [as_list(command, word, sweep) for word in rest]
+    first = next((i for i, word in enumerate(words) if "=" in word and not word.startswith("-")), len(words))
+    words.insert(first, f"pde={command}")  # beside the other overrides: argparse wants them in one piece
+    hydra_app.run("pde", job, words)
 
 
 def as_list(command: str, word: str, sweep: bool) -> str:
     """time=0.1,0.2 as time=[0.1,0.2] for the keys that hold lists; with -m as time=[0.1],[0.2], one job each."""
     key, equals, value = word.partition("=")
+    if key == "optimizer":  # a group of the training's choices has that name
+        key, word = "optimizers", f"optimizers={value}"
     if not equals or key not in pde_schema.list_keys(command) or not value or re.search(r"[\[\](){}$'\"]", value):
         return word
     return f"{key}=" + (",".join(f"[{one}]" for one in value.split(",")) if sweep else f"[{value}]")
@@ -126,4 +136,60 @@ def _widen(conf: Any) -> Outcome:
     return widen(wells, conf.longest, conf.count)
 
 
-JOBS: dict[str, Callable[[Any], Outcome]] = {"smooth": _smooth, "widen": _widen}
+def _control(conf: Any) -> Outcome:
+    from ..pde.control import Setting
+    from ..pde.controlled import control
+    from ..pde.rough import PROBLEMS
+
+    problem = PROBLEMS[conf.problem](1)
+    return control(Setting(problem, conf.temperature, conf.horizon, conf.start, conf.paths, conf.steps, seed=conf.seed))
+
+
+def _homogenize(conf: Any) -> Outcome:
+    from ..pde.homogenization import TwoScales, homogenize
+    from ..pde.rough import PROBLEMS
+
+    system = TwoScales(PROBLEMS[conf.problem](1), conf.gamma, conf.temperature, conf.start, conf.horizon)
+    return homogenize(system, conf.epsilon, conf.paths, conf.seed, conf.fast_step)
+
+
+def _descend(conf: Any) -> Outcome:
+    from ..pde.descent import Descent, presets
+    from ..pde.descent_figure import descend
+    from ..pde.rough import PROBLEMS
+
+    keywords = presets(conf.gamma, conf.hj_gamma, conf.temperature, conf.inner_steps, conf.seed)
+    descent = Descent(
+        PROBLEMS[conf.problem](conf.dimension),
+        conf.starts,
+        conf.gradient_evaluations,
+        conf.gradient_noise,
+        conf.seed,
+        conf.basin_width,
+        keywords,
+    )
+    return descend(descent, list(dict.fromkeys(conf.optimizers)), conf.temperature)
+
+
+def _converge(_: Any) -> Outcome:
+    from ..pde.convergence import figure
+
+    return figure()
+
+
+def _directions(conf: Any) -> Outcome:
+    from ..pde.following_figure import figure
+    from ..pde.verify import Samples
+
+    return figure(Samples(conf.seed, chains=conf.chains))
+
+
+JOBS: dict[str, Callable[[Any], Outcome]] = {
+    "smooth": _smooth,
+    "widen": _widen,
+    "control": _control,
+    "homogenize": _homogenize,
+    "descend": _descend,
+    "converge": _converge,
+    "directions": _directions,
+}

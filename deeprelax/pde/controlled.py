@@ -37,9 +37,9 @@ def sgd_density(setting: Setting) -> Array:
     return density(start, generator(setting.problem.line(x), spacing_of(x), setting.temperature / 2), setting.horizon)
 
 
-def riccati_claims(curvature: float = 1.0, temperature: float = 0.5) -> list[Claim]:
+def riccati_claims(curvature: float = 1.0, temperature: float = 0.5, points: int = 1601) -> list[Claim]:
     """f = lambda/2 x^2 at 51 times to go up to 1, |x| <= 2: V'' against P(tau), V against P/2 x^2 + const."""
-    setting = Setting(quadratic(1, curvature), temperature, 1.0, 1.0, paths=1, steps=50)
+    setting = Setting(quadratic(1, curvature), temperature, 1.0, 1.0, paths=1, steps=50, points=points)
     value, x = value_function(setting), setting.grid()
     inner, second, worst = np.abs(x) <= 2, 0.0, 0.0
     for v, tau in zip(value, np.linspace(0, 1, 51), strict=True):
@@ -158,30 +158,21 @@ def _ends(ax: Any, setting: Setting, sgd: Paths, controlled: Paths) -> None:
         xlim=setting.problem.domain,
         title=f"where they are at $s={setting.horizon:g}$ (grey: $f$)",
     )
-    ax.legend(loc="upper center")
+    ax.legend(loc="upper left")
 
 
 def _bound(ax: Any, setting: Setting, value: Array, sgd: Paths, controlled: Paths) -> None:
     rows = [
-        ("E f(SGD)", *mean_and_error(sgd.f), RED),
-        ("E f(SGD)\n$-\\frac{1}{2}E\\int\\alpha^2$", *mean_and_error(sgd.f - controlled.effort), ORANGE),
-        ("E f(controlled)", *mean_and_error(controlled.f), BLUE),
+        ("$E\\,f$(SGD)", *mean_and_error(sgd.f), RED),
+        ("$E\\,f$(SGD)\nless effort", *mean_and_error(sgd.f - controlled.effort), ORANGE),
+        ("$E\\,f$(controlled)", *mean_and_error(controlled.f), BLUE),
     ]
     for i, (_, mean, error, colour) in enumerate(rows):
-        ax.bar(i, mean, yerr=1.96 * error, color=colour, width=0.6, capsize=4, alpha=0.8)
-        ax.annotate(
-            f"{mean:.4f}\n$\\pm${1.96 * error:.4f}",
-            (i, mean),
-            ha="center",
-            va="bottom",
-            fontsize=8,
-            xytext=(0, 3),
-            textcoords="offset points",
-        )
+        ax.errorbar(i, mean, 1.96 * error, fmt="o", color=colour, markersize=6, capsize=6)
+        said, beside = f"{mean:.4f}\n$\\pm${1.96 * error:.4f}", {"xytext": (9, 0), "textcoords": "offset points"}
+        ax.annotate(said, (i, mean), va="center", fontsize=8, **beside)
     ax.set_xticks(range(len(rows)), [row[0] for row in rows])
-    top = max(row[1] for row in rows)
-    ax.set(
-        ylabel="loss",
-        title="the bound, with 95 % intervals",
-        ylim=(min(0.0, *(row[1] for row in rows)), 1.3 * abs(top)),
-    )
+    means = [row[1] for row in rows]
+    spare = 0.25 * (max(means) - min(means)) + 1e-9
+    ax.set(ylabel="loss", title=r"the bound, 95 % (effort: $\frac{1}{2}E\int\alpha^2$)", xlim=(-0.5, 2.8))
+    ax.set_ylim(min(means) - spare, max(means) + spare)

@@ -178,4 +178,5 @@ def _rate(ax: Any, rate: Rate, label: str) -> None:
     ax.plot(rate.eps[~known], upper, "v", color=ORANGE, ms=5, mfc="none", label="|mean - X| below, 95 %")
     ax.plot(rate.eps, rate.rms[0] * np.sqrt(rate.eps / rate.eps[0]), ":", color=GREY, label=r"$\sqrt{\epsilon}$")
     ax.set(xscale="log", yscale="log", xlabel=r"$\epsilon$", ylabel="distance to $X$ at the end", title="rate")
+    ax.set_ylim(rate.rms.min() / 200)
     ax.legend(loc="lower right")

@@ -84,7 +84,7 @@ def descend(
     starts: Array,
     evaluations: int,
     noise: float = 0.0,
-    seed: int = 0,
+    noise_seed: int = 0,
     **keywords: Any,
 ) -> tuple[Array, Array]:
     """Paths from the starts, shape (d, n), at no more than this many gradient evaluations.
@@ -94,7 +94,7 @@ def descend(
     """
     x = torch.nn.Parameter(torch.from_numpy(np.array(starts, dtype=np.float64)))
     stepper = make(optimizer, x, keywords)
-    f, generator = loss(problem), torch.Generator().manual_seed(seed)
+    f, generator = loss(problem), torch.Generator().manual_seed(noise_seed)
 
     def closure() -> Tensor:
         stepper.zero_grad()

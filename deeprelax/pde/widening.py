@@ -25,6 +25,7 @@ from .rough import rough
 from .wells import Wells
 
 COLOURS = {"heat": RED, "viscous_hj": BLUE, "hj": GREEN}
+WIDTHS = {"heat": 1.4, "viscous_hj": 3.0, "hj": 1.2}  # where viscous HJ and HJ agree, both are seen
 NAMES = {"heat": "heat", "viscous_hj": "viscous HJ", "hj": "HJ"}
 
 
@@ -70,9 +71,9 @@ def _wells(ax: Any, wells: Wells, longest: float) -> None:
 def _curvature(ax: Any, wells: Wells, times: Array, measured: dict[str, Array]) -> None:
     for name, values in measured.items():
         for well, style in ((0, "-"), (1, "--")):
-            ax.loglog(times, values[:, well, 1], style, color=COLOURS[name])
+            ax.loglog(times, values[:, well, 1], style, color=COLOURS[name], linewidth=WIDTHS[name])
     for a in wells.curvatures:
-        ax.loglog(times, a / (1 + times * a), ":", color="black", linewidth=2.2, alpha=0.5)
+        ax.loglog(times, a / (1 + times * a), ":", color="black", linewidth=1.2)
     ax.set(xlabel="$t$", ylabel="$u''$ at the minimum", title="curvature (dotted: $a/(1+ta)$)")
     ax.annotate("sharp", (times[0], wells.curvatures[0] * 1.1))
     ax.annotate("wide (dashed)", (times[0], wells.curvatures[1] * 1.12))
@@ -82,9 +83,9 @@ def _curvature(ax: Any, wells: Wells, times: Array, measured: dict[str, Array]) 
 def _width(ax: Any, wells: Wells, times: Array, measured: dict[str, Array]) -> None:
     for name, values in measured.items():
         for well, style in ((0, "-"), (1, "--")):
-            ax.semilogx(times, values[:, well, 2], style, color=COLOURS[name])
+            ax.semilogx(times, values[:, well, 2], style, color=COLOURS[name], linewidth=WIDTHS[name])
     for a in wells.curvatures:
-        ax.semilogx(times, 2 * np.sqrt(0.1 * (1 + times * a) / a), ":", color="black", linewidth=2.2, alpha=0.5)
+        ax.semilogx(times, 2 * np.sqrt(0.1 * (1 + times * a) / a), ":", color="black", linewidth=1.2)
     ax.set(xlabel="$t$", ylabel="width at $u_{\\min}+0.05$", title=r"width (dotted: $2\sqrt{0.1(1/a+t)}$)")
 
 
@@ -102,8 +103,8 @@ def _lead(ax: Any, wells: Wells, times: Array, measured: dict[str, Array]) -> No
 def _semiconcavity(ax: Any) -> None:
     times = np.array(TIMES)
     for name in EQUATIONS:
-        ax.loglog(times, semiconcavity(name), "o-", markersize=3, color=COLOURS[name])
-    ax.loglog(times, semiconcavity_bound(times), ":", color="black", linewidth=2.2, alpha=0.5, label="$C/(1+tC)$")
+        ax.loglog(times, semiconcavity(name), "o-", markersize=3, color=COLOURS[name], linewidth=WIDTHS[name])
+    ax.loglog(times, semiconcavity_bound(times), ":", color="black", linewidth=1.2, label="$C/(1+tC)$")
     ax.loglog(times, 1 / times, "--", color=PURPLE, linewidth=1, label="$1/t$")
     ax.set(xlabel="$t$", ylabel="largest $u''$", title=f"rough function, temperature {TEMPERATURE:g}")
     ax.legend(loc="lower left")
