@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.sparse.linalg import expm_multiply
 from ..errors import UserError
 from .cole_hopf import LARGEST_EXPONENT
 from .fokker_planck import generator
-from .grid import Array, axis, spacing_of
+from .grid import Array, axis, second_difference, spacing_of
 from .problems import Problem
 
 
@@ -36,6 +37,17 @@ class Setting:
     def grid(self) -> Array:
         return axis(self.low, self.high, self.points)
 
+    def check(self) -> None:
+        """Raises UserError if exp(-f/T) underflows on the grid, or if the step is too long for the curvature of f."""
+        x, temperature = self.grid(), self.temperature
+        f = self.problem.line(x)
+        if np.ptp(f) / temperature > LARGEST_EXPONENT:
+            least = np.ptp(f) / LARGEST_EXPONENT
+            raise UserError(f"temperature={temperature:g} is too low for the value function: at least {least:.2g} here")
+        least = math.ceil(self.horizon * float(np.abs(second_difference(f, spacing_of(x))).max()) / 2) + 1
+        if self.steps < least:
+            raise UserError(f"steps={self.steps} is too few for {self.problem.name}: at least {least}, for stability")
+
 
 def value_function(setting: Setting) -> Array:
     """V(x, tau) for the time to go tau = 0, horizon/steps, ..., horizon on the grid, shape (steps + 1, points).
@@ -44,13 +56,11 @@ def value_function(setting: Setting) -> Array:
     equation of SGD, whose matrix is the transposed Fokker-Planck generator: V(x, tau) = -T log E exp(-f(x_tau)/T). The
     optimal control is alpha = -V'. Source: arXiv 1704.04932, section 6; Fleming and Soner, chapter VI.
 
-    Raises UserError if exp(-f/T) underflows on the grid.
+    Raises UserError, as `Setting.check` does.
     """
     x, temperature = setting.grid(), setting.temperature
     f = setting.problem.line(x)
-    if np.ptp(f) / temperature > LARGEST_EXPONENT:
-        least = np.ptp(f) / LARGEST_EXPONENT
-        raise UserError(f"temperature={temperature:g} is too low for the value function: at least {least:.2g} here")
+    setting.check()
     backward = generator(f, spacing_of(x), temperature / 2).T.tocsr()
     start = np.exp(-(f - f.min()) / temperature)
     phi = expm_multiply(backward, start, start=0.0, stop=setting.horizon, num=setting.steps + 1, endpoint=True)
@@ -70,10 +80,14 @@ class Paths:
 
 
 def simulate(setting: Setting, value: Array | None) -> Paths:
-    """Euler-Maruyama paths, without control or with alpha = -V'. The same seed gives the same noise to both."""
+    """Euler-Maruyama paths, without control or with alpha = -V'. The same seed gives the same noise to both.
+
+    Raises UserError, as `Setting.check` does.
+    """
     rng, n = np.random.default_rng(setting.seed), setting.paths
     grid, ds = setting.grid(), setting.horizon / setting.steps
     dx, f, slope = spacing_of(grid), setting.problem.line(grid), setting.problem.slope(grid)
+    setting.check()
     control = np.zeros((setting.steps + 1, len(grid))) if value is None else -np.gradient(value, dx, axis=1)
     x, effort = np.full(n, setting.start), np.zeros(n)
     mean_f, some = [float(f[round((setting.start - setting.low) / dx)])], [x[:20].copy()]
@@ -83,6 +97,7 @@ def simulate(setting: Setting, value: Array | None) -> Paths:
         effort += 0.5 * ds * alpha**2
         x = x + ds * (alpha - place.read(slope)) + np.sqrt(setting.temperature * ds) * rng.standard_normal(n)
         x = np.where(x < setting.low, 2 * setting.low - x, np.where(x > setting.high, 2 * setting.high - x, x))
+        x = np.clip(x, setting.low, setting.high)
         mean_f.append(float(_Place(x, setting.low, dx, len(grid)).read(f).mean()))
         some.append(x[:20].copy())
     return Paths(x, setting.problem.line(x), effort, np.array(mean_f), np.stack(some))

@@ -26,7 +26,7 @@ def worst_score(count: int) -> float:
 
 
 def quadratic_claims(seed: int) -> list[Claim]:
-    """Bias and variance of algorithms 4.8 and 4.9, with the authors' inner_lr, inner_steps, averaging and gamma."""
+    """Bias and variance of the finite inner loops (closed_forms.py), at the authors' values and others."""
     x = axis(-2.0, 3.0, 50)[None]
     bias, point = 0.0, 0.0
     for c in CURVATURES:
@@ -47,9 +47,11 @@ def quadratic_claims(seed: int) -> list[Claim]:
     score, note = worst_score(1), f"chance {CHANCE:g} to fail though true; {n} runs, seed {seed}"
     return [
         Claim(2, "quadratic, Entropy-SGD: d against (1 - q_L) gamma grad u, relative", bias, ROUNDING, note="rounding"),
-        Claim(2, "quadratic, HJ fixed point: d against algorithms 4.9, relative", point, ROUNDING, note="rounding"),
-        Claim(2, "quadratic, Entropy-SGD: mean of d, standard errors off 4.8", z, score, note=note),
-        Claim(2, "quadratic, Entropy-SGD: variance of d, standard errors off 4.8", departure, score, note=note),
+        Claim(2, "quadratic, HJ fixed point: d against its closed form, relative", point, ROUNDING, note="rounding"),
+        Claim(2, "quadratic, Entropy-SGD: mean of d, standard errors off (1 - q_L) gamma grad u", z, score, note=note),
+        Claim(
+            2, "quadratic, Entropy-SGD: variance of d, standard errors off its closed form", departure, score, note=note
+        ),
         Claim(2, "quadratic, heat: mean of d, standard errors off grad f", heat, score, note=note),
     ]
 

@@ -29,7 +29,7 @@ def godunov(
     periodic: bool = False,
     courant: float = 0.9,
 ) -> Array:
-    """u(x, t) of u_t = -1/2 |grad u|^2 + temperature/2 lap u, u(x, 0) = f(x), first order in the spacing.
+    """Solves u_t = -1/2 |grad u|^2 + temperature/2 lap u, u(x, 0) = f(x), with first order in the spacing.
 
     The Hamiltonian is Godunov's, 1/2 sum_i max(max(p_i^-, 0)^2, min(p_i^+, 0)^2), p^- and p^+ the backward and forward
     differences; the Laplacian is central. Converges to the viscosity solution (Crandall and Lions, Math. Comp. 43,
@@ -40,7 +40,7 @@ def godunov(
         f: finite values, shape (n_1, ..., n_d).
         spacing: of the grid, one number or one for each axis, in units of x.
         time: t >= 0.
-        temperature: 1/beta, twice the viscosity; 0 for the inviscid equation.
+        temperature: 1/beta; 0 for the inviscid equation.
         courant: the time step as a share of `cfl_step`, in (0, 1].
 
     Returns u, shaped like f. Raises ValueError.

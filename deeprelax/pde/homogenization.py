@@ -11,9 +11,10 @@ from scipy.integrate import solve_ivp
 from scipy.interpolate import CubicSpline
 from scipy.linalg import expm, solve_continuous_lyapunov
 
+from ..errors import UserError
 from .claims import Claim
 from .cole_hopf import local_entropy_gradient
-from .grid import Array, axis, observed_order
+from .grid import Array, axis, observed_order, second_difference
 from .outcome import BLUE, GREY, ORANGE, RED, Outcome, letter, panels, shades
 from .problems import Problem, double_well
 from .verify import Samples
@@ -23,7 +24,7 @@ from .verify import Samples
 class TwoScales:
     """dx = -(x - y)/gamma ds, dy = -(1/eps) (f'(y) + (y - x)/gamma) ds + sqrt(2 T/eps) dB; x = y = start at s = 0.
 
-    As eps falls x tends to dX = -u'(X, gamma) ds, u the local entropy. arXiv 1704.04932, section 2; algorithms 4.12.
+    As eps falls x tends to dX = -u'(X, gamma) ds, u the local entropy. arXiv 1704.04932, section 2.
     """
 
     problem: Problem
@@ -46,8 +47,13 @@ class TwoScales:
         """Times, shape (records + 1,), and x there, shape (records + 1, count).
 
         The fast variable takes steps of `fast_step` in its own time s/eps, with the noise of two steps averaged
-        (Leimkuhler and Matthews 2013): its stationary law is then exact to second order.
+        (Leimkuhler and Matthews 2013): its stationary law is then exact to second order. Raises UserError for steps
+        at which y is unstable somewhere, 2/(f'' + 1/gamma).
         """
+        x = axis(-4, 4, 1601)
+        largest = 2 / (float(second_difference(self.problem.line(x), 0.005).max()) + 1 / self.gamma)
+        if fast_step >= largest:
+            raise UserError(f"fast_step={fast_step:g} is unstable on {self.problem.name}: less than {largest:.2g} here")
         rng = np.random.default_rng(seed)
         every = int(np.ceil(self.horizon / records / (eps * fast_step)))
         h, g = self.horizon / records / every / eps, self.gamma

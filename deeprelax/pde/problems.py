@@ -62,7 +62,7 @@ def separable(
 
 
 def quadratic(dimension: int = 1, curvature: float = 2.0) -> Problem:
-    """f = c/2 |x|^2. u = c/(2 (1 + tc)) |x|^2 + d T/2 log(1 + tc); heat: f + c s d/2. algorithms 4.1."""
+    """f = c/2 |x|^2. u = c/(2 (1 + tc)) |x|^2 + d T/2 log(1 + tc); heat: f + c s d/2."""
     c = curvature
     return separable(
         "quadratic",

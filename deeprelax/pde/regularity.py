@@ -49,7 +49,7 @@ def semiconcavity(equation: str) -> Array:
 
 
 def semiconcavity_bound(time: float | Array) -> Array:
-    """sup D^2 u <= C/(1 + tC) <= 1/t, C = sup D^2 f: viscous and inviscid Hamilton-Jacobi. algorithms 4.6."""
+    """sup D^2 u <= C/(1 + tC) <= 1/t, C = sup D^2 f: viscous and inviscid Hamilton-Jacobi."""
     c = rough_curvature()[1]
     return np.asarray(c / (1 + np.asarray(time) * c))
 

@@ -27,7 +27,7 @@ class Wells:
     dimension: int = 1
 
     def depth(self, time: float, temperature: float) -> Array:
-        """u at the two minima, shape (2,), as if each well were alone: d_i + d T/2 log(1 + t a_i). algorithms 4.7."""
+        """u at the two minima, shape (2,), as if each well were alone: d_i + d T/2 log(1 + t a_i)."""
         sharpness = np.log1p(time * np.array(self.curvatures))
         depths: Array = np.array(self.depths) + self.dimension * temperature / 2 * sharpness
         return depths

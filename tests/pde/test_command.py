@@ -12,7 +12,9 @@ import pytest
 from deeprelax.commands.pde import COMMANDS, JOBS, as_list
 from deeprelax.hydra_app import configuration_folder
 from deeprelax.pde.claims import Claim
+from deeprelax.pde.problems import double_well
 from deeprelax.pde.rough import PROBLEMS
+from deeprelax.pde.smoothing import smooth
 from deeprelax.pde_schema import PROBLEMS as NAMES
 from deeprelax.pde_schema import SCHEMAS
 
@@ -54,18 +56,19 @@ def test_a_command_writes_a_figure_and_its_arrays(command: str, deeprelax: Comma
     assert all(np.isfinite(arrays[key]).any() for key in arrays if key != "configuration")
 
 
-def test_lists_with_commas_and_figures_that_repeat_bit_for_bit(deeprelax: Command, tmp_path: Path) -> None:
+def test_lists_with_commas(deeprelax: Command, tmp_path: Path) -> None:
     line = ("problem=double_well", "time=0.05,0.2,0.5", "temperature=0.1", "dimension=2", "points=33")
-    contents = []
-    for folder in ("a", "b"):
-        status, _, err = deeprelax("pde", "smooth", *line, f"output_dir={folder}")
-        assert (status, err) == (0, "")
-        contents.append({file.name: file.read_bytes() for file in (tmp_path / folder / "pde/smooth").glob("*.p*")})
-    assert contents[0] == contents[1]
-    assert len(contents[0]) == 2
-    arrays = np.load(tmp_path / "a/pde/smooth/double_well-2d.npz")
+    status, _, err = deeprelax("pde", "smooth", *line)
+    assert (status, err) == (0, "")
+    arrays = np.load(tmp_path / "outputs/pde/smooth/double_well-2d.npz")
     assert arrays["time"].tolist() == [0.05, 0.2, 0.5]
     assert arrays["hj"].shape == (3, 33, 33)
+
+
+def test_figures_repeat_bit_for_bit() -> None:
+    for kind in ("png", "pdf"):
+        one, other = (smooth(double_well(), [0.1], 0.1, 32).rendered(kind) for _ in range(2))
+        assert one == other
 
 
 @pytest.mark.parametrize(
@@ -88,7 +91,7 @@ def test_optimizer_means_optimizers() -> None:
 
 
 def test_a_sweep_writes_a_folder_for_each_job(deeprelax: Command, tmp_path: Path) -> None:
-    status, _, err = deeprelax("pde", "smooth", "-m", "time=0.1,0.2", "points=32")
+    status, _, err = deeprelax("pde", "smooth", "-m", "time=0.1,0.2", "points=16")
     assert (status, err) == (0, "")
     assert len(list((tmp_path / "outputs/pde/smooth").glob("*/rough.png"))) == 2
 
@@ -103,6 +106,8 @@ MISTAKES = {
     ("smooth", "time=1e6", "dimension=2"): "lower points, time or temperature",
     ("control", "start=5"): "start=5.0 is out of range: it must be a number in (-4, 4)",
     ("control", "temperature=0.001"): "temperature=0.001 is too low for the value function: at least",
+    ("control", "steps=20"): "steps=20 is too few for rough: at least",
+    ("homogenize", "problem=rough", "paths=10"): "fast_step=0.02 is unstable on rough: less than 0.0046 here",
     ("descend", "optimizer=adam"): "optimizers=['adam'] is out of range: it must be 1 to 12 values, each sgd,",
     ("verify", "claims=7"): "claims=[7] is out of range: it must be 1 to 12 values, each an integer from 1 to 6",
     ("smoth",): "pde smoth is not a command (did you mean smooth?): one of smooth, widen",
