@@ -42,8 +42,10 @@ class Setting:
         x, temperature = self.grid(), self.temperature
         f = self.problem.line(x)
         if np.ptp(f) / temperature > LARGEST_EXPONENT:
-            least = np.ptp(f) / LARGEST_EXPONENT
-            raise UserError(f"temperature={temperature:g} is too low for the value function: at least {least:.2g} here")
+            lowest = np.ptp(f) / LARGEST_EXPONENT
+            raise UserError(
+                f"temperature={temperature:g} is too low for the value function: at least {lowest:.2g} here"
+            )
         least = math.ceil(self.horizon * float(np.abs(second_difference(f, spacing_of(x))).max()) / 2) + 1
         if self.steps < least:
             raise UserError(f"steps={self.steps} is too few for {self.problem.name}: at least {least}, for stability")

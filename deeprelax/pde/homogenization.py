@@ -35,7 +35,7 @@ class TwoScales:
 
     def limit(self, times: Array) -> Array:
         """X at the times, by scipy's DOP853 on a spline of u'."""
-        y, x = axis(-8, 8, 4001), axis(-4, 4, 801)
+        y, x = axis(-8, 8, 2001), axis(-4, 4, 801)
         slope = CubicSpline(x, local_entropy_gradient(y, self.problem.line(y), x, self.gamma, self.temperature))
         solution = solve_ivp(
             lambda _, at: -slope(at), (0, self.horizon), [self.start], "DOP853", times, rtol=1e-10, atol=1e-12

@@ -107,7 +107,7 @@ MISTAKES = {
     ("control", "start=5"): "start=5.0 is out of range: it must be a number in (-4, 4)",
     ("control", "temperature=0.001"): "temperature=0.001 is too low for the value function: at least",
     ("control", "steps=20"): "steps=20 is too few for rough: at least",
-    ("homogenize", "problem=rough", "paths=10"): "fast_step=0.02 is unstable on rough: less than 0.0046 here",
+    ("homogenize", "problem=rough", "paths=10"): "fast_step=0.02 is unstable on rough: less than",
     ("descend", "optimizer=adam"): "optimizers=['adam'] is out of range: it must be 1 to 12 values, each sgd,",
     ("verify", "claims=7"): "claims=[7] is out of range: it must be 1 to 12 values, each an integer from 1 to 6",
     ("smoth",): "pde smoth is not a command (did you mean smooth?): one of smooth, widen",
