@@ -95,7 +95,7 @@ def test_the_control_lowers_the_expected_loss_by_more_than_its_effort() -> None:
 
 
 def test_controlled_paths_cost_what_the_riccati_solution_says() -> None:
-    setting = Setting(quadratic(1, 1.0), 0.5, 1.0, 1.0, paths=20_000, steps=200, points=801, seed=5)
+    setting = Setting(quadratic(1, 1.0), 0.5, 1.0, 1.0, paths=20_000, steps=200, points=401, seed=5)
     paths = simulate(setting, value_function(setting))
     expected = riccati(1.0, 1.0) / 2 + riccati_constant(1.0, 1.0, 0.5)
     mean, error = controlled.mean_and_error(paths.f + paths.effort)
@@ -116,11 +116,11 @@ def test_homogenisation() -> None:
 
 def test_two_scale_paths_have_the_moments_of_the_linear_system() -> None:
     system = homogenization.TwoScales(quadratic(1, 1.0), 0.5, 0.2, 1.5, 1.0)
-    _, x = system.paths(0.05, 20_000, seed=7, fast_step=0.02)
+    _, x = system.paths(0.05, 10_000, seed=7, fast_step=0.02)
     mean, variance = homogenization.quadratic_moments(1.0, 0.5, 0.2, 1.5, 1.0, 0.05)
     # the step is 0.001 in s: an explicit step's error of the mean is of that order
-    assert abs(x[-1].mean() - mean) < 4 * np.sqrt(variance / 20_000) + 1e-3
-    assert abs(x[-1].var() / variance - 1) < 4 * np.sqrt(2 / 20_000) + 0.01
+    assert abs(x[-1].mean() - mean) < 4 * np.sqrt(variance / 10_000) + 1e-3
+    assert abs(x[-1].var() / variance - 1) < 4 * np.sqrt(2 / 10_000) + 0.01
 
 
 def test_descent_on_the_solvers_u_reaches_the_basin_once_one_minimum_is_left_and_not_before() -> None:

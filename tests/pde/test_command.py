@@ -42,7 +42,7 @@ def test_every_command_has_a_schema_a_configuration_and_a_job() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [pytest.param(c, marks=[pytest.mark.slow] * (c in ("directions", "widen"))) for c in SMALL]
+    "command", [pytest.param(c, marks=[pytest.mark.slow] * (c in ("directions", "widen", "homogenize"))) for c in SMALL]
 )
 def test_a_command_writes_a_figure_and_its_arrays(command: str, deeprelax: Command, tmp_path: Path) -> None:
     status, out, err = deeprelax("pde", command, *SMALL[command])
