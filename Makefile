@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all lint format bench reproduce tensorboard clean
+.PHONY: help install train test test-all lint format bench reproduce figures tensorboard clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,11 @@ test: $(INSTALLED) ## run the default test suite
 
 test-all: $(INSTALLED) ## run the slow tests too, and those for a GPU if there is one
 	$(BIN)/python -m pytest -m ''
+
+figures: $(INSTALLED) ## draw every figure of docs/pde.md into outputs/pde (two minutes)
+	$(BIN)/deeprelax pde smooth
+	$(BIN)/deeprelax pde smooth problem=rastrigin dimension=2 time=0.02,0.1,0.5
+	for figure in widen control homogenize descend converge directions; do $(BIN)/deeprelax pde $$figure || exit 1; done
 
 lint: $(INSTALLED) ## check format, style and types
 	$(BIN)/ruff format --check .

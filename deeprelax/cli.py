@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": ("deeprelax.commands.compare", "compare groups of runs: table, differences from SGD, curves"),
     "data": ("deeprelax.commands.data", "list the data sets, or fetch one"),
     "bench": ("deeprelax.commands.bench", "measure what an optimizer step costs over its gradient evaluations"),
+    "pde": ("deeprelax.commands.pde", "solve the equations, draw them, verify the paper's claims"),
     "evaluate": ("deeprelax.commands.evaluate", "evaluate a finished run again from its checkpoint"),
 }
 

@@ -46,7 +46,8 @@ def configuration_folder() -> Path:
 def choices() -> str:
     """One line for each group of configs/: its choices."""
     folder = configuration_folder()
-    groups = (group for group in sorted(folder.iterdir()) if group.is_dir() and group.name not in ("preset", "hydra"))
+    inner = ("preset", "hydra", "pde")
+    groups = (group for group in sorted(folder.iterdir()) if group.is_dir() and group.name not in inner)
     return "\n".join(
         f"  {group.name}: {', '.join(sorted(file.stem for file in group.glob('*.yaml')))}" for group in groups
     )

@@ -1,0 +1,119 @@
+"""Claim 3, the measurements: SGD as a diffusion, controlled by the solution of a Hamilton-Jacobi-Bellman equation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse.linalg import expm_multiply
+
+from ..errors import UserError
+from .cole_hopf import LARGEST_EXPONENT
+from .fokker_planck import generator
+from .grid import Array, axis, second_difference, spacing_of
+from .problems import Problem
+
+
+@dataclass(frozen=True)
+class Setting:
+    """dx = (-f'(x) + alpha) ds + sqrt(temperature) dB from `start`, s from 0 to `horizon`.
+
+    The cost is E[f(x at the horizon) + 1/2 int alpha^2 ds]; alpha = 0 is SGD. paths Euler-Maruyama paths of `steps`
+    steps; the value function is solved on `points` points of [low, high], where the paths are kept by reflection.
+    """
+
+    problem: Problem
+    temperature: float
+    horizon: float
+    start: float
+    paths: int
+    steps: int
+    points: int = 1601
+    low: float = -4.0
+    high: float = 4.0
+    seed: int = 0
+
+    def grid(self) -> Array:
+        return axis(self.low, self.high, self.points)
+
+    def check(self) -> None:
+        """Raises UserError if exp(-f/T) underflows on the grid, or if the step is too long for the curvature of f."""
+        x, temperature = self.grid(), self.temperature
+        f = self.problem.line(x)
+        if np.ptp(f) / temperature > LARGEST_EXPONENT:
+            lowest = np.ptp(f) / LARGEST_EXPONENT
+            raise UserError(
+                f"temperature={temperature:g} is too low for the value function: at least {lowest:.2g} here"
+            )
+        least = math.ceil(self.horizon * float(np.abs(second_difference(f, spacing_of(x))).max()) / 2) + 1
+        if self.steps < least:
+            raise UserError(f"steps={self.steps} is too few for {self.problem.name}: at least {least}, for stability")
+
+
+def value_function(setting: Setting) -> Array:
+    """V(x, tau) for the time to go tau = 0, horizon/steps, ..., horizon on the grid, shape (steps + 1, points).
+
+    V_tau = -f' V' - 1/2 V'^2 + T/2 V'', V(x, 0) = f(x). With phi = exp(-V/T) this is linear, the backward Kolmogorov
+    equation of SGD, whose matrix is the transposed Fokker-Planck generator: V(x, tau) = -T log E exp(-f(x_tau)/T). The
+    optimal control is alpha = -V'. Source: arXiv 1704.04932, section 6; Fleming and Soner, chapter VI.
+
+    Raises UserError, as `Setting.check` does.
+    """
+    x, temperature = setting.grid(), setting.temperature
+    f = setting.problem.line(x)
+    setting.check()
+    backward = generator(f, spacing_of(x), temperature / 2).T.tocsr()
+    start = np.exp(-(f - f.min()) / temperature)
+    phi = expm_multiply(backward, start, start=0.0, stop=setting.horizon, num=setting.steps + 1, endpoint=True)
+    value: Array = f.min() - temperature * np.log(phi)
+    return value
+
+
+@dataclass(frozen=True)
+class Paths:
+    """At the horizon, each of shape (paths,): x, f(x) and 1/2 int alpha^2 ds; E f on the way, shape (steps + 1,)."""
+
+    x: Array
+    f: Array
+    effort: Array
+    mean_f: Array
+    some: Array  # the first 20 paths, shape (steps + 1, 20)
+
+
+def simulate(setting: Setting, value: Array | None) -> Paths:
+    """Euler-Maruyama paths, without control or with alpha = -V'. The same seed gives the same noise to both.
+
+    Raises UserError, as `Setting.check` does.
+    """
+    rng, n = np.random.default_rng(setting.seed), setting.paths
+    grid, ds = setting.grid(), setting.horizon / setting.steps
+    dx, f, slope = spacing_of(grid), setting.problem.line(grid), setting.problem.slope(grid)
+    setting.check()
+    control = np.zeros((setting.steps + 1, len(grid))) if value is None else -np.gradient(value, dx, axis=1)
+    x, effort = np.full(n, setting.start), np.zeros(n)
+    mean_f, some = [float(f[round((setting.start - setting.low) / dx)])], [x[:20].copy()]
+    for k in range(setting.steps):
+        place = _Place(x, setting.low, dx, len(grid))
+        alpha = place.read(control[setting.steps - k])
+        effort += 0.5 * ds * alpha**2
+        x = x + ds * (alpha - place.read(slope)) + np.sqrt(setting.temperature * ds) * rng.standard_normal(n)
+        x = np.where(x < setting.low, 2 * setting.low - x, np.where(x > setting.high, 2 * setting.high - x, x))
+        x = np.clip(x, setting.low, setting.high)
+        mean_f.append(float(_Place(x, setting.low, dx, len(grid)).read(f).mean()))
+        some.append(x[:20].copy())
+    return Paths(x, setting.problem.line(x), effort, np.array(mean_f), np.stack(some))
+
+
+class _Place:
+    """Where points lie between those of a uniform grid; reads tables by linear interpolation."""
+
+    def __init__(self, x: Array, low: float, dx: float, n: int) -> None:
+        position = (x - low) / dx
+        self._left = np.clip(position.astype(np.intp), 0, n - 2)
+        self._share = position - self._left
+
+    def read(self, table: Array) -> Array:
+        left = table[self._left]
+        read: Array = left + self._share * (table[self._left + 1] - left)
+        return read

@@ -1,0 +1,132 @@
+"""Claim 1: the relaxations solve their equations. Errors against closed forms, orders of convergence, residuals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from .claims import Claim
+from .cole_hopf import local_entropy
+from .godunov import godunov
+from .grid import Array, axis, observed_order, second_difference, spacing_of, with_margin
+from .heat import heat
+from .hopf_lax import hopf_lax
+from .outcome import BLUE, GREEN, GREY, ORANGE, RED, Outcome, panels
+from .problems import cosine, double_well
+from .rough import rough
+
+SIZES = (128, 256, 512, 1024)
+TIME = 0.25
+EPSILON = float(np.finfo(np.float64).eps)
+DOUBLE_WELL_CURVATURE = 11.0  # f'' = 3 x^2 - 1 on [-2, 2]
+
+
+def lower_envelope_error(n: int) -> tuple[float, float]:
+    """Spacing, and the largest error of `hopf_lax` on the double well, whose prox solves a cubic."""
+    problem = double_well()
+    x = axis(*problem.domain, n + 1)
+    assert problem.hopf_lax is not None
+    error = hopf_lax(problem.line(x), spacing_of(x), TIME) - problem.hopf_lax(x[None], TIME)
+    return spacing_of(x), float(np.abs(error).max())
+
+
+def godunov_error(n: int, temperature: float) -> tuple[float, float]:
+    """Spacing and the largest error of `godunov` on the periodic cosine problem, to the time of its kink and beyond."""
+    problem, time = cosine(), 3 * TIME
+    x = np.linspace(*problem.domain, n, endpoint=False)
+    assert problem.local_entropy is not None
+    if temperature:
+        exact = problem.local_entropy(x[None], time, temperature)
+    else:  # the lower envelope on a grid 16 times as fine, with a period at either side
+        fine = axis(3 * problem.domain[0], 3 * problem.domain[1], 48 * n + 1)
+        exact = hopf_lax(problem.line(fine), spacing_of(fine), time)[16 * n : 32 * n : 16]
+    u = godunov(problem.line(x), float(x[1] - x[0]), time, temperature, periodic=True)
+    return float(x[1] - x[0]), float(np.abs(u - exact).max())
+
+
+def cole_hopf_error(n: int) -> float:
+    """The largest error of `local_entropy` on the cosine problem at its temperature."""
+    problem = cosine()
+    assert problem.local_entropy is not None
+    assert problem.softness is not None
+    x = axis(*problem.domain, n + 1)
+    longer, inner = with_margin(x, 9.5 * math.sqrt(TIME * problem.softness))
+    u = local_entropy(problem.line(longer), spacing_of(x), TIME, problem.softness)[inner]
+    return float(np.abs(u - problem.local_entropy(x[None], TIME, problem.softness)).max())
+
+
+def heat_error(n: int) -> float:
+    """The largest error of `heat` on the double well at the variance 0.1."""
+    problem = double_well()
+    assert problem.heat is not None
+    x = axis(*problem.domain, n + 1)
+    longer, inner = with_margin(x, 9.5 * math.sqrt(0.1))
+    return float(np.abs(heat(problem.line(longer), spacing_of(x), TIME, 0.4)[inner] - problem.heat(x[None], 0.1)).max())
+
+
+def residual(n: int, temperature: float = 0.3, time: float = 0.2) -> tuple[float, float]:
+    """Spacing, and the largest |u_t + 1/2 u_x^2 - T/2 u_xx|, by differences, of the rough function's local entropy."""
+    x = axis(-2, 2, n + 1)
+    longer, inner = with_margin(x, 4.0)
+    dx, f = spacing_of(x), rough().line(longer)
+    before, now, after = (local_entropy(f, dx, time + s * dx, temperature) for s in (-1, 0, 1))
+    slope = (now[2:] - now[:-2]) / (2 * dx)
+    r = (after - before)[1:-1] / (2 * dx) + slope**2 / 2 - temperature / 2 * second_difference(now, dx)
+    return dx, float(np.abs(r[inner.start - 1 : inner.stop - 1]).max())
+
+
+MEASURES: dict[str, tuple[Callable[[int], tuple[float, float]], int, str]] = {
+    "Hopf-Lax, lower envelope": (lower_envelope_error, 2, BLUE),
+    "residual of Cole-Hopf": (residual, 2, GREEN),
+    "HJ, Godunov": (lambda n: godunov_error(n, 0.0), 1, RED),
+    "viscous HJ, Godunov": (lambda n: godunov_error(n, 0.2), 1, ORANGE),
+}
+
+
+@cache
+def table(name: str) -> tuple[Array, Array]:
+    """Spacings and errors of one of the `MEASURES` for the `SIZES`."""
+    rows = np.array([MEASURES[name][0](n) for n in SIZES])
+    return rows[:, 0], rows[:, 1]
+
+
+def claims() -> list[Claim]:
+    """Errors against their bounds, orders against theory (the interval is the departure allowed at these spacings)."""
+    found = []
+    for name, (measure, order, _) in MEASURES.items():
+        dx, error = table(name)
+        found.append(Claim(1, f"{name}: order of convergence", observed_order(dx, error), order + 0.15, order - 0.15))
+        if measure is lower_envelope_error:
+            bound = 0.5 * (DOUBLE_WELL_CURVATURE + 1 / TIME) * (dx[-1] / 2) ** 2
+            note = "1/2 (sup f'' + 1/t) (dx/2)^2, dx = 4/1024"
+            found.append(Claim(1, f"{name}: error against the cubic", float(error[-1]), bound, note=note))
+    note = "64 roundings of the largest |f| on the grid: the trapezoidal sum itself is exact to rounding"
+    for name, measured, largest in (
+        ("viscous HJ, Cole-Hopf", cole_hopf_error(256), 0.2 * math.log(10)),
+        ("heat, convolution", heat_error(256), double_well().line(np.array([2 + 9.5 * math.sqrt(0.1)]))[0]),
+    ):
+        found.append(Claim(1, f"{name}: error against the closed form", measured, 64 * EPSILON * largest, note=note))
+    return found
+
+
+def figure() -> Outcome:
+    """Errors and residuals over the spacing, and the convolutions at rounding."""
+    arrays: dict[str, Array] = {}
+    with panels(1, 1, 6.6, 3.2) as (drawn, axes):
+        ax = axes[0, 0]
+        for (name, (_, order, colour)), marker in zip(MEASURES.items(), "osD^", strict=True):
+            dx, error = table(name)
+            arrays |= {f"{name}: spacing": dx, f"{name}: error": error}
+            label = f"{name}: {observed_order(dx, error):.2f}"
+            ax.loglog(dx, error, marker + "-", color=colour, markersize=4, label=label)
+            ax.loglog(dx, error[0] * (dx / dx[0]) ** order, ":", color=GREY, linewidth=0.8)
+        ax.set(xlabel="spacing of the grid", ylabel="largest error")
+        ax.set_xticks([0.002, 0.004, 0.008, 0.016, 0.032], ["0.002", "0.004", "0.008", "0.016", "0.032"])
+        ax.minorticks_off()
+        note = f"at rounding throughout:\nheat {heat_error(256):.0e}, Cole-Hopf {cole_hopf_error(256):.0e}"
+        title = f"order of convergence\n(dotted: 2 or 1)\n{note}"
+        drawn.legend(loc="outside right center", title=title, alignment="left")
+    return Outcome("convergence", drawn, arrays)

@@ -1,0 +1,104 @@
+"""The figure of claim 6: paths of the optimizers from the same starts, and who reaches the global basin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .descent import SOLVER, Descent, basin, interval, reached, solver_descent
+from .grid import Array, axis, coordinates
+from .outcome import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Outcome, letter, panels
+
+COLOURS = {"sgd": GREY, "entropy_sgd": BLUE, "hj_proximal": GREEN, "hj": ORANGE, "heat": RED}
+SHOWN = 40  # paths
+
+
+def descend(descent: Descent, optimizers: Sequence[str], temperature: float) -> Outcome:
+    """A panel of paths for each optimizer and one of shares, at equal gradient evaluations."""
+    runs = {name: descent.run(name) for name in optimizers}
+    ends = {name: reached(descent.problem, path[-1], descent.basin_width) for name, (_, path) in runs.items()}
+    count = len(runs) + 1
+    rows, columns = (1, count) if count <= 3 else (2, (count + 1) // 2)
+    with panels(rows, columns, 3.2 * columns, 2.7 * rows) as (figure, axes):
+        flat = axes.ravel()
+        for ax, (name, (spent, path)) in zip(flat, runs.items(), strict=False):
+            (_over_time if descent.problem.dimension == 1 else _over_plane)(ax, descent, name, spent, path)
+        letter(flat[: count - 1])
+        exact = _exact(descent, optimizers, temperature)
+        _shares(flat[count - 1], ends, exact)
+        flat[count - 1].set_title(f"({chr(ord('a') + count - 1)}) share in the global basin", loc="left")
+        for ax in flat[count:]:
+            ax.set_visible(False)
+        figure.suptitle(
+            f"{descent.problem.name.replace('_', ' ')}: {descent.starts} starts, {descent.evaluations} gradients each, "
+            f"gradient noise {descent.noise:g}",
+            fontsize=9,
+        )
+    lines = []
+    for name, hits in ends.items():
+        low, high = interval(int(hits.sum()), len(hits))
+        on_u = f"; descent on the solver's u: {exact[name]:.3f}" if name in exact else ""
+        lines.append(f"{name:<12} share {hits.mean():.3f} (95 %: {low:.3f} to {high:.3f}){on_u}")
+    arrays: dict[str, Any] = {"starts": descent.points(), "basin": basin(descent.problem, descent.basin_width)}
+    for name, (spent, path) in runs.items():
+        stride = max(1, len(path) // 400)
+        arrays |= {f"{name}_evaluations": spent[::stride], f"{name}_paths": path[::stride][..., _some(path)]}
+        arrays |= {f"{name}_ends": path[-1], f"{name}_reached": ends[name]}
+    suffix = "-2d" if descent.problem.dimension == 2 else ""
+    return Outcome(descent.problem.name + suffix, figure, arrays, lines)
+
+
+def _exact(descent: Descent, optimizers: Sequence[str], temperature: float) -> dict[str, float]:
+    """Share by descent on the solver's u at the optimizer's own time; 1-D only."""
+    shares: dict[str, float] = {}
+    for name in optimizers if descent.problem.dimension == 1 else ():
+        if name not in SOLVER:
+            continue
+        keywords = descent.keywords[name]
+        time = keywords["sigma"] ** 2 / temperature if name == "heat" else keywords["gamma"]
+        shares[name] = float(solver_descent(descent, SOLVER[name], time, temperature).mean())
+    return shares
+
+
+def _some(path: Array) -> NDIndex:
+    return np.unique(np.linspace(0, path.shape[2] - 1, min(SHOWN, path.shape[2])).astype(np.intp))
+
+
+NDIndex = np.ndarray[tuple[int, ...], np.dtype[np.intp]]
+
+
+def _over_time(ax: Any, descent: Descent, name: str, spent: Array, path: Array) -> None:
+    stride = max(1, len(path) // 400)
+    ax.axhspan(*basin(descent.problem, descent.basin_width)[0], color=PURPLE, alpha=0.2, linewidth=0)
+    ax.plot(spent[::stride], path[::stride, 0][:, _some(path)], color=COLOURS[name], linewidth=0.5, alpha=0.7)
+    ax.set(xlabel="gradient evaluations", ylabel="$x$", title=name, ylim=descent.problem.domain, xlim=(0, spent[-1]))
+
+
+def _over_plane(ax: Any, descent: Descent, name: str, spent: Array, path: Array) -> None:
+    x = axis(*descent.problem.domain, 121)
+    f = descent.problem.value(coordinates(x, x))
+    ax.contourf(
+        x, x, f.T, levels=np.linspace(f.min(), np.quantile(f, 0.95), 14), cmap="Greys", extend="both", alpha=0.6
+    )
+    stride = max(1, len(path) // 200)
+    for i in _some(path):
+        ax.plot(*path[::stride, :, i].T, color=COLOURS[name], linewidth=0.5, alpha=0.7)
+    ax.plot(*path[-1][:, _some(path)], ".", color="black", markersize=3)
+    ax.grid(visible=False)
+    ax.set(xlabel="$x_1$", ylabel="$x_2$", title=name, xlim=descent.problem.domain, ylim=descent.problem.domain)
+    ax.set_aspect("equal")
+
+
+def _shares(ax: Any, ends: dict[str, Any], exact: dict[str, float]) -> None:
+    for i, (name, hits) in enumerate(ends.items()):
+        low, high = interval(int(hits.sum()), len(hits))
+        share = float(hits.mean())
+        ax.barh(i, share, color=COLOURS[name], height=0.4)
+        ax.text(0.01, i - 0.36, name, va="center", fontsize=8)
+        ax.errorbar(share, i, xerr=[[share - low], [high - share]], color="black", capsize=3, linewidth=1)
+        if name in exact:
+            ax.plot(exact[name], i, "D", color="black", markersize=5, mfc="white", clip_on=False, zorder=5)
+    ax.set(yticks=[], ylim=(len(ends) - 0.6, -0.7))
+    ax.set(xlabel="share, 95 %" + (r"  ($\diamond$: descent on the solver's $u$)" if exact else ""), xlim=(0, 1))

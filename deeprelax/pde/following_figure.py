@@ -1,0 +1,90 @@
+"""The figure of claim 2: measured mean directions on the solvers' gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import directions as measured
+from .directions import CHAINS, GAMMA, HEAT_VARIANCE, TEMPERATURE
+from .grid import Array, axis
+from .outcome import BLUE, GREEN, GREY, ORANGE, RED, Outcome, letter, panels
+from .rough import rough
+from .verify import Samples
+
+
+def figure(samples: Samples) -> Outcome:
+    """Entropy-SGD, HJ and heat at 50 points of the rough function; the error of Entropy-SGD as its chain is refined."""
+    with panels(2, 2, 9.0, 5.4) as (drawn, axes):
+        arrays = {"x": measured.points()}
+        arrays |= _entropy_sgd(axes[0, 0], samples)
+        arrays |= _hj(axes[0, 1])
+        arrays |= _heat(axes[1, 0], samples)
+        arrays |= _refinement(axes[1, 1], samples)
+        letter(axes)
+    return Outcome("directions", drawn, arrays)
+
+
+def _panel(ax: Any, title: str) -> None:
+    x = axis(-2.7, 2.7, 2701)
+    ax.plot(x, rough().slope(x), color=GREY, linewidth=0.5, alpha=0.6, label="$f'$")
+    ax.set(xlabel="$x$", ylabel="slope", title=title, xlim=(-2.7, 2.7), ylim=(-34, 24))
+
+
+def _entropy_sgd(ax: Any, samples: Samples) -> dict[str, Array]:
+    x = axis(-2.7, 2.7, 1001)
+    h, steps, _ = CHAINS[1]
+    mean = measured.entropy_sgd(samples.chains, h, steps, samples.seed)
+    _panel(ax, rf"Entropy-SGD, $\gamma={GAMMA:g}$, temperature {TEMPERATURE:g}")
+    ax.plot(x, measured.solver_gradient("viscous_hj", x), color=BLUE, label=r"$u'$, viscous HJ")
+    label = rf"$\langle d\rangle/\gamma$, {samples.chains} chains, 95 %"
+    ax.errorbar(measured.points(), mean.mean, 1.96 * mean.error, fmt=".", color="black", ms=4, lw=0.8, label=label)
+    ax.legend(loc="lower center", ncols=4, fontsize=7, handlelength=1.2, columnspacing=1)
+    return {"entropy_sgd": mean.mean, "entropy_sgd_error": mean.error}
+
+
+def _hj(ax: Any) -> dict[str, Array]:
+    x, t = axis(-2.7, 2.7, 1001), measured.proximal_time()
+    _panel(ax, rf"HJ, $\gamma={t:.2g}$, 40 evaluations")
+    ax.plot(x, measured.solver_gradient("hj", x), color=GREEN, label="$u'$, HJ")
+    fixed, proximal = measured.fixed_point(40), measured.proximal(40)
+    ax.plot(measured.points(), fixed, ".", color="black", ms=4, label="$d$, fixed point")
+    ax.plot(measured.points(), proximal, "o", color=ORANGE, ms=6, mfc="none", label=r"$d/\gamma$, proximal")
+    ax.legend(loc="lower center", ncols=4, fontsize=7, handlelength=1.2, columnspacing=1)
+    return {"hj": fixed, "hj_proximal": proximal}
+
+
+def _heat(ax: Any, samples: Samples) -> dict[str, Array]:
+    mean = measured.heat_direction(samples.chains, samples.seed)
+    _panel(ax, rf"heat, $\sigma^2={HEAT_VARIANCE:g}$")
+    x = axis(-2.7, 2.7, 1001)
+    ax.plot(x, measured.solver_gradient("heat", x), color=RED, label="$u'$, heat")
+    label = rf"$\langle d\rangle$, {samples.chains} samples, 95 %"
+    ax.errorbar(measured.points(), mean.mean, 1.96 * mean.error, fmt=".", color="black", ms=4, lw=0.8, label=label)
+    ax.legend(loc="lower center", ncols=4, fontsize=7, handlelength=1.2, columnspacing=1)
+    return {"heat": mean.mean, "heat_error": mean.error}
+
+
+def _refinement(ax: Any, samples: Samples) -> dict[str, Array]:
+    u = measured.solver_gradient("viscous_hj")
+    size = float(np.sqrt((u**2).mean()))
+    rows = []
+    for h, steps, times in CHAINS:
+        mean = measured.entropy_sgd(times * samples.chains // 2, h, steps, samples.seed)
+        bias = measured.exact_chain(h, steps) - u
+        rows.append([h, *(float(np.sqrt((v**2).mean())) / size for v in (mean.mean - u, bias, mean.error))])
+    table = np.array(rows)
+    for column, (style, colour, label) in enumerate(
+        [("o-", "black", "measured"), ("s--", BLUE, "bias of the exact chain"), ("^:", ORANGE, "sampling error")], 1
+    ):
+        ax.loglog(table[:, 0], table[:, column], style, color=colour, ms=4, label=label)
+    ax.set_xticks(table[:, 0], [f"h={h:g}\nL={steps}" for h, steps, _ in CHAINS])
+    ax.minorticks_off()
+    ax.set_yticks([0.005, 0.01, 0.02, 0.04], ["0.5 %", "1 %", "2 %", "4 %"])
+    ax.set(
+        ylabel="rms error of $d/\\gamma$, relative",
+        title="Entropy-SGD: smaller steps, longer and more chains",
+    )
+    ax.legend(loc="upper left")
+    return {"refinement": table}

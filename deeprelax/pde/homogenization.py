@@ -1,0 +1,188 @@
+"""Claim 5: the two-scale diffusion's slow variable follows the gradient flow of u. Measurements, claims and figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.integrate import solve_ivp
+from scipy.interpolate import CubicSpline
+from scipy.linalg import expm, solve_continuous_lyapunov
+
+from ..errors import UserError
+from .claims import Claim
+from .cole_hopf import local_entropy_gradient
+from .grid import Array, axis, observed_order, second_difference
+from .outcome import BLUE, GREY, ORANGE, RED, Outcome, letter, panels, shades
+from .problems import Problem, double_well
+from .verify import Samples
+
+
+@dataclass(frozen=True)
+class TwoScales:
+    """dx = -(x - y)/gamma ds, dy = -(1/eps) (f'(y) + (y - x)/gamma) ds + sqrt(2 T/eps) dB; x = y = start at s = 0.
+
+    As eps falls x tends to dX = -u'(X, gamma) ds, u the local entropy. arXiv 1704.04932, section 2.
+    """
+
+    problem: Problem
+    gamma: float
+    temperature: float
+    start: float
+    horizon: float
+
+    def limit(self, times: Array) -> Array:
+        """X at the times, by scipy's DOP853 on a spline of u'."""
+        y, x = axis(-8, 8, 2001), axis(-4, 4, 801)
+        slope = CubicSpline(x, local_entropy_gradient(y, self.problem.line(y), x, self.gamma, self.temperature))
+        solution = solve_ivp(
+            lambda _, at: -slope(at), (0, self.horizon), [self.start], "DOP853", times, rtol=1e-10, atol=1e-12
+        )
+        path: Array = solution.y[0]
+        return path
+
+    def paths(self, eps: float, count: int, seed: int, fast_step: float, records: int = 50) -> tuple[Array, Array]:
+        """Times, shape (records + 1,), and x there, shape (records + 1, count).
+
+        The fast variable takes steps of `fast_step` in its own time s/eps, with the noise of two steps averaged
+        (Leimkuhler and Matthews 2013): its stationary law is then exact to second order. Raises UserError for steps
+        at which y is unstable somewhere, 2/(f'' + 1/gamma).
+        """
+        x = axis(-4, 4, 1601)
+        largest = 2 / (float(second_difference(self.problem.line(x), 0.005).max()) + 1 / self.gamma)
+        if fast_step >= largest:
+            raise UserError(f"fast_step={fast_step:g} is unstable on {self.problem.name}: less than {largest:.2g} here")
+        rng = np.random.default_rng(seed)
+        every = int(np.ceil(self.horizon / records / (eps * fast_step)))
+        h, g = self.horizon / records / every / eps, self.gamma
+        x, y, noise = (np.full(count, v) for v in (self.start, self.start, 0.0))
+        noise, path = rng.standard_normal(count), [x.copy()]
+        for _ in range(records):
+            for _ in range(every):
+                fresh = rng.standard_normal(count)
+                pull = (y - x) / g
+                y = y - h * (self.problem.slope(y) + pull) + np.sqrt(h * self.temperature / 2) * (noise + fresh)
+                x, noise = x + eps * h * pull, fresh
+            path.append(x)
+        return np.linspace(0, self.horizon, records + 1), np.stack(path)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Root mean square distance to X at the horizon and |mean - X| with its standard error, one each for the eps."""
+
+    eps: Array
+    rms: Array
+    rms_error: Array  # relative standard error
+    bias: Array
+    bias_error: Array
+
+    def order(self) -> tuple[float, float]:
+        """The slope of log rms over log eps, and its standard error from the sampling errors."""
+        centred = np.log(self.eps) - np.log(self.eps).mean()
+        weights = centred / (centred**2).sum()
+        return observed_order(self.eps, self.rms), float(np.sqrt(((weights * self.rms_error) ** 2).sum()))
+
+
+def measure(
+    system: TwoScales, eps: Sequence[float], count: int, seed: int, fast_step: float
+) -> tuple[Rate, dict[float, Any]]:
+    """The rate over the eps, and for each the times and paths."""
+    rows, kept = [], {}
+    for i, e in enumerate(eps):
+        times, x = system.paths(e, count, seed + i, fast_step)
+        off = x[-1] - system.limit(times)[-1]
+        square = off**2
+        relative = square.std(ddof=1) / square.mean() / 2 / np.sqrt(count)
+        rows.append([e, np.sqrt(square.mean()), relative, abs(off.mean()), off.std(ddof=1) / np.sqrt(count)])
+        kept[e] = (times, x)
+    return Rate(*np.array(rows).T), kept
+
+
+def quadratic_moments(
+    curvature: float, gamma: float, temperature: float, start: float, time: float, eps: float
+) -> tuple[float, float]:
+    """Mean and variance of x of the two-scale diffusion of f = curvature/2 x^2: linear, hence exact."""
+    drift = np.array([[-1 / gamma, 1 / gamma], [1 / (eps * gamma), -(curvature + 1 / gamma) / eps]])
+    stationary = solve_continuous_lyapunov(drift, -np.diag([0.0, 2 * temperature / eps]))
+    flow = expm(drift * time)
+    covariance = stationary - flow @ stationary @ flow.T
+    return float((flow @ [start, start])[0]), float(covariance[0, 0])
+
+
+def quadratic_orders(eps: Sequence[float] = (0.02, 0.01, 0.005, 0.0025)) -> tuple[float, float]:
+    """Orders in eps of |mean - X| and of the standard deviation, in closed form."""
+    limit = 1.5 * np.exp(-1.0 / (1 + 0.5))  # X' = -lambda/(1 + gamma lambda) X, lambda = 1, gamma = 1/2, time 1
+    moments = np.array([quadratic_moments(1.0, 0.5, 0.2, 1.5, 1.0, e) for e in eps])
+    return observed_order(eps, np.abs(moments[:, 0] - limit)), observed_order(eps, np.sqrt(moments[:, 1]))
+
+
+def claims(samples: Samples) -> list[Claim]:
+    """Closed-form orders on a quadratic; the measured rate on the double well."""
+    mean, spread = quadratic_orders()
+    system = TwoScales(double_well(), 0.5, 0.2, 1.8, 2.0)
+    rate, _ = measure(system, (0.16, 0.04, 0.01, 0.0025), 2000, samples.seed, 0.02)
+    order, error = rate.order()
+    way = abs(system.start - system.limit(np.array([0.0, system.horizon]))[-1])
+    left = f"double well: rms distance at eps = {rate.eps[-1]:g}, relative to the way made"
+    linear = "linear system, closed form"
+    note = f"strong averaging: rms distance O(sqrt eps); 2000 paths, seed {samples.seed}; interval +- 0.1"
+    said = f"double well: order in eps of the rms distance, +- {1.96 * error:.3f}"
+    return [
+        Claim(5, "quadratic: order in eps of |E x - X|", mean, 1.1, 0.9, f"{linear}: O(eps)"),
+        Claim(
+            5, "quadratic: order in eps of the standard deviation of x", spread, 0.55, 0.45, f"{linear}: O(sqrt eps)"
+        ),
+        Claim(5, said, order, 0.6, 0.4, note),
+        Claim(5, left, float(rate.rms[-1]) / way, 0.1, note="a tenth of the way"),
+    ]
+
+
+def homogenize(system: TwoScales, eps: Sequence[float], count: int, seed: int, fast_step: float) -> Outcome:
+    """Paths of the slow variable beside the gradient flows of u and of f, and the rate in eps."""
+    ordered = sorted(eps, reverse=True)
+    rate, kept = measure(system, ordered, count, seed, fast_step)
+    order, error = rate.order() if len(ordered) > 1 else (float("nan"), 0.0)
+    fine = np.linspace(0, system.horizon, 201)
+    with panels(1, 2, 9.0, 3.4) as (figure, axes):
+        _slow(axes[0, 0], system, fine, {e: kept[e] for e in ordered})
+        _rate(axes[0, 1], rate, f"rms distance, order {order:.2f} $\\pm$ {1.96 * error:.2f}")
+        letter(axes)
+        name = system.problem.name.replace("_", " ")
+        heading = rf"{name}, $\gamma={system.gamma:g}$, temperature $1/\beta={system.temperature:g}$, {count} paths"
+        figure.suptitle(heading, fontsize=9)
+    lines = [
+        f"eps={e:<8g} rms distance {r:.4f}, |mean - X| {b:.4f} +- {1.96 * s:.4f}"
+        for e, r, b, s in zip(rate.eps, rate.rms, rate.bias, rate.bias_error, strict=True)
+    ]
+    arrays = {"time": fine, "limit": system.limit(fine), **vars(rate)}
+    arrays |= {f"paths_{e:g}": kept[e][1][:, :100] for e in ordered}
+    return Outcome(system.problem.name, figure, arrays, [*lines, f"order {order:.3f} +- {1.96 * error:.3f}"])
+
+
+def _slow(ax: Any, system: TwoScales, fine: Array, kept: dict[float, Any]) -> None:
+    for (e, (times, x)), colour in zip(kept.items(), shades(len(kept)), strict=True):
+        ax.fill_between(times, *np.quantile(x, [0.1, 0.9], axis=1), color=colour, alpha=0.25, linewidth=0)
+        ax.plot(times, x[:, 0], color=colour, linewidth=0.8, label=rf"$\epsilon={e:g}$")
+    ax.plot(fine, system.limit(fine), color="black", linewidth=1.8, label="$X'=-u'(X)$")
+    flow = solve_ivp(lambda _, at: -system.problem.slope(at), (0, system.horizon), [system.start], t_eval=fine)
+    ax.plot(fine, flow.y[0], "--", color=RED, label="$x'=-f'(x)$")
+    ax.set(xlabel="$s$", ylabel="$x$", title="slow variable: a path and the 10-90 % band")
+    ax.legend(loc="upper right", ncols=2)
+
+
+def _rate(ax: Any, rate: Rate, label: str) -> None:
+    ax.errorbar(rate.eps, rate.rms, 1.96 * rate.rms * rate.rms_error, fmt="o-", color=BLUE, ms=4, label=label)
+    known = rate.bias > 1.96 * rate.bias_error  # the others are not told from 0
+    ax.errorbar(
+        rate.eps[known], rate.bias[known], 1.96 * rate.bias_error[known],
+        fmt="s", color=ORANGE, ms=4, capsize=2, label="|mean - X|, 95 %",
+    )  # fmt: skip
+    upper = (rate.bias + 1.96 * rate.bias_error)[~known]
+    ax.plot(rate.eps[~known], upper, "v", color=ORANGE, ms=5, mfc="none", label="|mean - X| below, 95 %")
+    ax.plot(rate.eps, rate.rms[0] * np.sqrt(rate.eps / rate.eps[0]), ":", color=GREY, label=r"$\sqrt{\epsilon}$")
+    ax.set(xscale="log", yscale="log", xlabel=r"$\epsilon$", ylabel="distance to $X$ at the end", title="rate")
+    ax.set_ylim(rate.rms.min() / 200)
+    ax.legend(loc="lower right")

@@ -1,0 +1,106 @@
+"""The paper's picture: a rough function under the heat, the viscous and the inviscid Hamilton-Jacobi equation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.colors import Normalize
+
+from ..errors import UserError
+from .cole_hopf import local_entropy
+from .grid import Array, axis, coordinates, spacing_of, with_margin
+from .heat import heat
+from .hopf_lax import hopf_lax
+from .outcome import GREY, Outcome, letter, panels, shades
+from .problems import Problem
+
+EQUATIONS = {
+    "heat": r"heat: $u_t=\frac{1}{2\beta}\Delta u$",
+    "viscous_hj": r"viscous HJ: $u_t=-\frac{1}{2}|\nabla u|^2+\frac{1}{2\beta}\Delta u$",
+    "hj": r"HJ: $u_t=-\frac{1}{2}|\nabla u|^2$",
+}
+POINTS = {1: 500, 2: 161}  # along each axis, by dimension
+MOST_POINTS = 4_000_000
+
+
+def relaxations(
+    problem: Problem, times: Sequence[float], temperature: float, points: int
+) -> tuple[Array, Array, dict[str, Array]]:
+    """x, f and u of the three equations on the domain of the problem: (n,), (n, ...), each (times, n, ...).
+
+    Solved on a grid with a margin, so that the edge of the domain is not felt. Raises UserError if that is too large.
+    """
+    x = axis(*problem.domain, points)
+    dx, d = spacing_of(x), problem.dimension
+    longer, inner = with_margin(x, 9.5 * math.sqrt(max(times) * temperature))
+    if len(longer) ** d > MOST_POINTS:
+        raise UserError(
+            f"time={max(times):g} at temperature={temperature:g} needs a grid of {len(longer)}^{d} points for the "
+            f"margin of the smoothing, more than {MOST_POINTS}: lower points, time or temperature"
+        )
+    f = problem.value(coordinates(*[longer] * d))
+    cut = (inner,) * d
+    u = {
+        "heat": np.stack([heat(f, dx, t, temperature)[cut] for t in times]),
+        "viscous_hj": np.stack([local_entropy(f, dx, t, temperature)[cut] for t in times]),
+        "hj": np.stack([hopf_lax(f, dx, t)[cut] for t in times]),
+    }
+    return x, f[cut], u
+
+
+def smooth(problem: Problem, times: Sequence[float], temperature: float, points: int) -> Outcome:
+    """The figure of f and its relaxations at the times, for problems of 1 or 2 dimensions."""
+    x, f, u = relaxations(problem, times, temperature, points)
+    draw = _lines if problem.dimension == 1 else _maps
+    outcome = draw(problem, x, f, u, times, temperature)
+    outcome.arrays = {"x": x, "f": f, "time": np.array(times), "temperature": temperature, **u}
+    for name, values in u.items():
+        for t, value in zip(times, values, strict=True):
+            where = np.unravel_index(int(value.argmin()), value.shape)
+            place = ", ".join(f"{x[i]:.3f}" for i in where)
+            outcome.lines.append(f"{name:<11} t={t:<8g} min u = {value.min():.4f} at ({place})")
+    return outcome
+
+
+def _lines(
+    problem: Problem, x: Array, f: Array, u: dict[str, Array], times: Sequence[float], temperature: float
+) -> Outcome:
+    with panels(1, 3, 9.0, 3.1, sharey=True) as (figure, axes):
+        for ax, (name, title) in zip(axes[0], EQUATIONS.items(), strict=True):
+            ax.plot(x, f, color=GREY, linewidth=0.9, label=r"$f$, $t=0$")
+            for value, t, colour in zip(u[name], times, shades(len(times)), strict=True):
+                ax.plot(x, value, color=colour, label=f"$t={t:g}$")
+            ax.set(title=title, xlabel="$x$", xlim=(x[0], x[-1]))
+        axes[0, 0].set_ylabel("$u(x,t)$")
+        letter(axes)
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        figure.suptitle(rf"{problem.name.replace('_', ' ')}, temperature $1/\beta={temperature:g}$", fontsize=9)
+    return Outcome(problem.name, figure)
+
+
+def _maps(
+    problem: Problem, x: Array, f: Array, u: dict[str, Array], times: Sequence[float], temperature: float
+) -> Outcome:
+    columns = 1 + len(times)
+    scale = Normalize(float(min(f.min(), u["hj"].min())), float(np.quantile(f, 0.9)))
+    levels = np.linspace(scale.vmin or 0.0, scale.vmax or 1.0, 16)
+    with panels(3, columns, 1.2 + 1.9 * columns, 6.0, sharex=True, sharey=True) as (figure, axes):
+        for row, (name, title) in enumerate(EQUATIONS.items()):
+            for ax, value, t in zip(axes[row], [f, *u[name]], [0.0, *times], strict=True):
+                drawn = ax.contourf(x, x, value.T, levels=levels, norm=scale, cmap="cividis", extend="both")
+                ax.contour(x, x, value.T, levels=levels[::2], colors="white", linewidths=0.3)
+                i, j = np.nonzero(value < value.min() + 1e-9 * np.ptp(value))  # all of equal minima, up to rounding
+                ax.plot(x[i], x[j], "x", color="white", markersize=5)
+                ax.set_aspect("equal")
+                ax.grid(visible=False)
+                ax.set_title("$f$ ($t=0$)" if t == 0 else f"$t={t:g}$")
+            axes[row, 0].set_ylabel(title.split(":")[0] + "\n$x_2$")
+        for ax in axes[-1]:
+            ax.set_xlabel("$x_1$")
+        figure.colorbar(drawn, ax=axes, label="$u$", shrink=0.6, format="%.2g")
+        name = problem.name.replace("_", " ")
+        figure.suptitle(rf"{name} in 2-D, temperature $1/\beta={temperature:g}$; crosses: global minima", fontsize=9)
+    return Outcome(f"{problem.name}-2d", figure)

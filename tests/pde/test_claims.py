@@ -1,0 +1,158 @@
+"""The claims with the samples of the default suite, and that each of them can fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deeprelax.pde import controlled, convergence, descent, following, homogenization, regularity
+from deeprelax.pde.claims import Claim
+from deeprelax.pde.closed_forms import chain_bias, chain_variance, riccati, riccati_constant
+from deeprelax.pde.control import Setting, simulate, value_function
+from deeprelax.pde.problems import double_well, quadratic
+from deeprelax.pde.verify import CLAIMS, Samples, verified
+from deeprelax.pde.wells import Wells
+
+
+def all_hold(claims: list[Claim]) -> None:
+    assert claims
+    assert [claim.line() for claim in claims if not claim.holds] == []
+
+
+def test_a_claim_holds_within_its_bounds_only() -> None:
+    assert Claim(1, "", 1.0, upper=1.0, lower=1.0).holds
+    assert not Claim(1, "", 1.1, upper=1.0).holds
+    assert not Claim(1, "", 0.9, lower=1.0).holds
+    assert not Claim(1, "", float("nan"), upper=1.0).holds
+    assert Claim(1, "", 0.5, 0.6, 0.4).bound() == "in [0.4, 0.6]"
+
+
+def test_regularity() -> None:
+    all_hold(regularity.claims())
+
+
+def test_the_bounds_of_semiconcavity_are_sharp() -> None:
+    """C/(1 + tC) is reached to 1 %, so a solver that smooths too little would be found out."""
+    ratio = regularity.semiconcavity("viscous_hj") / regularity.semiconcavity_bound(np.array(regularity.TIMES))
+    assert ratio.max() > 0.99
+
+
+def test_the_wide_well_wins_when_predicted_for_other_wells_too() -> None:
+    wells = Wells(curvatures=(100.0, 4.0), depths=(0.0, 0.1), softness=0.1)
+    assert wells.crossing_time(0.1) == pytest.approx(
+        np.roots([0, 4 * np.exp(2) - 100, np.exp(2) - 1])[0], rel=1e-6
+    )  # 1 + 100 t = e^2 (1 + 4 t)
+    all_hold(regularity._well_claims(wells, np.linspace(-3, 3, 3001)))
+    assert replace(wells, depths=(0.0, 0.2)).crossing_time(0.1) == np.inf  # log 25 < 2 * 0.2/0.1
+
+
+def test_following_on_quadratics() -> None:
+    all_hold(following.quadratic_claims(seed=1))
+
+
+def test_following_on_the_rough_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "CHAINS", ((0.002, 75, 1), (0.001, 200, 1)))
+    all_hold(following.rough_claims(Samples(seed=2, chains=200)))
+
+
+def test_chain_bias_is_that_of_the_written_recursion() -> None:
+    a, h, gamma, c = 0.75, 0.1, 2.0, 1.7
+    mean, mu, variance = 1.0, 1.0, np.zeros(2)
+    covariance = np.zeros((2, 2))  # of (y, mu)
+    for _ in range(9):
+        r = 1 - h * (c + 1 / gamma)
+        step = np.array([[r, 0.0], [(1 - a) * r, a]])
+        noise = np.array([1.0, 1 - a])
+        covariance = step @ covariance @ step.T + 2 * h * 0.3 * np.outer(noise, noise)
+        mean = r * mean
+        mu = a * mu + (1 - a) * mean
+        variance = np.diag(covariance)
+    assert chain_bias(c, gamma, h, a, 9) == pytest.approx(mu, rel=1e-13)
+    assert chain_variance(c, gamma, h, a, 9, 0.3) == pytest.approx(variance[1], rel=1e-13)
+    same = chain_bias(2.5 - 1 / gamma, gamma, h, a, 9)  # r = a
+    assert same == pytest.approx(chain_bias(2.5 - 1 / gamma + 1e-6, gamma, h, a, 9), rel=1e-4)
+
+
+def test_riccati() -> None:
+    all_hold(controlled.riccati_claims(points=801))
+    tau = np.linspace(0, 1, 10_001)
+    p = np.array([riccati(1.5, s) for s in tau])
+    np.testing.assert_allclose(np.gradient(p, tau)[1:-1], (-3 * p - p**2)[1:-1], atol=1e-5)
+    assert riccati_constant(1.5, 1.0, 0.4) == pytest.approx(0.2 * np.trapezoid(p, tau), rel=1e-7)
+
+
+def test_the_control_lowers_the_expected_loss_by_more_than_its_effort() -> None:
+    setting = Setting(double_well(), 0.3, 2.0, 1.0, paths=5000, steps=100, points=401, seed=4)
+    found, sgd, steered = controlled.bound_claims(setting, value_function(setting))
+    all_hold(found)
+    # a control that is worse than none breaks the bound: the claim can fail
+    wrong, *_ = controlled.bound_claims(setting, -value_function(setting))
+    assert not any(claim.holds for claim in wrong)
+    assert sgd.effort.max() == 0
+    assert steered.effort.min() > 0
+
+
+def test_controlled_paths_cost_what_the_riccati_solution_says() -> None:
+    setting = Setting(quadratic(1, 1.0), 0.5, 1.0, 1.0, paths=20_000, steps=200, points=401, seed=5)
+    paths = simulate(setting, value_function(setting))
+    expected = riccati(1.0, 1.0) / 2 + riccati_constant(1.0, 1.0, 0.5)
+    mean, error = controlled.mean_and_error(paths.f + paths.effort)
+    # Euler's error of the cost is at most lambda ds/2 of it, for lambda = 1 on a unit interval of time
+    assert abs(mean - expected) < 4 * error + 0.5 * setting.horizon / setting.steps * expected
+
+
+def test_homogenisation() -> None:
+    mean, spread = homogenization.quadratic_orders()
+    assert mean == pytest.approx(1, abs=0.05)
+    assert spread == pytest.approx(0.5, abs=0.02)
+    system = homogenization.TwoScales(double_well(), 0.5, 0.2, 1.8, 1.0)
+    rate, _ = homogenization.measure(system, (0.16, 0.04, 0.01), 500, 6, 0.04)
+    order, error = rate.order()
+    assert abs(order - 0.5) < 0.1
+    assert error < 0.03
+
+
+def test_two_scale_paths_have_the_moments_of_the_linear_system() -> None:
+    system = homogenization.TwoScales(quadratic(1, 1.0), 0.5, 0.2, 1.5, 1.0)
+    _, x = system.paths(0.05, 10_000, seed=7, fast_step=0.02)
+    mean, variance = homogenization.quadratic_moments(1.0, 0.5, 0.2, 1.5, 1.0, 0.05)
+    # the step is 0.001 in s: an explicit step's error of the mean is of that order
+    assert abs(x[-1].mean() - mean) < 4 * np.sqrt(variance / 10_000) + 1e-3
+    assert abs(x[-1].var() / variance - 1) < 4 * np.sqrt(2 / 10_000) + 0.01
+
+
+def test_descent_on_the_solvers_u_reaches_the_basin_once_one_minimum_is_left_and_not_before() -> None:
+    runs = descent.Descent(descent.rough(), 50, 0, 0.0, 0, 0.15)
+    assert descent.solver_descent(runs, "viscous_hj", 0.15, 1.0).all()
+    assert descent.solver_descent(runs, "hj", 0.4, 1.0).all()
+    assert descent.solver_descent(runs, "hj", 0.05, 1.0).mean() < 0.5
+
+
+def test_optimizers_reach_the_basin_more_often_than_sgd() -> None:
+    keywords = descent.presets(0.15, 0.4, 1.0, 100, seed=8)
+    runs = descent.Descent(descent.rough(), 60, 2000, 3.0, 8, 0.15, keywords)
+    ends = {name: descent.reached(runs.problem, runs.run(name)[1][-1], 0.15) for name in ("sgd", "heat")}
+    assert descent.discordant(ends["heat"], ends["sgd"]) < 1e-6
+    assert descent.discordant(ends["sgd"], ends["heat"]) > 0.99
+    spent, path = runs.run("entropy_sgd")
+    assert spent[-1] == 2000
+    assert len(path) == 21
+
+
+def test_intervals_are_clopper_pearsons() -> None:
+    assert descent.interval(0, 10) == (0.0, pytest.approx(1 - 0.025 ** (1 / 10)))
+    assert descent.interval(10, 10) == (pytest.approx(0.025 ** (1 / 10)), 1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", sorted(CLAIMS))
+def test_all_claims_at_full_size(number: int) -> None:
+    for _, _, claims in verified([number], Samples()):
+        all_hold(claims)
+
+
+@pytest.mark.slow
+def test_convergence() -> None:
+    all_hold(convergence.claims())

@@ -1,0 +1,149 @@
+"""`deeprelax pde`: files, lists with commas, and one sentence for each mistake."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeprelax.commands.pde import COMMANDS, JOBS, as_list
+from deeprelax.hydra_app import configuration_folder
+from deeprelax.pde.claims import Claim
+from deeprelax.pde.problems import double_well
+from deeprelax.pde.rough import PROBLEMS
+from deeprelax.pde.smoothing import smooth
+from deeprelax.pde_schema import PROBLEMS as NAMES
+from deeprelax.pde_schema import SCHEMAS
+
+Command = Callable[..., tuple[int, str, str]]
+SMALL = {
+    "smooth": ["points=64"],
+    "widen": ["count=3"],
+    "control": ["problem=double_well", "paths=200", "steps=20", "horizon=0.05"],
+    "homogenize": ["paths=20", "epsilon=0.2,0.1", "horizon=0.5"],
+    "descend": [
+        "optimizer=entropy_sgd,sgd",
+        "starts=6",
+        "gradient_evaluations=200",
+        "problem=rastrigin",
+        "dimension=2",
+    ],
+    "directions": ["chains=10"],
+}
+
+
+def test_every_command_has_a_schema_a_configuration_and_a_job() -> None:
+    files = {file.stem for file in (configuration_folder() / "pde").glob("*.yaml")}
+    assert set(COMMANDS) == set(SCHEMAS) == files == {*JOBS, "verify"}
+    assert set(NAMES) == set(PROBLEMS)
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(c, marks=[pytest.mark.slow] * (c in ("directions", "widen", "homogenize"))) for c in SMALL]
+)
+def test_a_command_writes_a_figure_and_its_arrays(command: str, deeprelax: Command, tmp_path: Path) -> None:
+    status, out, err = deeprelax("pde", command, *SMALL[command])
+    assert (status, err) == (0, "")
+    files = sorted((tmp_path / "outputs" / "pde" / command).iterdir())
+    assert [file.suffix for file in files] == [".npz", ".pdf", ".png"]
+    assert str(files[0].with_suffix(".png")) in out
+    arrays = np.load(files[0])
+    stated = json.loads(str(arrays["configuration"]))
+    assert stated["output_dir"] == "outputs"
+    assert all(np.isfinite(arrays[key]).any() for key in arrays if key != "configuration")
+
+
+def test_lists_with_commas(deeprelax: Command, tmp_path: Path) -> None:
+    line = ("problem=double_well", "time=0.05,0.2,0.5", "temperature=0.1", "dimension=2", "points=33")
+    status, _, err = deeprelax("pde", "smooth", *line)
+    assert (status, err) == (0, "")
+    arrays = np.load(tmp_path / "outputs/pde/smooth/double_well-2d.npz")
+    assert arrays["time"].tolist() == [0.05, 0.2, 0.5]
+    assert arrays["hj"].shape == (3, 33, 33)
+
+
+def test_figures_repeat_bit_for_bit() -> None:
+    for kind in ("png", "pdf"):
+        one, other = (smooth(double_well(), [0.1], 0.1, 32).rendered(kind) for _ in range(2))
+        assert one == other
+
+
+@pytest.mark.parametrize(
+    ("word", "sweep", "expected"),
+    [
+        ("time=0.1,0.2", False, "time=[0.1,0.2]"),
+        ("time=0.1", False, "time=[0.1]"),
+        ("time=[0.1]", False, "time=[0.1]"),
+        ("time=0.1,0.2", True, "time=[0.1],[0.2]"),
+        ("temperature=0.1,0.2", True, "temperature=0.1,0.2"),
+        ("--multirun", False, "--multirun"),
+    ],
+)
+def test_lists(word: str, sweep: bool, expected: str) -> None:
+    assert as_list("smooth", word, sweep) == expected
+
+
+def test_optimizer_means_optimizers() -> None:
+    assert as_list("descend", "optimizer=sgd,heat", False) == "optimizers=[sgd,heat]"
+
+
+def test_a_sweep_writes_a_folder_for_each_job(deeprelax: Command, tmp_path: Path) -> None:
+    status, _, err = deeprelax("pde", "smooth", "-m", "time=0.1,0.2", "points=16")
+    assert (status, err) == (0, "")
+    assert len(list((tmp_path / "outputs/pde/smooth").glob("*/rough.png"))) == 2
+
+
+MISTAKES = {
+    ("smooth", "time=-1"): "time=[-1.0] is out of range: it must be 1 to 12 values, each a finite number > 0",
+    ("smooth", "time=[]"): "time=[] is out of range",
+    ("smooth", "time=a"): "time[0]: value 'a' of type 'str' could not be converted to Float",
+    ("smooth", "tme=1"): "tme is not a key (did you mean time?)",
+    ("smooth", "problem=ruogh"): "problem=ruogh is out of range: it must be rough, double_well",
+    ("smooth", "dimension=3"): "dimension=3 is out of range: it must be an integer from 1 to 2",
+    ("smooth", "time=1e6", "dimension=2"): "lower points, time or temperature",
+    ("control", "start=5"): "start=5.0 is out of range: it must be a number in (-4, 4)",
+    ("control", "temperature=0.001"): "temperature=0.001 is too low for the value function: at least",
+    ("control", "steps=20"): "steps=20 is too few for rough: at least",
+    ("homogenize", "problem=rough", "paths=10"): "fast_step=0.02 is unstable on rough: less than",
+    ("descend", "optimizer=adam"): "optimizers=['adam'] is out of range: it must be 1 to 12 values, each sgd,",
+    ("verify", "claims=7"): "claims=[7] is out of range: it must be 1 to 12 values, each an integer from 1 to 6",
+    ("smoth",): "pde smoth is not a command (did you mean smooth?): one of smooth, widen",
+}
+
+
+@pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
+def test_a_mistake_gets_one_sentence(arguments: tuple[str, ...], deeprelax: Command, tmp_path: Path) -> None:
+    status, out, err = deeprelax("pde", *arguments)
+    assert (status, out) == (1, "")
+    assert MISTAKES[arguments] in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.rglob("*.png"))
+
+
+def test_help(deeprelax: Command) -> None:
+    status, out, _ = deeprelax("pde")
+    assert status == 0
+    assert all(f"  {name}" in out for name in COMMANDS)
+    status, out, _ = deeprelax("pde", "smooth", "--help")
+    assert status == 0
+    assert "temperature: 0.1" in out
+    assert all(name in out for name in COMMANDS)
+
+
+def test_verify_writes_what_it_prints_and_fails_when_a_claim_does(
+    deeprelax: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, out, err = deeprelax("pde", "verify", "claims=4")
+    assert (status, err) == (0, "")
+    record = json.loads((tmp_path / "outputs/pde/verify/verify.json").read_text())
+    assert record["all_hold"] is True
+    assert len(record["claims"]) == out.count(" holds\n") - 1  # the heading has the word too
+    monkeypatch.setattr("deeprelax.pde.regularity.claims", lambda: [Claim(4, "the moon is cheese", 2.0, 1.0)])
+    status, out, err = deeprelax("pde", "verify", "claims=4")
+    assert status == 1
+    assert "FAILS" in out
+    assert "1 of 1 claims fail" in err
+    assert json.loads((tmp_path / "outputs/pde/verify/verify.json").read_text())["all_hold"] is False

@@ -1,0 +1,241 @@
+"""The solvers against closed forms, against each other, and their orders of convergence."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.ndimage import grey_erosion
+
+from deeprelax.pde.cole_hopf import gibbs_moments, local_entropy, local_entropy_gradient
+from deeprelax.pde.fokker_planck import density, generator
+from deeprelax.pde.godunov import cfl_step, godunov
+from deeprelax.pde.grid import axis, coordinates, observed_order, second_difference, spacing_of, with_margin
+from deeprelax.pde.heat import heat
+from deeprelax.pde.hopf_lax import hopf_lax, minimisers, proximal_points
+from deeprelax.pde.problems import Problem, absolute, cosine, double_well, quadratic, rastrigin
+from deeprelax.pde.rough import rough
+from deeprelax.pde.wells import Wells
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("time", [1e-4, 0.03, 0.7, 100.0])
+@pytest.mark.parametrize("values", ["smooth", "random", "excluded"])
+def test_the_lower_envelope_is_the_minimum_over_all_grid_points(time: float, values: str) -> None:
+    x, dx = axis(-2, 3, 301), 5 / 300
+    f = np.sin(3 * x) + x**2 / 4 if values == "smooth" else RNG.normal(size=301)
+    if values == "excluded":
+        f[RNG.random(301) < 0.5] = np.inf
+    table = f + (x[:, None] - x) ** 2 / (2 * time)
+    np.testing.assert_allclose(hopf_lax(f, dx, time), table.min(axis=1), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(table[range(301), minimisers(f, dx, time)], table.min(axis=1), rtol=1e-12, atol=1e-12)
+    assert (np.diff(minimisers(f, dx, time)) >= 0).all()
+
+
+def test_the_lower_envelope_in_two_dimensions_is_scipys_grey_erosion() -> None:
+    f, each, time = RNG.normal(size=(41, 30)), (0.1, 0.25), 0.4
+    z = np.ix_(0.1 * np.arange(-40, 41), 0.25 * np.arange(-29, 30))
+    expected = grey_erosion(
+        f, footprint=np.ones((81, 59)), structure=-(z[0] ** 2 + z[1] ** 2) / (2 * time), mode="constant", cval=1e9
+    )
+    np.testing.assert_allclose(hopf_lax(f, each, time), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("problem", "time"), [(double_well(), 0.5), (double_well(), 3.0), (quadratic(), 2.0)])
+def test_hopf_lax_has_second_order_and_its_stated_error(problem: Problem, time: float) -> None:
+    assert problem.hopf_lax is not None
+    curvature = 11.0 if problem.name == "double_well" else 2.0  # sup f'' on [-2, 2] and anywhere
+    spacing, error = [], []
+    for n in (129, 257, 513, 1025):
+        x = axis(*problem.domain, n)
+        spacing.append(spacing_of(x))
+        difference = hopf_lax(problem.line(x), spacing[-1], time) - problem.hopf_lax(x[None], time)
+        error.append(difference.max())
+        assert difference.min() > -1e-13
+        assert error[-1] <= 0.5 * (curvature + 1 / time) * (spacing[-1] / 2) ** 2 + 1e-13
+    assert observed_order(spacing, error) == pytest.approx(2, abs=0.1)
+
+
+def test_hopf_lax_of_the_absolute_value_is_hubers_function_in_two_dimensions_too() -> None:
+    problem, x, time = absolute(2), axis(-2, 2, 81), 0.6
+    assert problem.hopf_lax is not None
+    points = coordinates(x, x)
+    difference = hopf_lax(problem.value(points), 0.05, time) - problem.hopf_lax(points, time)
+    assert difference.min() > -1e-13
+    assert difference.max() <= 2 * 0.5 / time * 0.025**2  # two axes; the kink at 0 is a grid point
+
+
+def test_proximal_points_solve_the_cubic() -> None:
+    problem, time = double_well(), 3.0  # beyond t = 1 the prox jumps at 0
+    y, x = axis(-3, 3, 601), axis(-2.013, 1.987, 50)
+    prox = proximal_points(problem.slope, y, problem.line(y), x, time)
+    np.testing.assert_allclose(prox**3 + (1 / time - 1) * prox - x / time, 0, atol=1e-12)
+    assert (np.sign(prox) == np.sign(x)).all()
+
+
+@pytest.mark.parametrize("problem", [double_well(), quadratic(), rastrigin(1), rastrigin(2), double_well(2)])
+def test_heat_reaches_the_closed_form_to_rounding(problem: Problem) -> None:
+    assert problem.heat is not None
+    time, temperature = 0.3, 0.2
+    x = axis(*problem.domain, 101)
+    longer, inner = with_margin(x, 9.5 * math.sqrt(time * temperature))
+    d = problem.dimension
+    smoothed = heat(problem.value(coordinates(*[longer] * d)), spacing_of(x), time, temperature)[(inner,) * d]
+    np.testing.assert_allclose(smoothed, problem.heat(coordinates(*[x] * d), time * temperature), rtol=0, atol=1e-11)
+
+
+def test_heat_of_the_absolute_value_has_second_order() -> None:
+    problem, spacing, error = absolute(), [], []
+    assert problem.heat is not None
+    for n in (65, 129, 257, 513):
+        x = axis(-2, 2, n)
+        longer, inner = with_margin(x, 4.0)
+        spacing.append(spacing_of(x))
+        smoothed = heat(np.abs(longer), spacing[-1], 0.5, 0.3)[inner]
+        error.append(np.abs(smoothed - problem.heat(x[None], 0.15)).max())
+    assert observed_order(spacing, error) == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("method", ["convolution", "log_sum_exp"])
+@pytest.mark.parametrize("problem", [cosine(), Wells().problem(), cosine(2), Wells(dimension=2).problem()])
+def test_cole_hopf_reaches_the_closed_form_to_rounding(problem: Problem, method: str) -> None:
+    assert problem.local_entropy is not None
+    assert problem.softness is not None
+    time, temperature, d = 0.35, problem.softness, problem.dimension
+    x = axis(*problem.domain, 241 if d == 1 else 81)
+    longer, inner = with_margin(x, 9 * math.sqrt(time * temperature))
+    if problem.name == "two_wells":  # exp(-f/T) of the sharp well must be resolved: its width is sqrt(T/60) = 0.05
+        longer, inner = with_margin(axis(-3, 3, 241 if d == 1 else 181), 0.9)
+        x = longer[inner]
+    value = problem.value(coordinates(*[longer] * d))
+    if np.ptp(value) / temperature > 600 and method == "convolution":
+        pytest.skip("the range of f is beyond the convolution's")
+    u = local_entropy(value, spacing_of(x), time, temperature, method)[(inner,) * d]
+    # what lies beyond the margin, as a share of the integral, bounds the error of the wells at the edge
+    part = tuple([slice(20, -20)] * d)
+    exact = problem.local_entropy(coordinates(*[x] * d), time, temperature)
+    np.testing.assert_allclose(u[part], exact[part], rtol=0, atol=1e-10)
+
+
+def test_the_two_methods_agree_and_only_one_underflows() -> None:
+    x = axis(-3, 3, 501)
+    f = rough().line(x)
+    for temperature in (1.0, 0.1, 0.05):
+        one, other = (local_entropy(f, spacing_of(x), 0.2, temperature, m) for m in ("convolution", "log_sum_exp"))
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-11)
+    with pytest.raises(ValueError, match="underflows"):
+        local_entropy(f, spacing_of(x), 0.2, 1e-3, "convolution")
+    cold = local_entropy(f, spacing_of(x), 0.2, 1e-4)
+    # u is between Hopf-Lax and T times the log of the number of points that matter
+    assert np.abs(cold - hopf_lax(f, spacing_of(x), 0.2)).max() < 1e-4 * math.log(501 * 10)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.2])
+def test_godunov_has_first_order(temperature: float) -> None:
+    problem, time, spacing, error = cosine(), 0.8, [], []
+    assert problem.local_entropy is not None
+    for n in (32, 64, 128, 256):
+        x = np.linspace(-1, 1, n, endpoint=False)
+        spacing.append(2 / n)
+        if temperature:
+            exact = problem.local_entropy(x[None], time, temperature)
+        else:
+            fine = np.linspace(-3, 3, 24 * 512 + 1)
+            exact = hopf_lax(problem.line(fine), 6 / (24 * 512), time)[8 * 512 : 16 * 512][:: 8 * 512 // n]
+        error.append(np.abs(godunov(problem.line(x), 2 / n, time, temperature, periodic=True) - exact).max())
+    assert observed_order(spacing[-3:], error[-3:]) == pytest.approx(1, abs=0.15)
+
+
+def test_godunov_in_two_dimensions_is_the_sum_of_lines_and_keeps_bounds() -> None:
+    x = np.linspace(-1, 1, 48, endpoint=False)
+    problem = cosine(2)
+    f = problem.value(coordinates(x, x))
+    u = godunov(f, 2 / 48, 0.3, 0.05, periodic=True)
+    line = godunov(cosine().line(x), 2 / 48, 0.3, 0.05, periodic=True)
+    # the two runs have time steps of their own, so they agree to the order of the scheme only
+    assert np.abs(u - (line[:, None] + line)).max() < 0.01
+    assert f.min() - 1e-12 <= u.min()
+    assert u.max() <= f.max() + 1e-12
+    with pytest.raises(ValueError, match="courant"):
+        godunov(f, 2 / 48, 0.3, courant=1.5)
+    assert cfl_step(np.abs(x), 2 / 48, 0.0) == pytest.approx(2 / 48)
+
+
+def test_the_residual_of_cole_hopf_vanishes_with_second_order() -> None:
+    problem, time, temperature, residuals, spacing = rough(), 0.2, 0.3, [], []
+    for n in (301, 601, 1201):
+        x = axis(-2, 2, n)
+        longer, inner = with_margin(x, 4.0)
+        dx = spacing_of(x)
+        before, now, after = (local_entropy(problem.line(longer), dx, time + s * dx, temperature) for s in (-1, 0, 1))
+        slope = (now[2:] - now[:-2]) / (2 * dx)
+        residual = (after - before)[1:-1] / (2 * dx) + slope**2 / 2 - temperature / 2 * second_difference(now, dx)
+        residuals.append(np.abs(residual[inner]).max())
+        spacing.append(dx)
+    assert observed_order(spacing, residuals) == pytest.approx(2, abs=0.2)
+
+
+def test_the_gradient_of_local_entropy_and_the_gibbs_variance_on_a_quadratic() -> None:
+    y, x, time, temperature = axis(-9, 9, 1801), axis(-2, 2, 9), 0.7, 0.4
+    mean, variance = gibbs_moments(y, quadratic().line(y), x, time, temperature)
+    np.testing.assert_allclose(mean, x / (1 + 2 * time), atol=1e-12)
+    np.testing.assert_allclose(variance, temperature / (2 + 1 / time), atol=1e-12)
+    wells = Wells()
+    u_x = local_entropy_gradient(y, wells.problem().line(y), x, time, wells.softness)
+    np.testing.assert_allclose(u_x, wells.gradient(x[None], time)[0], atol=1e-10)
+
+
+def test_fokker_planck_conserves_mass_keeps_the_sign_and_the_gibbs_density() -> None:
+    x, d = axis(-3, 3, 301), 0.4
+    f = rough().line(x)
+    q = generator(f, spacing_of(x), d)
+    gibbs = np.exp(-(f - f.min()) / d)
+    assert np.abs(q @ gibbs).max() < 1e-12 * np.abs(q).max()
+    start = np.where(np.abs(x - 1.5) < 0.2, 1.0, 0.0)
+    later = density(start, q, 0.05)
+    assert later.sum() == pytest.approx(start.sum(), rel=1e-10)
+    assert later.min() > -1e-14
+
+
+def test_fokker_planck_follows_the_ornstein_uhlenbeck_process_with_second_order() -> None:
+    c, d, s, errors, spacing = 1.5, 0.3, 0.4, [], []
+    for n in (101, 201, 401):
+        x = axis(-4, 4, n)
+        start = np.exp(-((x - 1) ** 2) / (2 * 0.1))
+        later = density(start, generator(c / 2 * x**2, spacing_of(x), d), s)
+        mean = math.exp(-c * s)
+        variance = 0.1 * math.exp(-2 * c * s) + d / c * (1 - math.exp(-2 * c * s))
+        exact = np.exp(-((x - mean) ** 2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
+        errors.append(np.abs(later / (later.sum() * spacing_of(x)) - exact).max())
+        spacing.append(spacing_of(x))
+    assert errors[-1] < 1e-3
+    assert observed_order(spacing, errors) == pytest.approx(2, abs=0.2)
+
+
+def test_fokker_planck_in_two_dimensions_is_the_product_of_lines() -> None:
+    x, d = axis(-2, 2, 41), 0.3
+    f = double_well().line(x)
+    q1 = generator(f, 0.1, d)
+    q2 = generator(f[:, None] + f, 0.1, d)
+    start = np.exp(-((x - 0.5) ** 2) / 0.1)
+    line = density(start, q1, 0.3)
+    np.testing.assert_allclose(density(start[:, None] * start, q2, 0.3), line[:, None] * line, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: hopf_lax(np.zeros(5), 0.1, -1.0), "time must be"),
+        (lambda: hopf_lax(np.full(5, np.nan), 0.1, 1.0), "no NaN"),
+        (lambda: heat(np.zeros((5, 5)), (0.1,), 1.0, 1.0), "each of the 2 axes"),
+        (lambda: local_entropy(np.zeros(5), 0.0, 1.0, 1.0), "spacing"),
+        (lambda: local_entropy(np.zeros(5), 0.1, 1.0, 1.0, "fft"), "method"),
+        (lambda: generator(np.zeros(5), 0.1, 0.0), "diffusivity"),
+        (lambda: spacing_of(np.array([0.0, 1.0, 3.0])), "equidistant"),
+    ],
+)
+def test_bad_arguments_are_named(call: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()  # type: ignore[operator]
