@@ -39,7 +39,7 @@ def whole_run(conf: BenchConf, overrides: list[str], floor: Bare) -> WholeRun:
         command = [
             sys.executable, "-m", "deeprelax", "train", "dataset=mnist", "model=lenet", *overrides,
             "dataset.name=deeprelax.bench.images:random_images", "dataset.image_size=null", "dataset.train_size=null",
-            *options, f"batch_size={conf.batch_size}", f"epochs={conf.whole_run}", "train.evaluate_every=1",
+            *options, f"batch_size={conf.batch_size}", f"epochs={conf.whole_run}",
             f"output_dir={folder}",
         ]  # fmt: skip
         floor()

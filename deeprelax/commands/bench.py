@@ -54,9 +54,9 @@ def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
     from ..bench.yardsticks import compared
     from ..data.batches import Batches, Images
     from ..data.normalize import fit
-    from ..training.setup import Data, build_model, choose_device, set_threads
+    from ..training.setup import Data, build_model, choose_device, set_up_cpu
 
-    set_threads(conf.hardware)
+    set_up_cpu(conf.hardware)
     device = choose_device(conf.hardware)
     shape = shape_of(conf.dataset)
     images = random_images(Path(), **shape)

@@ -36,12 +36,12 @@ def evaluate(directory: Path, overrides: list[str]) -> dict[str, float]:
     from ..training.batchnorm import reestimate, statistics
     from ..training.evaluation import every_image, score
     from ..training.objective import Autocast
-    from ..training.setup import build_model, choose_device, load_data, load_weights, set_threads
+    from ..training.setup import build_model, choose_device, load_data, load_weights, set_up_cpu
 
     state = checkpoint.latest(directory)
     if state is None:
         raise UserError(f"{directory / checkpoint.NAME} is not there: the run has reached no checkpoint yet")
-    set_threads(conf.hardware, state["threads"])
+    set_up_cpu(conf.hardware, state["threads"])
     device = choose_device(conf.hardware)
     data = load_data(conf.dataset, conf.data_dir, device)
     model = build_model(conf.model, data, conf.seed, device)

@@ -15,8 +15,9 @@ class Block:
 
     group: dict[str, Any]
     y: list[Tensor]  # the parameters themselves: where the gradient is taken
-    x: list[Tensor]  # their values at the start of the step
+    x: list[Tensor]  # their values at the start of the step; they themselves in an optimizer that does not move them
     d: list[Tensor]  # the direction, filled by the subclass
+    d_is_gradient: bool = False  # d is no memory of the optimizer's, but the parameters' .grad
 
     def gradients(self) -> list[Tensor]:
         """grad f(y), weight decay included: f holds weight_decay/2 |y|^2. Overwrites the parameters' .grad."""
@@ -28,12 +29,21 @@ class Block:
             torch._foreach_add_(grads, self.y, alpha=self.group["weight_decay"])
         return grads
 
+    def take_gradients(self) -> None:
+        """d <- grad f(y). On a CPU d becomes the gradients themselves: memory traffic is what a step costs there."""
+        gradients = self.gradients()
+        if all(g.device.type == "cpu" for g in gradients):
+            self.d, self.d_is_gradient = gradients, True
+        else:
+            copy_(self.d, gradients)
+
     def split(self) -> Block:
         """Keep the parameters that have a gradient; the others return to x and leave the step."""
         used = [i for i, p in enumerate(self.y) if p.grad is not None]
         if len(used) < len(self.y):
             copy_(self.y, self.x)
-        return Block(self.group, *([tensors[i] for i in used] for tensors in (self.y, self.x, self.d)))
+        y, x, d = ([tensors[i] for i in used] for tensors in (self.y, self.x, self.d))
+        return Block(self.group, y, x, d)
 
 
 def copy_(to: list[Tensor], source: list[Tensor]) -> None:

@@ -71,11 +71,15 @@ class Heat(Relaxation):
         for sample in range(self.evaluations):
             if noise is not None:
                 noise.fill(self.buffers("noise"))
-                for block in blocks:
+                for block in filter(lambda block: block.y and block.group["sigma"], blocks):
+                    if sample > 0:
+                        copy_(block.y, block.x)
                     _perturb(block, self.scratch("noise", block.y))
             evaluate()
             for block in filter(lambda block: block.y, blocks):
-                if sample == 0:
+                if self.evaluations == 1:
+                    block.take_gradients()
+                elif sample == 0:
                     copy_(block.d, block.gradients())
                 else:
                     torch._foreach_add_(block.d, block.gradients())
@@ -85,11 +89,11 @@ class Heat(Relaxation):
 
 
 def _perturb(block: Block, z: list[Tensor]) -> None:
-    """y <- x + sigma z. Overwrites z where it is filter-normalised."""
-    if not block.y or not block.group["sigma"]:
+    """y <- y + sigma z, y being x. Filter-normalised, sigma is in units of each filter's norm."""
+    sigma = float(block.group["sigma"])
+    if not block.group["filter_normalized"]:
+        torch._foreach_add_(block.y, z, alpha=sigma)
         return
-    if block.group["filter_normalized"]:
-        for zi, xi in zip(z, block.x, strict=True):
-            zi.mul_(torch.linalg.vector_norm(xi, dim=tuple(range(1, xi.ndim)) or None, keepdim=xi.ndim > 1))
-    copy_(block.y, block.x)
-    torch._foreach_add_(block.y, z, alpha=float(block.group["sigma"]))
+    for yi, zi in zip(block.y, z, strict=True):
+        norm = torch.linalg.vector_norm(yi, dim=tuple(range(1, yi.ndim)) or None, keepdim=yi.ndim > 1)
+        yi.addcmul_(zi, norm, value=sigma)

@@ -15,11 +15,17 @@ class Noise:
     generators are our own, so a resumed run and every rank draw the same numbers without saving or sending any state.
     """
 
-    def __init__(self, *key: int) -> None:
+    def __init__(self) -> None:
+        self._seed = 0
+        self._generators: dict[torch.device, torch.Generator] = {}
+
+    def seed(self, *key: int) -> None:
+        """Start the sequence that belongs to this key."""
         # "Nois" keeps the keys apart from those that a caller may use for seeds of other things.
         # CPU generators keep 32 bits of the seed only, so neighbouring keys must not give neighbouring seeds.
         self._seed = int(np.random.SeedSequence((0x4E6F6973, *key)).generate_state(1, np.uint64)[0])
-        self._generators: dict[torch.device, torch.Generator] = {}
+        for generator in self._generators.values():
+            generator.manual_seed(self._seed)
 
     def fill(self, buffers: Buffers) -> None:
         """Overwrite the buffers with the next N(0, 1) numbers."""

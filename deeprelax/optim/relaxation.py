@@ -65,6 +65,7 @@ class Relaxation(torch.optim.Optimizer):
     """
 
     evaluations_key: str | None = None
+    moves: bool = True  # does `direction` move the parameters?
     # Averages the given tensors (all d, then the loss) over ranks, in place. Set by data-parallel training, not state.
     reduce_direction: Callable[[list[Tensor]], None] | None = None
     # This process's chain, mixed into the noise. Never saved: every rank would load rank 0's.
@@ -81,6 +82,7 @@ class Relaxation(torch.optim.Optimizer):
     def _forget(self) -> None:
         self._scratch: dict[str, Buffers] = {}
         self._scratch_is_like: list[object] = []
+        self._noise: Noise | None = None
         self._norm: Tensor | None = None
         self._bad: Tensor | None = None
 
@@ -139,7 +141,7 @@ class Relaxation(torch.optim.Optimizer):
         try:
             self.direction(evaluate, blocks)
         finally:
-            for block in blocks:
+            for block in filter(lambda block: self.moves, blocks):
                 copy_(block.y, block.x)
         assert len(losses) == self.evaluations, "direction() must evaluate exactly `evaluations` times"
         loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
@@ -154,15 +156,18 @@ class Relaxation(torch.optim.Optimizer):
 
     def _block(self, group: dict[str, Any]) -> Block:
         y = [p for p in group["params"] if p.requires_grad]
-        block = Block(group, y, self.scratch("x", y), self.scratch("d", y))
-        copy_(block.x, block.y)
+        block = Block(group, y, self.scratch("x", y) if self.moves else y, self.scratch("d", y))
+        if self.moves:
+            copy_(block.x, block.y)
         return block
 
     def _examine(self, blocks: list[Block], loss: Tensor) -> Tensor:
-        """Are the loss and d finite? A 0-dim bool tensor where the loss is; nothing waits for the device."""
+        """Are the loss and d finite? A 0-dim bool tensor where the loss is; nothing waits for a GPU."""
         norms = [n.to(loss.device) for block in blocks if block.d for n in torch._foreach_norm(block.d)]
         self._norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros_like(loss)
         finite = torch.isfinite(self._norm) & torch.isfinite(loss)
+        if finite.device.type == "cpu" and finite:
+            return finite
         if self._bad is None:
             self._bad = torch.zeros(2, dtype=torch.int64, device=loss.device)
         count, first = self._bad
@@ -179,7 +184,7 @@ class Relaxation(torch.optim.Optimizer):
         if on_cpu and not finite:
             return
         drop = None if on_cpu else ~finite.to(block.y[0].device)
-        self._mask(drop)
+        self._mask(block, drop)
         if momentum:
             velocity = [self._velocity(p) for p in block.y]
             if drop is None:
@@ -192,14 +197,14 @@ class Relaxation(torch.optim.Optimizer):
                 torch._foreach_add_(block.d, velocity, alpha=momentum)
             else:
                 torch._foreach_copy_(block.d, velocity)
-            self._mask(drop)
+            self._mask(block, drop)
         torch._foreach_add_(block.y, block.d, alpha=-lr)
 
-    def _mask(self, drop: Tensor | None) -> None:
+    def _mask(self, block: Block, drop: Tensor | None) -> None:
         """d <- 0 where it is not to be used."""
         if drop is not None:
-            for flat in self.buffers("d").flats:
-                flat.masked_fill_(drop.to(flat.device), 0.0)
+            for t in block.d if block.d_is_gradient else self.buffers("d").flats:
+                t.masked_fill_(drop.to(t.device), 0.0)
 
     def _velocity(self, p: Tensor) -> Tensor:
         state = self.state[p]
@@ -245,7 +250,9 @@ class Relaxation(torch.optim.Optimizer):
 
     def noise(self) -> Noise:
         """The Gaussians of this step: a function of (seed, outer step, chain)."""
-        return Noise(self.shared("seed"), self.param_groups[0]["outer_steps"], self.chain)
+        self._noise = self._noise or Noise()
+        self._noise.seed(self.shared("seed"), self.param_groups[0]["outer_steps"], self.chain)
+        return self._noise
 
     def _trainable(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"] if p.requires_grad]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .block import Block, copy_
+from .block import Block
 from .relaxation import Evaluate, Relaxation
 
 
@@ -20,6 +20,8 @@ class SGD(Relaxation):
         weight_decay: coefficient c of c/2 |x|^2 in the loss.
     """
 
+    moves = False
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -33,4 +35,4 @@ class SGD(Relaxation):
     def direction(self, evaluate: Evaluate, blocks: list[Block]) -> None:
         evaluate()
         for block in blocks:
-            copy_(block.d, block.gradients())
+            block.take_gradients()

@@ -20,7 +20,7 @@ from .determinism import deterministic
 from .distributed import SOLO, Ranks
 from .loop import Trainer
 from .schedules import make_schedule
-from .setup import build_model, build_optimizer, load_data, set_threads
+from .setup import build_model, build_optimizer, load_data, set_up_cpu
 
 log = logging.getLogger(__name__)
 LIBRARIES = ("deeprelax", "torch", "torchvision", "numpy", "hydra-core", "omegaconf", "scikit-learn")
@@ -40,7 +40,7 @@ def train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks =
 
 def _train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks) -> None:
     state = checkpoint.latest(directory)
-    set_threads(conf.hardware, state["threads"] if state else None, ranks)
+    set_up_cpu(conf.hardware, state["threads"] if state else None, ranks)
     data = load_data(conf.dataset, conf.data_dir, device)
     model = build_model(conf.model, data, conf.seed, device)
     if conf.batch_size // ranks.world == 1 and has_batch_norm(model):

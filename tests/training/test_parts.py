@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -195,3 +198,28 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
         pass
     with files.sole_writer(tmp_path):
         pass
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an option of glibc's")
+def test_freed_memory_is_kept_and_used_again() -> None:
+    code = """
+import resource, torch
+from deeprelax.training.setup import keep_freed_memory
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def work():
+    before = faults()
+    for _ in range(5):
+        blocks = [torch.ones(5_000_000) for _ in range(4)]
+        del blocks
+    return faults() - before
+work()
+default = work()
+assert keep_freed_memory()
+work()
+print(default, work())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    default, kept = map(int, done.stdout.split())
+    assert default > 1000
+    assert kept < default / 10
