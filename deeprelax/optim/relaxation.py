@@ -19,6 +19,7 @@ x the weights at the start of a step, y where a gradient is taken, mu the averag
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -83,7 +84,7 @@ class Relaxation(torch.optim.Optimizer):
         self._scratch: dict[str, Buffers] = {}
         self._scratch_is_like: list[object] = []
         self._noise: Noise | None = None
-        self._norm: Tensor | None = None
+        self._norm: Tensor | float | None = None
         self._bad: Tensor | None = None
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -161,29 +162,31 @@ class Relaxation(torch.optim.Optimizer):
             copy_(block.x, block.y)
         return block
 
-    def _examine(self, blocks: list[Block], loss: Tensor) -> Tensor:
-        """Are the loss and d finite? A 0-dim bool tensor where the loss is; nothing waits for a GPU."""
-        norms = [n.to(loss.device) for block in blocks if block.d for n in torch._foreach_norm(block.d)]
-        self._norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros_like(loss)
-        finite = torch.isfinite(self._norm) & torch.isfinite(loss)
-        if finite.device.type == "cpu" and finite:
-            return finite
+    def _examine(self, blocks: list[Block], loss: Tensor) -> bool | Tensor:
+        """Are the loss and d finite? On a CPU yes or no, on a GPU a 0-dim tensor there: the host does not wait."""
+        norms = [n for block in blocks if block.d for n in torch._foreach_norm(block.d)]
+        if loss.device.type == "cpu":
+            self._norm = norm = math.hypot(*(n.item() for n in norms))
+            if math.isfinite(norm) and math.isfinite(loss.item()):
+                return True
+            bad = torch.ones((), dtype=torch.bool)
+        else:
+            total = torch.stack([n.to(loss.device) for n in norms]) if norms else torch.zeros_like(loss)
+            self._norm = torch.linalg.vector_norm(total)
+            bad = ~(torch.isfinite(self._norm) & torch.isfinite(loss))
         if self._bad is None:
             self._bad = torch.zeros(2, dtype=torch.int64, device=loss.device)
         count, first = self._bad
-        first.masked_fill_((count == 0) & ~finite, self.param_groups[0]["outer_steps"])
-        count += ~finite
-        return finite
+        first.masked_fill_((count == 0) & bad, self.param_groups[0]["outer_steps"])
+        count += bad
+        return False if loss.device.type == "cpu" else ~bad
 
-    def _descend(self, block: Block, finite: Tensor) -> None:
+    def _descend(self, block: Block, finite: bool | Tensor) -> None:
         """The outer rule; if d is not finite, nothing changes. On a GPU the host does not ask but masks."""
-        if not block.y:
+        if not block.y or finite is False:
             return
         lr, momentum = float(block.group["lr"]), float(block.group["momentum"])
-        on_cpu = finite.device.type == "cpu"
-        if on_cpu and not finite:
-            return
-        drop = None if on_cpu else ~finite.to(block.y[0].device)
+        drop = ~finite.to(block.y[0].device) if isinstance(finite, Tensor) else None
         self._mask(block, drop)
         if momentum:
             velocity = [self._velocity(p) for p in block.y]
@@ -219,7 +222,7 @@ class Relaxation(torch.optim.Optimizer):
         """Euclidean norm of the last step's d over all parameters, a 0-dim tensor."""
         if self._norm is None:
             raise RuntimeError("direction_norm() is known after a step only")
-        return self._norm
+        return torch.as_tensor(self._norm, dtype=None if isinstance(self._norm, Tensor) else torch.float64)
 
     def nonfinite_steps(self) -> tuple[int, int]:
         """How many outer steps since the last call had a loss or d that was not finite, and the number of the first.
