@@ -172,8 +172,8 @@ class Relaxation(torch.optim.Optimizer):
             bad = torch.ones((), dtype=torch.bool)
         else:
             total = torch.stack([n.to(loss.device) for n in norms]) if norms else torch.zeros_like(loss)
-            self._norm = torch.linalg.vector_norm(total)
-            bad = ~(torch.isfinite(self._norm) & torch.isfinite(loss))
+            self._norm = on_device = torch.linalg.vector_norm(total)
+            bad = ~(torch.isfinite(on_device) & torch.isfinite(loss))
         if self._bad is None:
             self._bad = torch.zeros(2, dtype=torch.int64, device=loss.device)
         count, first = self._bad
