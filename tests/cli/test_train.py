@@ -73,10 +73,10 @@ def test_experiments_and_their_presets_compose(optimizer: str, deeprelax: Comman
 
 
 def test_the_command_line_wins_over_a_preset(deeprelax: Command) -> None:
-    _, out, _ = deeprelax("train", "experiment=mnist_lenet", "optimizer=sgd", "--cfg", "job", "-p", "schedule")
+    _, out, _ = deeprelax("train", "experiment=paper_lenet", "optimizer=sgd", "--cfg", "job", "-p", "schedule")
     assert "name: step" in out
     chosen = ["schedule=cosine", "optimizer.lr=0.7"]
-    _, out, _ = deeprelax("train", "experiment=mnist_lenet", "optimizer=sgd", *chosen, "--cfg", "job")
+    _, out, _ = deeprelax("train", "experiment=paper_lenet", "optimizer=sgd", *chosen, "--cfg", "job")
     assert "name: cosine" in out
     assert "lr: 0.7" in out
 

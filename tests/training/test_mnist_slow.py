@@ -14,7 +14,8 @@ import pytest
 def test_lenet_reaches_one_point_two_percent_in_five_passes(
     optimizer: str, deeprelax: Callable[..., tuple[int, str, str]], mnist_folder: Path
 ) -> None:
-    status, _, err = deeprelax("train", "experiment=mnist_lenet", f"optimizer={optimizer}", f"data_dir={mnist_folder}")
+    run = ["train", "experiment=mnist_lenet", "epochs=5", f"optimizer={optimizer}", f"data_dir={mnist_folder}"]
+    status, _, err = deeprelax(*run)
     assert (status, err) == (0, "")
     (result,) = (json.loads(file.read_text()) for file in Path("outputs").rglob("result.json"))
     assert result["test_error"] <= 1.2
