@@ -43,13 +43,11 @@ def configuration_folder() -> Path:
     raise FileNotFoundError(f"no configs/ beside {here} nor in it: the installation is broken")
 
 
-def choices() -> str:
-    """One line for each group of configs/: its choices."""
+def choices(*wanted: str) -> str:
+    """One line for each of these groups of configs/: its choices."""
     folder = configuration_folder()
-    inner = ("preset", "hydra", "pde")
-    groups = (group for group in sorted(folder.iterdir()) if group.is_dir() and group.name not in inner)
     return "\n".join(
-        f"  {group.name}: {', '.join(sorted(file.stem for file in group.glob('*.yaml')))}" for group in groups
+        f"  {group}: {', '.join(sorted(file.stem for file in (folder / group).glob('*.yaml')))}" for group in wanted
     )
 
 
