@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -116,12 +117,19 @@ def run_jobs(jobs: list[Job], devices: list[str]) -> list[tuple[Job, str]]:
     """
     waiting, free, problems = list(jobs), list(devices), []
     running: list[Job] = []
-    with Requests() as requests:
+    with Requests() as requests, ExitStack() as stack:
+        stack.callback(_end, running)
         told = False
         while running or (waiting and requests.number is None):
             while waiting and free and requests.number is None:
                 job = waiting.pop(0)
-                job.start(free.pop(0))
+                device = free.pop(0)
+                try:
+                    job.start(device)
+                except OSError as error:
+                    problems.append((job, f"it could not be started: {error}"))
+                    free.append(device)
+                    continue
                 log.info("device %s: %s", job.device, " ".join(job.overrides))
                 running.append(job)
             if requests.number is not None and not told:
@@ -139,6 +147,13 @@ def run_jobs(jobs: list[Job], devices: list[str]) -> list[tuple[Job, str]]:
     if requests.number is not None:
         raise Stopped(requests.number)
     return problems
+
+
+def _end(running: list[Job]) -> None:
+    """No job outlives an error of the launcher's."""
+    for job in running:
+        if job.process is not None and job.process.poll() is None:
+            job.process.terminate()
 
 
 def _returned(job: Job) -> JobReturn:

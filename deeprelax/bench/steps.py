@@ -9,17 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from ..data.batches import Batches
+from ..errors import UserError
 from ..optim import Relaxation
 from ..registry import call
 from ..schema import BenchConf
 from ..training.objective import Autocast, Objective
 from ..training.setup import Data, build_model
+from ..training.share import compile_problem
 from .timing import Ratio, beside, seconds
 
 
 @dataclass(slots=True)
 class StepCost:
-    """One optimizer's: `alone` on one batch that lies on the device, `fed` with the batches of a training run."""
+    """One optimizer's: `alone` on one batch that lies on the device, `fed` with a training run's batches.
+
+    Those are normalised to mean 0 and standard deviation 1, and not augmented.
+    """
 
     inner_steps: int
     floor_ms: float  # one bare pass
@@ -27,7 +32,7 @@ class StepCost:
     fed: Ratio
     images_per_second: float  # fed
     copies: float  # what the optimizer holds between its steps, in copies of the weights
-    peak_megabytes: float | None  # on the GPU, fed
+    peak_megabytes: float | None  # on the GPU, of all that the measurement keeps there
 
 
 class Bare:
@@ -105,7 +110,12 @@ def layouts(conf: BenchConf, data: Data) -> tuple[dict[str, Ratio], float | None
         for name, layout in [("compiled", torch.channels_last), ("compiled, contiguous", torch.contiguous_format)]:
             works[name] = bare(layout)
             works[name].network = torch.compile(works[name].model)
-            taken = seconds(works[name].once, device)
+            try:
+                taken = seconds(works[name].once, device)
+            except Exception as error:
+                if (problem := compile_problem(error)) is None:
+                    raise
+                raise UserError(f"compile=true, but {problem}") from None
             compilation = taken if compilation is None else compilation
     found = beside(bare(torch.channels_last), dict(works), conf.repeats, device)
     return {name: found[name] for name in works}, compilation

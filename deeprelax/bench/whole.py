@@ -49,7 +49,8 @@ def whole_run(conf: BenchConf, overrides: list[str], floor: Bare) -> WholeRun:
         floor()
         after = [seconds(floor, device) for _ in range(conf.repeats)]
         if finished[0].returncode:
-            raise UserError(f"the whole run failed: {finished[0].stderr.strip().splitlines()[-1]}")
+            words = finished[0].stderr.strip().splitlines() or [f"status {finished[0].returncode}"]
+            raise UserError(f"the whole run failed: {words[-1]}")
         result = json.loads(next(Path(folder).rglob("result.json")).read_text())
     evaluations = int(result["gradient_evaluations"])
     bare = statistics.median(before + after) / floor.times

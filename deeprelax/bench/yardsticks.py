@@ -20,7 +20,7 @@ from ..data.batches import Batches
 from ..data.images import Split
 from ..optim import SGD, EntropySGD, Relaxation
 from ..schema import BenchConf
-from ..training.objective import Objective
+from ..training.objective import Autocast, Objective
 from ..training.setup import Data, build_model
 from .timing import Ratio, Work, beside
 
@@ -46,7 +46,7 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 def endless(split: Split, batch_size: int, workers: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     """Shuffled batches of a DataLoader, pass after pass."""
     loader = DataLoader(
-        Pictures(split), batch_size, shuffle=True, drop_last=True, num_workers=workers,
+        Pictures(split), batch_size, shuffle=True, drop_last=len(split) >= batch_size, num_workers=workers,
         pin_memory=device.type == "cuda", persistent_workers=workers > 0,
     )  # fmt: skip
     while True:
@@ -54,13 +54,16 @@ def endless(split: Split, batch_size: int, workers: int, device: torch.device) -
             yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
 
-def closure(model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) -> Callable[[], float]:
+def closure(
+    model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], autocast: Callable[[], torch.autocast]
+) -> Callable[[], float]:
     """zero_grad, forward, backward on the next batch; the loss as a Python number."""
 
     def evaluate() -> float:
         images, labels = next(batches)
         model.zero_grad()
-        loss = nn.functional.cross_entropy(model(images), labels)
+        with autocast():
+            loss = nn.functional.cross_entropy(model(images), labels)
         loss.backward()
         return loss.item()
 
@@ -116,7 +119,8 @@ def compared(conf: BenchConf, data: Data, split: Split) -> dict[str, Ratio]:
     port_model, plain_model = (fresh().to(memory_format=torch.contiguous_format) for _ in range(2))
     port = PortStyle(port_model)
     plain = torch.optim.SGD(plain_model.parameters(), lr=0.0, momentum=0.9, nesterov=True)
-    port_closure, plain_closure = closure(port_model, batches), closure(plain_model, batches)
+    autocast = Autocast(conf.hardware.precision, device)
+    port_closure, plain_closure = (closure(model, batches, autocast) for model in (port_model, plain_model))
 
     def ported() -> None:
         for _ in range(steps):

@@ -27,8 +27,10 @@ def flip_crop(images: Tensor, generator: torch.Generator, whole: int, mine: slic
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """A CPU tensor on the device; the host does not wait for a GPU."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    """A CPU tensor on the device, contiguous; the host does not wait for a GPU."""
+    return (
+        tensor.contiguous().pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    )
 
 
 def window(images: Tensor, top: Tensor, left: Tensor, mirror: Tensor) -> Tensor:

@@ -40,8 +40,8 @@ class Block:
     def split(self) -> Block:
         """Keep the parameters that have a gradient; the others return to x and leave the step."""
         used = [i for i, p in enumerate(self.y) if p.grad is not None]
-        if len(used) < len(self.y):
-            copy_(self.y, self.x)
+        unused = [i for i, p in enumerate(self.y) if p.grad is None]
+        copy_([self.y[i] for i in unused], [self.x[i] for i in unused])
         y, x, d = ([tensors[i] for i in used] for tensors in (self.y, self.x, self.d))
         return Block(self.group, y, x, d)
 

@@ -24,12 +24,13 @@ class Noise:
         # "Nois" keeps the keys apart from those that a caller may use for seeds of other things.
         # CPU generators keep 32 bits of the seed only, so neighbouring keys must not give neighbouring seeds.
         self._seed = int(np.random.SeedSequence((0x4E6F6973, *key)).generate_state(1, np.uint64)[0])
-        for generator in self._generators.values():
-            generator.manual_seed(self._seed)
+        for number, generator in enumerate(self._generators.values()):
+            generator.manual_seed(self._seed ^ number)  # devices that share a network draw different numbers
 
     def fill(self, buffers: Buffers) -> None:
         """Overwrite the buffers with the next N(0, 1) numbers."""
         for flat in buffers.flats:
             if flat.device not in self._generators:
-                self._generators[flat.device] = torch.Generator(flat.device).manual_seed(self._seed)
+                seed = self._seed ^ len(self._generators)
+                self._generators[flat.device] = torch.Generator(flat.device).manual_seed(seed)
             flat.normal_(generator=self._generators[flat.device])

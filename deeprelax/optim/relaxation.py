@@ -122,7 +122,9 @@ class Relaxation(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> Tensor:  # type: ignore[override]
-        """One outer step: exactly `evaluations` closure calls, one update of x. Overwrites the closure's gradients.
+        """One outer step: exactly `evaluations` closure calls, one update of x.
+
+        The closure must zero the gradients before it adds to them: a step overwrites .grad, which then means nothing.
 
         Returns the mean of the closure's losses, a 0-dim tensor: f at y, where the gradients were taken, NOT f at the
         new x. If the loss or d is not finite, weights and momentum stay as they were, the step counts, and
@@ -193,7 +195,7 @@ class Relaxation(torch.optim.Optimizer):
             if drop is None:
                 torch._foreach_mul_(velocity, momentum)
             else:
-                kept = torch.full((), momentum, dtype=torch.float64, device=drop.device).masked_fill_(drop, 1.0)
+                kept = torch.full((), momentum, dtype=_precise(velocity), device=drop.device).masked_fill_(drop, 1.0)
                 torch._foreach_mul_(velocity, kept)
             torch._foreach_add_(velocity, block.d)
             if block.group["nesterov"]:
@@ -272,6 +274,12 @@ class Relaxation(torch.optim.Optimizer):
         if len(values) > 1:
             raise ValueError(f"{key} must be the same in all parameter groups, not {sorted(values)}")
         return values.pop()
+
+
+def _precise(tensors: list[Tensor]) -> torch.dtype:
+    """Of a factor for all of them: their own type, which keeps them on the fast path, or one that rounds for none."""
+    types = {t.dtype for t in tensors}
+    return torch.float32 if types == {torch.float32} else torch.float64
 
 
 def call(closure: Closure) -> Tensor:

@@ -45,7 +45,8 @@ def begin_from_finished(conf: TrainConf, config: DictConfig, directory: Path) ->
 
     Raises UserError if there is no finished run, it is not shorter, or it differs in more than its length.
     """
-    if conf.continue_from is None or (directory / "checkpoint.pt").exists():
+    begun = any((directory / name).exists() for name in ("checkpoint.pt", "checkpoint.previous.pt"))
+    if conf.continue_from is None or begun:
         return
     source = _finished_run(Path(conf.continue_from).expanduser(), conf.seed)
     stored = _stored(source / "config.yaml")

@@ -27,6 +27,11 @@ def deterministic(wanted: bool) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if "CuBLAS" in str(error):
+            raise UserError(
+                "deterministic=true came too late for cuBLAS, which this process has used before: start a new one, "
+                "or set CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment"
+            ) from None
         if "deterministic" not in str(error):
             raise
         raise UserError(

@@ -119,16 +119,23 @@ class Trainer:
             return self.optimizer.step(self.objective)
         except Stopped:
             self.objective.evaluations = evaluations
-            torch._foreach_copy_(list(self.model.buffers()), self._start_buffers)
-            self._save()
+            if self._start_buffers:
+                torch._foreach_copy_(list(self.model.buffers()), self._start_buffers)
+            self._save_before_stopping()
             raise
 
     def _stop_if_asked(self, requests: Requests) -> None:
         """All ranks at the same step: at once on CPUs, at a record on GPUs, where the host waits for no step."""
         asked = requests.number is not None if self.ranks.world == 1 else self._told and bool(self._stop > 0)
         if asked and self.outer_steps < self.budget.outer_steps:
-            self._save()
+            self._save_before_stopping()
             raise Stopped(requests.number or signal.SIGTERM)
+
+    def _save_before_stopping(self) -> None:
+        """Between records: on a GPU the host has not asked yet whether all steps were finite."""
+        self._stop_if_not_finite()
+        self._clock(stepping=True)
+        self._save()
 
     def _save(self) -> None:
         if self.ranks.main:

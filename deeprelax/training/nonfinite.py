@@ -13,8 +13,10 @@ def nonfinite_sentence(step: int, passes: float, optimizer: Relaxation, conf: Op
     in_force = {**optimizer.scalars(), "direction_norm": float(optimizer.direction_norm())}
     values = ", ".join(f"{name} {value:.3g}" for name, value in in_force.items())
     keys = " or ".join(f"optimizer.{key}" for key in LIKELY if hasattr(conf, key)) or "the step size"
+    latest = step == optimizer.param_groups[0]["outer_steps"] - 1  # not so on a GPU, which is asked at records
+    weights = "The weights are as before it" if latest else "It changed no weight, the steps since then did"
     kept = "and the last checkpoint is kept" if saved else "and there was no checkpoint yet"
     return (
         f"outer step {step} (pass {passes:.3g}): the loss or its direction is not finite ({values}). "
-        f"The weights are as before it, {kept}; lower {keys}"
+        f"{weights}, {kept}; lower {keys}"
     )

@@ -67,9 +67,11 @@ class Records:
         return self._writer
 
     def close(self) -> None:
-        self._file.close()
-        if self._writer is not None:
-            self._writer.close()
+        try:
+            self._file.close()
+            if self._writer is not None:
+                self._writer.close()
+        finally:
             threading.excepthook = threading.__excepthook__
 
 

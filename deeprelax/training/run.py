@@ -92,8 +92,10 @@ def _run_among_peers(conf: TrainConf, config: DictConfig, directory: Path, place
                 directory.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(files.sole_writer(directory))
                 verdict = (_finished_before(conf, config, directory), "")
-            except (UserError, OSError) as error:
+            except UserError as error:
                 verdict = (False, str(error))
+            except OSError as error:
+                verdict = (False, str(files.sentence(error, directory)))
         finished, problem = ranks.from_main(verdict)
         if problem:
             raise UserError(problem)

@@ -21,6 +21,7 @@ from .distributed import SOLO, Ranks
 from .loop import Trainer
 from .schedules import make_schedule
 from .setup import build_model, build_optimizer, load_data, set_up_cpu
+from .share import compile_problem
 
 log = logging.getLogger(__name__)
 LIBRARIES = ("deeprelax", "torch", "torchvision", "numpy", "hydra-core", "omegaconf", "scikit-learn")
@@ -32,10 +33,9 @@ def train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks =
         try:
             _train(conf, directory, device, ranks)
         except Exception as error:
-            if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            if (problem := compile_problem(error)) is None:
                 raise
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(f"hardware.compile=true, but torch cannot compile this ({reason}): leave it out") from None
+            raise UserError(f"hardware.compile=true, but {problem}") from None
 
 
 def _train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks) -> None:

@@ -51,6 +51,14 @@ def _compiled(model: nn.Module, conf: TrainConf) -> nn.Module:
     return torch.compile(model) if conf.hardware.compile else model  # type: ignore[return-value]
 
 
+def compile_problem(error: Exception) -> UserError | None:
+    """What to tell the user of an error of torch's compiler; None if it is another's."""
+    if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return None
+    reason = str(error).strip().splitlines()[0]
+    return UserError(f"torch cannot compile this ({reason}): leave it out")
+
+
 def _averaging_gradients(model: nn.Module, device: torch.device, *, sync_batchnorm: bool) -> nn.Module:
     """The network, such that its backward pass averages gradients over the ranks."""
     if not any(p.requires_grad for p in model.parameters()):

@@ -341,6 +341,27 @@ def test_a_directions_mean_over_ranks_is_what_is_descended() -> None:
 
 
 @ALL
+def test_a_parameter_that_no_loss_reaches_stays_and_changes_nothing_for_the_others(name: str) -> None:
+    ends = []
+    for reached in (False, True):
+        net, company = network(), nn.Parameter(torch.ones(3, dtype=torch.float64))
+        optimizer = build(name, [*net.parameters(), company], weight_decay=0.1)
+        batches = Batches(net, optimizer)
+
+        def closure() -> Tensor:
+            loss = batches()  # noqa: B023
+            if reached:  # noqa: B023
+                company.grad = torch.zeros_like(company)  # noqa: B023
+            return loss
+
+        for _ in range(2):
+            optimizer.step(closure)
+        ends.append(weights(net))
+        assert reached or torch.equal(company, torch.ones_like(company))
+    assert same(*ends)
+
+
+@ALL
 def test_scratch_is_reused_and_is_not_state(name: str) -> None:
     net = network()
     optimizer = build(name, net.parameters())

@@ -21,6 +21,7 @@ from deeprelax.errors import UserError
 from deeprelax.training import checkpoint
 from deeprelax.training.objective import Objective
 from deeprelax.training.run import run
+from deeprelax.training.signals import Requests, Stopped
 
 Compose = Callable[..., DictConfig]
 OPTIMIZERS = ["sgd", "entropy_sgd", "hj", "hj_proximal", "heat", "pde_relaxed"]
@@ -278,6 +279,24 @@ def test_evaluating_an_unfinished_run_uses_statistics_at_x(
 def test_one_image_to_a_rank_and_batch_norm(compose: Compose, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="batch_size=1 leaves one image to a rank, and batch norm needs two"):
         train(compose, tmp_path, "batch_size=1")
+
+
+def test_a_step_of_a_network_without_buffers_can_be_given_up(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plain.py").write_text(
+        "import torch\n"
+        "def net(channels, image_size, classes):\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(image_size**2, classes))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(Requests, "overdue", True)
+    monkeypatch.setattr(Requests, "_note", None)
+    monkeypatch.setattr(Requests, "__enter__", lambda self: setattr(self, "number", 15) or self)
+    with pytest.raises(Stopped) as stopped:
+        train(compose, tmp_path / "a", "model=custom", "model.name=plain:net")
+    assert stopped.value.status == 143
+    assert checkpoint.load(tmp_path / "a" / "checkpoint.pt")["evaluations"] == 0
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "entropy_sgd"])
