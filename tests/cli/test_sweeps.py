@@ -76,7 +76,9 @@ def test_headers_state_the_number_of_runs_and_their_passes(name: str) -> None:
     header = "".join(line[1:] for line in text.splitlines() if line.startswith("# "))
     experiments = params_of(name)["experiment"]
     each = runs_of(name) // len(experiments)
-    epochs = [OmegaConf.load(FOLDER.parent / "experiment" / f"{experiment}.yaml").epochs for experiment in experiments]
+    own = OmegaConf.load(FOLDER / f"{name}.yaml").get("epochs")
+    files = [FOLDER.parent / "experiment" / f"{experiment}.yaml" for experiment in experiments]
+    epochs = [own or OmegaConf.load(file).epochs for file in files]
     assert re.search(rf"= {runs_of(name)} runs\b", header)
     assert f" {each * sum(epochs):,} passes" in header
 
