@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import IntEnum
-
-import numpy as np
 
 
 class Purpose(IntEnum):
@@ -19,5 +18,9 @@ class Purpose(IntEnum):
 
 
 def derive_seed(seed: int, purpose: Purpose, *counters: int) -> int:
-    """A 64-bit seed for a generator, independent of the seeds of all other keys. All entries non-negative."""
-    return int(np.random.SeedSequence((seed, int(purpose), *counters)).generate_state(1, np.uint64)[0])
+    """A 64-bit seed for a generator, independent of the seeds of all other keys.
+
+    numpy's SeedSequence does the same, but takes 0.1 ms where caches are cold: 1 % of a small network's pass.
+    """
+    key = repr((seed, int(purpose), *counters)).encode()
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8, person=b"deeprelax").digest())

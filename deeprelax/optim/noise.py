@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+import hashlib
+
 import torch
 
 from .buffers import Buffers
@@ -21,9 +22,10 @@ class Noise:
 
     def seed(self, *key: int) -> None:
         """Start the sequence that belongs to this key."""
-        # "Nois" keeps the keys apart from those that a caller may use for seeds of other things.
-        # CPU generators keep 32 bits of the seed only, so neighbouring keys must not give neighbouring seeds.
-        self._seed = int(np.random.SeedSequence((0x4E6F6973, *key)).generate_state(1, np.uint64)[0])
+        # `person` keeps the keys apart from those that a caller may hash into seeds of other things. CPU generators
+        # keep 32 bits of the seed only, so neighbouring keys must not give neighbouring seeds.
+        name = repr(tuple(map(int, key))).encode()
+        self._seed = int.from_bytes(hashlib.blake2b(name, digest_size=8, person=b"relaxation").digest())
         for number, generator in enumerate(self._generators.values()):
             generator.manual_seed(self._seed ^ number)  # devices that share a network draw different numbers
 
