@@ -1,11 +1,13 @@
-"""MNIST and Fashion-MNIST: four IDX files each, fetched by torchvision if they are not there."""
+"""MNIST and Fashion-MNIST: four IDX files each, fetched by torchvision where they are missing."""
 
 from __future__ import annotations
 
 import hashlib
 import struct
 from pathlib import Path
-from typing import Any
+
+import torch
+from torch import Tensor
 
 from ..errors import UserError
 from .images import ImageData, Split, resized
@@ -18,6 +20,9 @@ FILES = (
     ("t10k-images-idx3-ubyte", 7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
     ("t10k-labels-idx1-ubyte", 10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
 )
+CLOTHES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 
 
 def load_mnist(data_dir: Path, image_size: int | None = None) -> ImageData:
@@ -28,9 +33,7 @@ def load_mnist(data_dir: Path, image_size: int | None = None) -> ImageData:
 
     Raises UserError if a file is missing and cannot be downloaded, or is not the published one.
     """
-    from torchvision.datasets import MNIST
-
-    return _load(MNIST, data_dir, image_size, {name: digest for name, _, digest in FILES})
+    return _load("MNIST", data_dir, image_size, tuple("0123456789"), {name: digest for name, _, digest in FILES})
 
 
 def load_fashion_mnist(data_dir: Path, image_size: int | None = None) -> ImageData:
@@ -41,36 +44,42 @@ def load_fashion_mnist(data_dir: Path, image_size: int | None = None) -> ImageDa
 
     Raises UserError if a file is missing and cannot be downloaded, or is not of the published form.
     """
-    from torchvision.datasets import FashionMNIST
-
-    return _load(FashionMNIST, data_dir, image_size, {})
+    return _load("FashionMNIST", data_dir, image_size, CLOTHES, {})
 
 
-def _load(source: Any, data_dir: Path, image_size: int | None, digests: dict[str, str]) -> ImageData:
-    raw = Path(source.__name__) / "raw"
+def _load(
+    name: str, data_dir: Path, image_size: int | None, classes: tuple[str, ...], digests: dict[str, str]
+) -> ImageData:
+    def download(folder: Path) -> None:
+        from torchvision import datasets  # late: the import takes longer than reading the files
+
+        getattr(datasets, name)(str(folder), download=True)
+
+    raw = Path(name) / "raw"
     advice = f"put its four uncompressed files there, or set data_dir to the folder that holds {raw}"
-    fetch(data_dir, [raw / name for name, _, _ in FILES], lambda folder: source(str(folder), download=True), advice)
-    for name, size, _ in FILES:
-        _check(data_dir / raw / name, size, digests.get(name))
-    train, test = (source(str(data_dir), train=train) for train in (True, False))
-    splits = [Split(resized(part.data[:, None], image_size), part.targets.long()) for part in (train, test)]
-    return ImageData(splits[0], splits[1], tuple(source.classes))
+    fetch(data_dir, [raw / file for file, _, _ in FILES], download, advice)
+    parts = [_read(data_dir / raw / file, size, digests.get(file)) for file, size, _ in FILES]
+    train, test = (
+        Split(resized(images[16:].view(-1, 1, 28, 28), image_size), labels[8:].long())
+        for images, labels in (parts[:2], parts[2:])
+    )
+    return ImageData(train, test, classes)
 
 
-def _check(file: Path, size: int, digest: str | None) -> None:
-    if file.stat().st_size != size or not (_has_digest(file, digest) if digest else _is_plausible(file, size)):
+def _read(file: Path, size: int, digest: str | None) -> Tensor:
+    """The bytes of an IDX file, header included. Raises UserError if they are not the published ones."""
+    content = bytearray(file.read_bytes())
+    if len(content) != size or not (_has(content, digest) if digest else _is_plausible(file.name, content)):
         raise UserError(f"{file} is not the published file (truncated or damaged): delete it and start again")
+    return torch.frombuffer(content, dtype=torch.uint8)
 
 
-def _has_digest(file: Path, digest: str) -> bool:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == digest
+def _has(content: bytearray, digest: str) -> bool:
+    return hashlib.sha256(content).hexdigest() == digest
 
 
-def _is_plausible(file: Path, size: int) -> bool:
+def _is_plausible(name: str, content: bytearray) -> bool:
     """The header that an IDX file of this size has, and no label above 9; all that can be told without a digest."""
-    if "labels" in file.name:
-        content = file.read_bytes()
-        return content[:8] == struct.pack(">2i", 2049, size - 8) and max(content[8:]) <= 9
-    with file.open("rb") as stream:
-        return stream.read(16) == struct.pack(">4i", 2051, (size - 16) // 28**2, 28, 28)
+    if "labels" in name:
+        return content[:8] == struct.pack(">2i", 2049, len(content) - 8) and max(content[8:]) <= 9
+    return content[:16] == struct.pack(">4i", 2051, (len(content) - 16) // 28**2, 28, 28)
