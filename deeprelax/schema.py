@@ -174,6 +174,7 @@ class HardwareConf:
     sync_batchnorm: bool = MISSING
     precision: str = _choice("float32", "bfloat16")
     compile: bool = MISSING
+    cuda_graphs: bool = MISSING
     threads: int | None = _whole(1, 4096)
 
 

@@ -65,10 +65,11 @@ class Report:
     def table(self) -> str:
         """For the terminal and for docs/performance.md."""
         setting = self.setting()
+        replayed = " as a CUDA graph" if self.conf.hardware.cuda_graphs else ""
         lines = [
             "  ".join(f"{key} {value}" for key, value in list(setting.items())[:5]),
             "  ".join(f"{key} {value}" for key, value in list(setting.items())[5:]),
-            f"floor: one bare forward and backward pass in channels_last, {self.floor_ms:.2f} ms",
+            f"floor: one bare forward and backward pass in channels_last{replayed}, {self.floor_ms:.2f} ms",
             "",
             f"{'cost of a gradient evaluation over the floor':<46}{'alone':>7}  {'(quartiles)':<14}{'with data':>10}"
             f"{'images/s':>10}{'copies':>8}",
@@ -88,7 +89,7 @@ class Report:
         lines = [""]
         for name, ratio in self.layouts.items():
             compiled = f" ({self.compile_seconds:.0f} s to compile)" if name == "compiled" else ""
-            lines.append(f"bare pass, {name}: {ratio.median:.2f} times the floor{compiled}")
+            lines.append(f"bare pass, {name}: {ratio.median:.2f} times that in channels_last{compiled}")
         for name, ratio in self.yardsticks.items():
             lines.append(f"{name}: {ratio.median:.2f} times the time of our loop")
         if self.whole is not None:

@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..optim import Relaxation
 from ..registry import call
 from ..schema import BenchConf
+from ..training.graph import Graphed
 from ..training.objective import Autocast, Objective
 from ..training.setup import Data, build_model
 from ..training.share import compile_problem
@@ -36,18 +37,25 @@ class StepCost:
 
 
 class Bare:
-    """The floor: forward and backward pass of a network on one batch, as often as asked."""
+    """The floor: forward and backward pass of a network on one batch, as often as asked; or its replay as a graph."""
 
-    def __init__(self, model: nn.Module, images: Tensor, labels: Tensor, precision: str, times: int) -> None:
-        self.model, self.images, self.labels, self.times = model, images, labels, times
+    def __init__(
+        self, model: nn.Module, batch: tuple[Tensor, Tensor], precision: str, times: int, *, graphs: bool = False
+    ) -> None:
+        self.model, self.times = model, times
+        self.images, self.labels = batch
         self.network: Any = model  # what is called: the model, or it compiled
         self.parameters = list(model.parameters())
-        self.autocast = Autocast(precision, images.device)
+        self.autocast = Autocast(precision, self.images.device)
+        self._pass = Graphed(self._eager, self.parameters) if graphs else self._eager
 
     def once(self) -> Tensor:
         """The loss; gradients are in the parameters' .grad."""
         for p in self.parameters:
             p.grad = None
+        return self._pass()
+
+    def _eager(self) -> Tensor:
         with self.autocast():
             loss = nn.functional.cross_entropy(self.network(self.images), self.labels)
         loss.backward()
@@ -66,8 +74,9 @@ def step_cost(conf: BenchConf, data: Data, keywords: dict[str, Any]) -> StepCost
     optimizer: Relaxation = call("optimizer", str(given.pop("name")), model.parameters(), **given)
     batches = Batches(data.train, conf.batch_size, 0)
     steps = max(1, -(-conf.evaluations // optimizer.evaluations))
-    floor = Bare(model, *batches[0], conf.hardware.precision, steps * optimizer.evaluations)
-    objective = Objective(model, batches, 0, conf.hardware.precision)
+    graphs = conf.hardware.cuda_graphs
+    floor = Bare(model, batches[0], conf.hardware.precision, steps * optimizer.evaluations, graphs=graphs)
+    objective = Objective(model, batches, 0, conf.hardware.precision, graphs=graphs)
 
     def alone() -> None:
         for _ in range(steps):
@@ -94,17 +103,19 @@ def step_cost(conf: BenchConf, data: Data, keywords: dict[str, Any]) -> StepCost
 
 
 def layouts(conf: BenchConf, data: Data) -> tuple[dict[str, Ratio], float | None]:
-    """The bare pass in other memory formats and compiled, over that in channels_last; seconds of compilation."""
+    """The bare pass in other forms, over the eager one in channels_last; seconds of compilation."""
     device = data.train.device
     images, labels = Batches(data.train, conf.batch_size, 0)[0]
 
-    def bare(memory_format: torch.memory_format) -> Bare:
+    def bare(memory_format: torch.memory_format, *, graphs: bool = False) -> Bare:
         model = build_model(conf.model, data, 0, device).train().to(memory_format=memory_format)
         # .contiguous() would leave the strides of one channel as they are, and the network would go by them
         laid_out = torch.empty_like(images, memory_format=memory_format).copy_(images)
-        return Bare(model, laid_out, labels, conf.hardware.precision, conf.evaluations)
+        return Bare(model, (laid_out, labels), conf.hardware.precision, conf.evaluations, graphs=graphs)
 
     works = {"contiguous": bare(torch.contiguous_format)}
+    if conf.hardware.cuda_graphs:
+        works["as a CUDA graph"] = bare(torch.channels_last, graphs=True)
     compilation = None
     if conf.compile:
         for name, layout in [("compiled", torch.channels_last), ("compiled, contiguous", torch.contiguous_format)]:

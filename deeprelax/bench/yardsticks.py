@@ -113,7 +113,8 @@ def compared(conf: BenchConf, data: Data, split: Split) -> dict[str, Ratio]:
     def ours(kind: type[Relaxation], steps: int) -> Work:
         model = fresh()
         optimizer = kind(model.parameters(), lr=0.0)  # type: ignore[call-arg]
-        objective = Objective(model, Batches(data.train, conf.batch_size, 0), 0, conf.hardware.precision)
+        batches = Batches(data.train, conf.batch_size, 0)
+        objective = Objective(model, batches, 0, conf.hardware.precision, graphs=conf.hardware.cuda_graphs)
         return lambda: [optimizer.step(objective) for _ in range(steps)]
 
     port_model, plain_model = (fresh().to(memory_format=torch.contiguous_format) for _ in range(2))

@@ -64,7 +64,8 @@ def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
     train, test = (Images(split, normalization, device) for split in (images.train, images.test))
     data = Data(train, test, None, shape["channels"], shape["image_size"], images.classes)
     model = build_model(conf.model, data, 0, device).train()
-    floor = Bare(model, *Batches(train, conf.batch_size, 0)[0], conf.hardware.precision, conf.evaluations)
+    batch, graphs = Batches(train, conf.batch_size, 0)[0], conf.hardware.cuda_graphs
+    floor = Bare(model, batch, conf.hardware.precision, conf.evaluations, graphs=graphs)
 
     report = Report(conf, device)
     for name in conf.only or conf.optimizers:

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 PADDING = 4  # pixels
 
-Augmentation = Callable[[Tensor, torch.Generator, int, slice], Tensor]
-"""(images, CPU generator, size of the whole batch, the images' place in it) to images of the same shape."""
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """What is random, and what is done with it: apart, for a captured graph does the second without the first.
+
+    The draws are made on the CPU for the whole batch, so they depend neither on the device nor on how it is shared.
+    """
+
+    draw: Callable[[torch.Generator, int], Tensor]
+    """(CPU generator, images) to integers, one column for each image."""
+    apply: Callable[[Tensor, Tensor], Tensor]
+    """(images uint8 (batch, height, width, channels), their columns on the same device) to images of the same shape."""
 
 
-def flip_crop(images: Tensor, generator: torch.Generator, whole: int, mine: slice) -> Tensor:
+def draw_flip_crop(generator: torch.Generator, images: int) -> Tensor:
+    """int64 (3, images): the window's upper left corner as (top, left), and 1 for a mirrored image."""
+    corner = torch.randint(2 * PADDING + 1, (2, images), generator=generator)
+    return torch.cat([corner, torch.randint(2, (1, images), generator=generator)])
+
+
+def flip_crop(images: Tensor, draws: Tensor) -> Tensor:
     """Pad by 4 black pixels, cut a random window of the old size, mirror every second image on average.
 
-    images uint8 (batch, height, width, channels), the part `mine` of a batch of `whole` images. The draws are made for
-    the whole batch from a CPU generator, so they depend neither on the device nor on how the batch is shared. Source:
-    the usual augmentation of CIFAR, for example arXiv 1605.07146, section 3.
+    Source: the usual augmentation of CIFAR, for example arXiv 1605.07146, section 3.
     """
-    shifts = torch.randint(2 * PADDING + 1, (2, whole), generator=generator)
-    mirror = torch.randint(2, (whole,), generator=generator)
-    top, left, mirrored = upload(torch.cat([shifts, mirror[None]])[:, mine], images.device)
+    top, left, mirrored = draws
     return window(images, top, left, mirrored.bool())
 
 
@@ -44,4 +57,7 @@ def window(images: Tensor, top: Tensor, left: Tensor, mirror: Tensor) -> Tensor:
     return padded[index, rows[:, :, None], columns[:, None, :]]
 
 
-AUGMENTATIONS: dict[str, Augmentation | None] = {"none": None, "flip_crop": flip_crop}
+AUGMENTATIONS: dict[str, Augmentation | None] = {
+    "none": None,
+    "flip_crop": Augmentation(draw_flip_crop, flip_crop),
+}

@@ -74,10 +74,23 @@ class Batches:
 
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
         """Batch k, or its part: float32 (images, channels, height, width) in channels_last, and labels (images,)."""
-        pixels, labels = self.images.pixels(self.indices(k)[self._mine])
+        return self.make(*self.draw(k))
+
+    def draw(self, k: int) -> tuple[Tensor, ...]:
+        """What batch k is made of, on the device: its images' numbers and, with an augmentation, what that drew."""
+        index = self.indices(k)[self._mine]
+        if self._augmentation is None:
+            return (index,)
+        generator = torch.Generator().manual_seed(derive_seed(self._seed, Purpose.AUGMENTATION, k, self._chain))
+        draws = self._augmentation.draw(generator, self.batch_size)[:, self._mine]
+        return index, upload(draws, self.images.device)
+
+    def make(self, index: Tensor, draws: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The batch of what `draw` returned: on the device alone, without a random number."""
+        pixels, labels = self.images.pixels(index)
         if self._augmentation is not None:
-            generator = torch.Generator().manual_seed(derive_seed(self._seed, Purpose.AUGMENTATION, k, self._chain))
-            pixels = self._augmentation(pixels, generator, self.batch_size, self._mine)
+            assert draws is not None
+            pixels = self._augmentation.apply(pixels, draws)
         return self.images.normalized(pixels), labels
 
     def indices(self, k: int) -> Tensor:

@@ -9,16 +9,19 @@ from torch import Tensor, nn
 
 from ..data.batches import Batches
 from ..randomness import Purpose, derive_seed
+from .graph import Graphed
 
 
 class Objective:
     """f at the model's present weights on the next mini-batch, with its gradient; counts its calls.
 
     Call number k takes batch k and the dropout masks that belong to (seed, k, rank), so the count is the whole state.
-    `model` may be wrapped for data-parallel training.
+    `model` may be wrapped for data-parallel training. With `graphs`, on a GPU, evaluations are replays of a CUDA graph.
     """
 
-    def __init__(self, model: nn.Module, batches: Batches, seed: int, precision: str, rank: int = 0) -> None:
+    def __init__(
+        self, model: nn.Module, batches: Batches, seed: int, precision: str, rank: int = 0, *, graphs: bool = False
+    ) -> None:
         self.model, self.batches = model, batches
         self.evaluations = 0
         self.interrupt: Callable[[], None] | None = None  # called before each evaluation; may raise
@@ -26,20 +29,27 @@ class Objective:
         self._parameters = list(model.parameters())
         self._autocast = Autocast(precision, batches.images.device)
         self._generator = default_generator(batches.images.device)
+        self._pass: Callable[..., Tensor] = Graphed(self._eager, self._parameters) if graphs else self._eager
 
     def __call__(self) -> Tensor:
         """The mean cross-entropy of the next batch, a 0-dim tensor; its gradient is in the parameters' .grad."""
         if self.interrupt is not None:
             self.interrupt()
-        images, labels = self.batches[self.evaluations]
+        drawn = self.batches.draw(self.evaluations)
         # nn.Dropout draws from the default generator and takes no other. The global torch.manual_seed is slower.
         self._generator.manual_seed(derive_seed(self._seed, Purpose.DROPOUT, self.evaluations, self._rank))
         for p in self._parameters:
             p.grad = None
+        loss = self._pass(*drawn)
+        self.evaluations += 1
+        return loss
+
+    def _eager(self, *drawn: Tensor) -> Tensor:
+        """Everything that happens on the device."""
+        images, labels = self.batches.make(*drawn)
         with self._autocast():
             loss = nn.functional.cross_entropy(self.model(images), labels)
         loss.backward()
-        self.evaluations += 1
         return loss
 
 

@@ -54,10 +54,21 @@ def choose_device(conf: HardwareConf, ranks: Ranks | Place = SOLO) -> torch.devi
         raise UserError(f"{ranks.local_world} ranks on this machine, which has {there} {kind}: lower hardware.devices")
     if conf.sync_batchnorm and not gpus:
         raise UserError("hardware.sync_batchnorm=true works on GPUs only: leave it out on CPUs")
+    if conf.cuda_graphs:
+        _check_graphs(conf, ranks, gpus)
     if not gpus:
         return torch.device("cpu")
     torch.cuda.set_device(ranks.local_rank)
     return torch.device("cuda", ranks.local_rank)
+
+
+def _check_graphs(conf: HardwareConf, ranks: Ranks | Place, gpus: int) -> None:
+    if not gpus:
+        raise UserError("hardware.cuda_graphs=true works on GPUs only: leave it out on CPUs")
+    if conf.compile:
+        raise UserError("hardware.cuda_graphs=true and hardware.compile=true exclude each other: leave one out")
+    if ranks.world > 1 and conf.share == "data":
+        raise UserError("hardware.cuda_graphs=true on several ranks needs hardware.share=chains: set both, or none")
 
 
 def set_up_cpu(conf: HardwareConf, recorded: int | None = None, ranks: Ranks = SOLO) -> None:

@@ -32,9 +32,10 @@ def shared_objective(
     without parameters.
     """
     seed, augmentation = conf.seed, AUGMENTATIONS[conf.dataset.augment]
+    precision, graphs = conf.hardware.precision, conf.hardware.cuda_graphs
     if ranks.world == 1:
-        network = _compiled(model, conf)
-        return Objective(network, Batches(images, conf.batch_size, seed, augmentation), seed, conf.hardware.precision)
+        batches = Batches(images, conf.batch_size, seed, augmentation)
+        return Objective(_compiled(model, conf), batches, seed, precision, graphs=graphs)
     if conf.hardware.share == "chains":
         optimizer.chain = ranks.rank
         optimizer.reduce_direction = lambda tensors: ranks.mean_([*tensors, stop])
@@ -43,7 +44,7 @@ def shared_objective(
         optimizer.reduce_direction = lambda tensors: ranks.mean_([tensors[-1], stop])
         batches = Batches(images, conf.batch_size, seed, augmentation, part=(ranks.rank, ranks.world))
         model = _averaging_gradients(model, images.device, sync_batchnorm=conf.hardware.sync_batchnorm)
-    return Objective(_compiled(model, conf), batches, seed, conf.hardware.precision, ranks.rank)
+    return Objective(_compiled(model, conf), batches, seed, precision, ranks.rank, graphs=graphs)
 
 
 def _compiled(model: nn.Module, conf: TrainConf) -> nn.Module:

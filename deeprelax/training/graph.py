@@ -1,0 +1,69 @@
+"""Gradient evaluations as a CUDA graph: one launch for all kernels of a forward and backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+
+WARM_UP = 3  # calls that run as they are: cuDNN and cuBLAS allocate and choose in the first ones
+
+
+class Graphed:
+    """`evaluate`, captured at the call after the warm-up and replayed from then on.
+
+    `evaluate(*inputs)` returns a loss and leaves its gradient in the parameters' .grad, which it finds empty. It must
+    do the same kernels each time: inputs of one shape, no number read on the host. Random numbers come from the default
+    generator; a replay starts where that generator is then, so reseeding it between two calls changes their dropout.
+
+    Loss and gradients lie in the graph's own memory: the next call overwrites them. Raises UserError for a network that
+    cannot be captured.
+    """
+
+    def __init__(self, evaluate: Callable[..., Tensor], parameters: Iterable[nn.Parameter]) -> None:
+        self._evaluate, self._parameters = evaluate, list(parameters)
+        self._calls = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: tuple[Tensor, ...] = ()
+        self._gradients: list[Tensor | None] = []
+        self._loss = torch.empty(0)
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """The loss, a 0-dim tensor."""
+        if self._calls < WARM_UP:
+            self._calls += 1
+            return self._beside(*inputs)
+        if self._graph is None:
+            self._graph = self._captured(*inputs)
+        for held, given in zip(self._inputs, inputs, strict=True):
+            held.copy_(given, non_blocking=True)
+        for p, gradient in zip(self._parameters, self._gradients, strict=True):
+            p.grad = gradient  # of this memory, whatever became of .grad in between
+        self._graph.replay()
+        return self._loss
+
+    def _beside(self, *inputs: Tensor) -> Tensor:
+        """A call on a stream of its own, as captures are: memory that autograd keeps must belong to no other stream."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            loss = self._evaluate(*inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        return loss
+
+    def _captured(self, *inputs: Tensor) -> torch.cuda.CUDAGraph:
+        self._inputs = tuple(t.clone() for t in inputs)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self._loss = self._evaluate(*self._inputs).detach()
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"hardware.cuda_graphs=true, but this network cannot be captured ({reason}): leave it out"
+            ) from None
+        self._gradients = [p.grad for p in self._parameters]
+        return graph

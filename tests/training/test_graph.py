@@ -1,0 +1,134 @@
+"""`hardware.cuda_graphs=true`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from deeprelax.errors import UserError
+from deeprelax.schema import HardwareConf
+from deeprelax.training.distributed import Ranks
+from deeprelax.training.graph import WARM_UP, Graphed
+from deeprelax.training.setup import choose_device
+
+from .test_kill import finish, kill_after
+from .test_runs import QUICK
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def test_cpus_have_none(deeprelax: Command) -> None:
+    status, _, err = deeprelax("train", *QUICK, "hardware.cuda_graphs=true", "hardware.device=cpu")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "hardware.cuda_graphs=true works on GPUs only: leave it out on CPUs" in err
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [({"compile": True}, "exclude each other"), ({"share": "data"}, "on several ranks needs hardware.share=chains")],
+)
+def test_what_cannot_be_captured_is_refused(
+    keywords: dict[str, object], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    settings = {"device": "cuda", "share": "chains", "compile": False, "sync_batchnorm": False, "cuda_graphs": True}
+    conf = HardwareConf(**{**settings, **keywords})
+    with pytest.raises(UserError, match=message):
+        choose_device(conf, Ranks(0, 2, 0, 2))
+
+
+def network(seed: int = 0) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layers = nn.Linear(20, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 5)
+        return nn.Sequential(*layers).cuda()
+
+
+def evaluation(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    def evaluate(x: Tensor) -> Tensor:
+        loss = model(x).square().mean()
+        loss.backward()
+        return loss
+
+    return evaluate
+
+
+def clear(model: nn.Module) -> None:
+    for p in model.parameters():
+        p.grad = None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_replays_equal_calls_gradients_and_batch_norm_included() -> None:
+    model, plain = network(), network()
+    graphed, evaluate = Graphed(evaluation(model), model.parameters()), evaluation(plain)
+    for call in range(WARM_UP + 4):
+        x = torch.randn(32, 20, generator=torch.Generator().manual_seed(call)).cuda()
+        results = []
+        for net, function in ((model, graphed), (plain, evaluate)):
+            clear(net)
+            torch.cuda.manual_seed(call)
+            loss = function(x).clone()
+            results.append([loss, *(p.grad.clone() for p in net.parameters()), *(b.clone() for b in net.buffers())])
+            with torch.no_grad():
+                for p in net.parameters():
+                    p.sub_(0.1 * p.grad)
+        for ours, theirs in zip(*results, strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_reseeding_between_replays_changes_the_dropout() -> None:
+    model = network()
+    graphed, x = Graphed(evaluation(model), model.parameters()), torch.ones(32, 20, device="cuda")
+
+    def loss(seed: int) -> float:
+        clear(model)
+        torch.cuda.manual_seed(seed)
+        return graphed(x).item()
+
+    for _ in range(WARM_UP):
+        loss(0)
+    first, second, again = loss(1), loss(2), loss(1)
+    assert first == again
+    assert first != second
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_network_that_asks_the_host_cannot_be_captured() -> None:
+    model = network()
+
+    def evaluate(x: Tensor) -> Tensor:
+        loss = model(x).square().mean()
+        loss.backward()
+        assert loss.item() > 0
+        return loss
+
+    graphed, x = Graphed(evaluate, model.parameters()), torch.ones(32, 20, device="cuda")
+    for _ in range(WARM_UP):
+        clear(model)
+        graphed(x)
+    clear(model)
+    with pytest.raises(UserError, match="this network cannot be captured"):
+        graphed(x)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("optimizer", ["sgd", "entropy_sgd", "hj", "heat"])
+def test_runs_with_graphs_train_as_well_and_go_on_after_a_kill(optimizer: str) -> None:
+    run = [f"optimizer={optimizer}", "epochs=20", "hardware.device=cuda", "dataset.augment=none", "model=mlp"]
+    graphs = [*run, "hardware.cuda_graphs=true"]
+    kill_after(0.5, *graphs, "output_dir=killed")
+    errors = [
+        json.loads((directory / "result.json").read_text())["test_error"]
+        for directory in (finish(*graphs, "output_dir=killed"), finish(*run, "output_dir=plain"))
+    ]
+    assert max(errors) < 20  # 5 to 9 on a CPU; chance is 90
