@@ -122,14 +122,3 @@ def load(file: Path, overrides: Iterable[str] = ()) -> TrainConf:
             raise UserError(f"{override}: {str(error).splitlines()[0]}") from None
     assert isinstance(config, DictConfig)
     return checked(config)
-
-
-def flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    """{"optimizer": {"lr": 0.1}} to {"optimizer.lr": 0.1}."""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            result |= flat(value, f"{prefix}{key}.")
-        else:
-            result[f"{prefix}{key}"] = value
-    return result

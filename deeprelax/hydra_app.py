@@ -119,7 +119,7 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
         if user_wants_traces:
             raise
         raise UserError(explain(error)) from None
-    except (ValueError, AssertionError, AttributeError, TypeError) as error:
+    except (ValueError, AssertionError, AttributeError, TypeError, RuntimeError) as error:
         if jobs.begun or user_wants_traces or isinstance(error, UserError):
             raise
         # Hydra's own complaints about its flags, and what it trips over when a group is set to a plain value

@@ -48,13 +48,12 @@ def parser() -> Parser:
 
 def main(arguments: list[str]) -> None:
     given = parser().parse_args(arguments)
-    runs, others = find(given.directories)
+    runs, notes = find(given.directories)
     if not runs:
         raise UserError(f"no runs under {', '.join(map(str, given.directories))}: deeprelax train makes some")
-    by = given.by.split(",") if given.by else None
-    found = compare(runs, given.metric, by, given.baseline)
-    if others:
-        found.notes.append(f"no training runs, and left out: {', '.join(map(str, others))}")
+    by = [word.strip() for word in given.by.split(",") if word.strip()] if given.by else None
+    found = compare(runs, given.metric, by or None, given.baseline)
+    found.notes.extend(notes)
     say(text.terminal(found) + "\n")
     out = given.out or given.directories[0] / FOLDER
     written = write(found, out, given.x)

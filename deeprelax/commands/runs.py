@@ -1,18 +1,17 @@
-"""`deeprelax runs`: the runs under a folder, their state and error."""
+"""`deeprelax runs`: the runs under some folders, their state and error."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from ..errors import UserError
-from ..files import is_held
+from ..reporting.runs import Run, find
 
 USAGE = """List the runs.
 
 Usage: deeprelax runs [FOLDER ...]
-  FOLDER is by default outputs. State: finished; running (a process holds it); stopped (the same command goes on)."""
+  FOLDER is by default outputs. State: finished; running (a process holds it); stopped (the same command goes on);
+  failed, with the reason; damaged, with the file. Error: the last one on test images, in percent."""
 
 
 def main(arguments: list[str]) -> None:
@@ -23,36 +22,29 @@ def main(arguments: list[str]) -> None:
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder} is not a folder: give the one that holds the runs, by default outputs")
-    rows = [describe(file.parent) for folder in folders for file in sorted(folder.rglob("config.yaml"))]
-    if not rows:
+    runs, notes = find(folders)
+    if not runs:
         print(f"no runs under {', '.join(map(str, folders))}")
-        return
-    print(f"{'state':<10}{'error %':>8}{'passes':>10}  run")
-    for row in rows:
-        error = "" if row["error"] is None else f"{row['error']:.2f}"
-        passes = "" if row["passes"] is None else f"{row['passes']:.4g}"
-        print(f"{row['state']:<10}{error:>8}{passes:>10}  {row['directory']}")
+    else:
+        print(f"{'state':<10}{'error %':>8}{'passes':>10}  run")
+    for run in runs:
+        print("\n".join(lines(run)))
+    for note in notes:
+        print(f"! {note}")
 
 
-def describe(directory: Path) -> dict[str, Any]:
-    """State, test error in percent and passes of the run in a directory, by its files alone."""
-    result = directory / "result.json"
-    records = _records(directory / "metrics.jsonl")
-    tests = [record for record in records if record["kind"] == "test"]
-    state = "finished" if result.exists() else "running" if is_held(directory) else "stopped"
-    return {
-        "directory": str(directory),
-        "state": state,
-        "error": tests[-1]["error"] if tests else None,
-        "passes": records[-1]["passes"] if records else None,
-    }
+def lines(run: Run) -> list[str]:
+    """State, test error in percent, passes and directory; below it what went wrong, if anything did."""
+    error = test_error(run)
+    shown = "" if error is None else f"{error:.2f}"
+    passes = f"{run.passes:.4g}" if run.records else ""
+    first = f"{run.state:<10}{shown:>8}{passes:>10}  {run.directory}"
+    return [first, f"{'':30}{run.reason}"] if run.state in ("failed", "damaged") else [first]
 
 
-def _records(file: Path) -> list[dict[str, Any]]:
-    records = []
-    for line in file.read_text().splitlines() if file.exists() else []:
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:  # the last line of a run that is being written, or was killed
-            break
-    return records
+def test_error(run: Run) -> float | None:
+    """The last one known, in percent."""
+    if run.finished:
+        return float(run.result["test_error"]) if "test_error" in run.result else None
+    errors = [record["error"] for record in run.records if record["kind"] == "test"]
+    return float(errors[-1]) if errors else None

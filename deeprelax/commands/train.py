@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from .. import hydra_app
 from ..config import checked
+from ..errors import UserError
 from ..training.run import run
 
 
@@ -19,5 +21,16 @@ def main(arguments: list[str]) -> None:
 def job(config: DictConfig) -> float:
     """Train one network. Returns the error in percent, on validation data if held out, else on test data."""
     conf = checked(config)  # before any file is touched
+    _check_search(conf.dataset.validation)
     result = run(conf, config, Path(HydraConfig.get().runtime.output_dir))
     return float(result.get("validation_error", result["test_error"]))
+
+
+def _check_search(held_out: int) -> None:
+    """Raise UserError if a sweeper that searches would search by the test images."""
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN and not hydra.sweeper._target_.endswith(".BasicSweeper") and not held_out:
+        raise UserError(
+            "dataset.validation=0, but a sweeper that searches needs images held out, or it would choose by the test "
+            "images: set dataset.validation, as to 10000"
+        )

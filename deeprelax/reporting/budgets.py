@@ -39,6 +39,7 @@ def flag(rows: list[Row], baselines: list[Row]) -> None:
             (images(run, TAKEN) for run in row.counted), key=lambda n: abs(n - usual_taken), default=usual_taken
         )
         if abs(worst - usual_taken) > TOLERANCE * usual_taken:
+            row.took_otherwise = True
             row.notes.append(f"{_times(worst / usual_taken)} others took of the same budget")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..errors import UserError
 from ..registry import did_you_mean
 from .budgets import flag, same_budget
-from .groups import ABSENT, Group, group, matches, resolve_key, split
+from .groups import ABSENT, METHOD, Group, group, matches, resolve_key, split
 from .rows import Block, Comparison, Row
 from .runs import Run
 from .statistics import Difference, paired_difference, summarize
@@ -30,31 +30,51 @@ def compare(
     for those of SGD if there are any.
     Raises UserError for words that fit no key, a metric that no run has, and a baseline that no run is.
     """
-    metrics = sorted({name for run in runs for name in run.result if _is_metric(run, name)})
+    metrics = sorted({name for run in runs for name in run.result if _has_metric(run, name)})
     if metrics and metric not in metrics:
-        raise UserError(
-            f"--metric {metric}: no run has it{did_you_mean(metric, metrics)}: there are {', '.join(metrics)}"
-        )
-    keys = None if by is None else [resolve_key(word, runs) for word in by]
+        raise UserError(_no_metric(metric, metrics, runs))
+    keys = None if by is None else list(dict.fromkeys(resolve_key(word, runs) for word in by))
     conditions = _conditions(baseline or "optimizer=sgd", runs)
     if baseline is not None and not any(_meets(run, conditions) for run in runs):
         raise UserError(f"--baseline {baseline}: no run is of this kind")
     uncounted = [(run, run.state, run.reason) for run in runs if not run.finished]
-    kept = []
+    notes: list[str] = []
+    kept: list[Run] = []
     for part in split([run for run in runs if run.finished], sorted({key for run in runs for key in run.settings})):
         first: dict[int, Run] = {}
         for run in part:
-            if first.setdefault(run.seed, run) is not run:
-                uncounted.append((run, "again", f"the same configuration and seed as {first[run.seed].directory}"))
-            elif metric not in run.result:
-                uncounted.append((run, "finished", f"its result has no {metric}"))
-        kept += [run for run in first.values() if metric in run.result]
+            if not _has_metric(run, metric):
+                uncounted.append((run, "finished", f"its result has no number {metric}"))
+            elif (other := first.setdefault(run.seed, run)) is not run:
+                uncounted.append((run, "again", f"the same configuration and seed as {other.directory}"))
+                notes += _contradiction(run, other, metric)
+        kept += first.values()
     blocks = [_block(part, set(map(id, kept)), metric, keys, conditions) for part in split(runs, PROBLEM)]
-    return Comparison(metric, blocks, uncounted, _notes(kept))
+    return Comparison(metric, blocks, uncounted, [*notes, *_notes(kept, metric)])
 
 
-def _is_metric(run: Run, name: str) -> bool:
-    return isinstance(run.result[name], int | float) and name not in NOT_METRICS
+def _has_metric(run: Run, name: str) -> bool:
+    value = run.result.get(name)
+    return isinstance(value, int | float) and not isinstance(value, bool) and name not in NOT_METRICS
+
+
+def _no_metric(metric: str, metrics: Sequence[str], runs: Sequence[Run]) -> str:
+    if any(metric in run.result for run in runs):
+        return f"--metric {metric} is no number to compare runs by: there are {', '.join(metrics)}"
+    if metric.startswith("validation_"):
+        return f"--metric {metric}: no run held images out (dataset.validation=N): there are {', '.join(metrics)}"
+    return f"--metric {metric}: no run has it{did_you_mean(metric, metrics)}: there are {', '.join(metrics)}"
+
+
+def _contradiction(run: Run, counted: Run, metric: str) -> list[str]:
+    """What to say of two results of one run that are not the same."""
+    mine, theirs = run.result[metric], counted.result[metric]
+    if mine == theirs:
+        return []
+    return [
+        f"one configuration and seed, two results: {metric} is {theirs:g} in {counted.directory}, which is counted, "
+        f"and {mine:g} in {run.directory}, which is not"
+    ]
 
 
 def _conditions(baseline: str, runs: Sequence[Run]) -> dict[str, str]:
@@ -91,20 +111,20 @@ def _title(run: Run) -> str:
 
 
 def _row(each: Group, counted: list[Run], metric: str) -> Row:
-    budgets = sorted({run.result["budget"] for run in counted})
     row = Row(
         each,
         counted,
         summarize([run.result[metric] for run in counted]),
         summarize([run.result["gradient_evaluations"] for run in counted]).mean,
         summarize([run.result["seconds"] for run in counted]).mean,
-        " and ".join(map(str, budgets)),
+        sorted({run.result["budget"] for run in counted}),
     )
     pooled = [key for key in sorted(each.runs[0].settings) if len(split(each.runs, [key])) > 1]
     if pooled:
         row.notes.append(f"pools runs that differ in {', '.join(pooled)}: the spread is not over seeds alone")
     skipped = {run.seed: run.result.get("skipped_steps", 0) for run in counted}
     row.notes += [f"seed {seed}: {n} steps were not finite and left out" for seed, n in sorted(skipped.items()) if n]
+    row.notes += [f"seed {run.seed}: not finite" for run in counted if not math.isfinite(run.result[metric])]
     return row
 
 
@@ -124,16 +144,26 @@ def _difference(row: Row, baselines: list[Row], metric: str) -> None:
         if row.comparable:
             row.notes.append("no run of the baseline has its data and network: no difference")
         return
-    base = min(alike, key=_rank)
+    base = min(alike, key=lambda base: (_apart(row, base), _rank(base)))
+    row.difference_from = base.group.label
     if len(baselines) > 1:
-        row.notes.append(f"its difference is from {base.group.label}" + (", the best of them" * (len(alike) > 1)))
+        others = [other for other in alike if _apart(row, other) == _apart(row, base)]
+        row.notes.append(f"its difference is from {base.group.label}" + (", the best of them" * (len(others) > 1)))
     mine, theirs = _by_seed(row.counted, metric), _by_seed(base.counted, metric)
     if mine is None or theirs is None:
         row.difference = Difference(0, None, None, None, "a seed occurs twice")
-    else:
-        row.difference = paired_difference(mine, theirs)
-        if row.difference.pairs < max(len(mine), len(theirs)):
-            row.notes.append(f"its difference is over {row.difference.pairs} of its {len(mine)} seeds")
+        return
+    row.difference = paired_difference(mine, theirs)
+    for seeds, whose in ((mine.keys() - theirs.keys(), "its"), (theirs.keys() - mine.keys(), "the baseline's")):
+        if seeds and row.difference.pairs:
+            listed = ", ".join(map(str, sorted(seeds)))
+            row.notes.append(f"{whose} seeds without a partner are in no difference: {listed}")
+
+
+def _apart(row: Row, base: Row) -> int:
+    """In how many settings that are no method's own the two differ, as in batch_size."""
+    keys = {key for each in (row.group, base.group) for key in each.runs[0].settings if not key.startswith(METHOD)}
+    return sum(row.group.setting(key) != base.group.setting(key) for key in keys)
 
 
 def _same_problem(row: Row, base: Row) -> bool:
@@ -149,9 +179,21 @@ def _by_seed(runs: list[Run], metric: str) -> dict[int, float] | None:
     return values if len(values) == len(runs) else None
 
 
-def _notes(runs: list[Run]) -> list[str]:
+def _notes(runs: list[Run], metric: str) -> list[str]:
+    notes = []
     places = {tuple(run.result.get(key) for key in ("device", "threads", "ranks")) for run in runs}
-    if len(places) < 2:
-        return []
-    listed = "; ".join(f"{device}, threads {threads}, ranks {ranks}" for device, threads, ranks in sorted(places))
-    return [f"seconds are not comparable: the runs were made in different ways ({listed})"]
+    if len(places) > 1:
+        listed = sorted(f"{device}, threads {threads}, ranks {ranks}" for device, threads, ranks in places)
+        notes.append(f"seconds are not comparable: the runs were made in different ways ({'; '.join(listed)})")
+    sizes = sorted({run.result["batch_size"] for run in runs})
+    if len(sizes) > 1:
+        notes.append(
+            f"gradient evaluations are of {' and '.join(map(str, sizes))} images: hold the curves against --x passes"
+        )
+    if metric.startswith("test_") and runs and all(_has_metric(run, "validation_error") for run in runs):
+        notes.append("these runs held images out: choose settings by --metric validation_error, not by test images")
+    return notes + [
+        f"the runs were made with different versions of {name}: {', '.join(sorted(found))}"
+        for name in sorted({name for run in runs for name in run.versions})
+        if len(found := {str(run.versions[name]) for run in runs if run.versions.get(name)}) > 1
+    ]

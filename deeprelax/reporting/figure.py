@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from .curves import Curve, curve, split_of
+from .curves import Curve, curve, points, split_of
 from .rows import Block, Comparison, Row
 
 # Okabe and Ito's colours, which the colour-blind tell apart; without their yellow, too pale for a line
@@ -65,6 +65,7 @@ def draw(blocks: list[Block], metric: str, x: str) -> Figure:
         for axes, y in [(left, "error"), (right, "loss")]:
             _panel(axes, [(row, looks[row.group.label]) for row in rows], split, x, y)
             axes.set_xlabel(AXIS[x])
+            axes.xaxis.set_major_locator(MaxNLocator(integer=x == "evaluations"))
             axes.set_ylabel(f"{split} {y}{' (%)' if y == 'error' else ''}")
         left.set_title(block.title, loc="left")
         _legend(right, block, rows)
@@ -94,9 +95,10 @@ def _looks(rows_of: list[list[Row]]) -> dict[str, Look]:
 def _panel(axes: Axes, rows: list[tuple[Row, Look]], split: str, x: str, y: str) -> None:
     drawn = []
     for row, (colour, marker) in rows:
-        found = curve(row.counted, split, x, y)
-        n = len(row.counted)
-        label = "\n".join(textwrap.wrap(f"{row.group.label} (n\u00a0=\u00a0{n})", 30))
+        drawable = [run for run in row.counted if len(points(run, split, x, y)[0])]
+        found = curve(drawable, split, x, y)
+        some = f"{len(drawable)}\u00a0of\u00a0" if 0 < len(drawable) < len(row.counted) else ""
+        label = "\n".join(textwrap.wrap(f"{row.group.label} (n\u00a0=\u00a0{some}{len(row.counted)})", 30))
         if found is None:  # an entry in the legend all the same
             axes.plot([], [], color=colour, label=f"{label}\n(no common {x})")
             continue
@@ -121,6 +123,7 @@ def _scale(axes: Axes, drawn: list[Curve]) -> None:
     means = np.concatenate([each.mean for each in drawn])
     means = means[np.isfinite(means)]
     if not len(means) or means.min() <= 0 or means.max() / means.min() < WIDE:
+        axes.margins(y=0.08)
         axes.set_ylim(bottom=0)
         return
     axes.set_yscale("log", nonpositive="clip")
@@ -134,7 +137,7 @@ def _legend(axes: Axes, block: Block, rows: list[Row]) -> None:
     total = sum(bool(row.counted) for row in block.rows)
     words = ["mean ± standard", "deviation over seeds"] if any(len(row.counted) > 1 for row in rows) else []
     words += ["dashed: another budget"] if any(not row.comparable for row in rows) else []
-    words += [f"the best {len(rows)} of {total} groups"] if len(rows) < total else []
+    words += [f"{len(rows)} of {total} groups: the", "best, and the baseline"] if len(rows) < total else []
     axes.legend(
         loc="upper left",
         bbox_to_anchor=(1.02, 1.0),

@@ -6,22 +6,31 @@ import csv
 import io
 import json
 import math
+from dataclasses import asdict
 from typing import Any
 
 from .rows import Block, Comparison, Row
 from .runs import Run
+from .statistics import CONFIDENCE
 
 
 def as_json(comparison: Comparison) -> str:
     tables = [
-        {"title": block.title, "baseline": block.baseline or None, "groups": [_row(row) for row in block.rows]}
+        {
+            "title": block.title,
+            "baseline": block.baseline or None,
+            "groups": [_row(row, comparison.metric) for row in block.rows],
+        }
         for block in comparison.blocks
     ]
     left = [
         {"directory": str(run.directory), "state": state, "why": why, "seed": run.seed, "passes": run.passes}
         for run, state, why in comparison.uncounted
     ]
-    content = {"metric": comparison.metric, "tables": tables, "not_counted": left, "notes": comparison.notes}
+    content = {
+        "metric": comparison.metric, "std": "sample standard deviation (ddof = 1)", "confidence": CONFIDENCE,
+        "tables": tables, "not_counted": left, "notes": comparison.notes,
+    }  # fmt: skip
     return json.dumps(_strict(content), indent=2, allow_nan=False) + "\n"
 
 
@@ -35,7 +44,7 @@ def as_csv(comparison: Comparison) -> str:
     return text.getvalue()
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: Row, metric: str) -> dict[str, Any]:
     found = row.difference
     return {
         "label": row.group.label,
@@ -44,33 +53,33 @@ def _row(row: Row) -> dict[str, Any]:
         "mean": row.summary.mean,
         "std": row.summary.std,
         "is_baseline": row.is_baseline,
-        "difference": found and {
-            "pairs": found.pairs, "mean": found.mean, "low": found.low, "high": found.high, "why_not": found.why_not,
-        },
-        "budget": row.budget,
+        "difference": found and {"from": row.difference_from, **asdict(found)},
+        "budget": row.budgets,
         "comparable": row.comparable,
         "gradient_evaluations": row.evaluations,
         "seconds": row.seconds,
         "missing_seeds": row.missing_seeds,
         "notes": row.notes,
         "settings": row.group.runs[0].settings,
-        "runs": [_run(run, counted=any(run is other for other in row.counted)) for run in row.group.runs],
+        "runs": [_run(run, metric, counted=any(run is other for other in row.counted)) for run in row.group.runs],
     }  # fmt: skip
 
 
-def _run(run: Run, *, counted: bool) -> dict[str, Any]:
-    return {"directory": str(run.directory), "seed": run.seed, "state": run.state, "counted": counted}
+def _run(run: Run, metric: str, *, counted: bool) -> dict[str, Any]:
+    numbers = {key: run.result.get(key) for key in ("gradient_evaluations", "seconds", metric)}
+    return {"directory": str(run.directory), "seed": run.seed, "state": run.state, "counted": counted, **numbers}
 
 
 def _flat(metric: str, block: Block, row: Row) -> dict[str, Any]:
-    values = _row(row)
+    values = _row(row, metric)
     found = values["difference"] or {}
     return {
         "table": block.title,
         "metric": metric,
         **{key: values[key] for key in ("label", "n", "mean", "std", "is_baseline")},
-        **{f"difference_{key}": found.get(key) for key in ("mean", "low", "high", "pairs")},
-        **{key: values[key] for key in ("budget", "comparable", "gradient_evaluations", "seconds")},
+        **{f"difference_{key}": found.get(key) for key in ("from", "mean", "low", "high", "pairs", "why_not")},
+        "budget": " ".join(map(str, row.budgets)),
+        **{key: values[key] for key in ("comparable", "gradient_evaluations", "seconds")},
         "missing_seeds": " ".join(map(str, row.missing_seeds)),
         "unfinished": sum(not run.finished for run in row.group.runs),
         "notes": "; ".join(row.notes),

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..registry import did_you_mean
-from .runs import Run
+from .runs import NO_SETTING, Run
 
 NAMES = ("dataset.name", "model.name", "optimizer.name")
 METHOD = ("optimizer.", "schedule.")  # what may differ between two methods that are compared
@@ -27,7 +27,7 @@ class Group:
     def label(self) -> str:
         """As "hj, gamma=0.1"."""
         words = [str(v) if k == "optimizer" else f"{k}={_text(v)}" for k, v in self.shown.items() if v != ABSENT]
-        return ", ".join(words) or "all"
+        return ", ".join(words) or f"without {' and '.join(self.shown)}"
 
     @property
     def finished(self) -> list[Run]:
@@ -97,8 +97,12 @@ def resolve_key(word: str, runs: Sequence[Run]) -> str:
         return found[0]
     if found:
         raise UserError(f"{word} is the end of several keys: write one of {', '.join(found)}")
+    if any(word in (key, key.rpartition(".")[2]) for key in NO_SETTING):
+        raise UserError(f"{word} tells no runs apart: it is the seed, or cannot change the result")
+    differing = [key for key in known if len(split(runs, [key])) > 1]
     names = [*known, *short_names(known).values()]
-    raise UserError(f"{word} is no key of these runs{did_you_mean(word, names)}: their keys are {', '.join(known)}")
+    listed = f"the runs differ in {', '.join(differing)}" if differing else "the runs differ in none"
+    raise UserError(f"{word} is no key of these runs{did_you_mean(word, names)}: {listed}")
 
 
 def matches(value: Any, text: str) -> bool:
@@ -112,8 +116,15 @@ def matches(value: Any, text: str) -> bool:
 
 
 def _plain(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
+    return json.dumps(_number(value), sort_keys=True, default=str)
+
+
+def _number(value: Any) -> Any:
+    """1.0 as 1: configurations hold the same value in both ways."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return short if float(short := f"{value:g}") == value else str(value)

@@ -11,16 +11,18 @@ from .statistics import Difference, Summary
 
 @dataclass
 class Row:
-    """One group with its numbers. `flags` are words for its row, `notes` sentences below the table."""
+    """One group with its numbers; `notes` are sentences below the table."""
 
     group: Group
     counted: list[Run]  # the finished runs that have the metric
     summary: Summary
     evaluations: float | None  # mean over the runs
     seconds: float | None
-    budget: str  # gradient evaluations, as configured
+    budgets: list[int]  # gradient evaluations, as configured: one, if all runs agree
     comparable: bool = True
+    took_otherwise: bool = False  # more or fewer gradient evaluations than others of the same budget
     difference: Difference | None = None  # None: it is the baseline, or there is nothing to compare it with
+    difference_from: str = ""  # label of the row that it was taken from
     is_baseline: bool = False
     missing_seeds: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

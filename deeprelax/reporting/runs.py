@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..config import flat
 from ..errors import UserError
 from ..files import is_held
-from ..rundir import LEFT_OUT
+from ..rundir import LEFT_OUT, flat
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is eight times faster
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ ([A-Z]+) (.*)")
 SEED_FOLDER = re.compile(r"/seed-\d+/*$")
-RESULT = {"seed", "epochs", "batch_size", "budget", "gradient_evaluations", "seconds"}  # the least that one has
+RESULT = ("epochs", "batch_size", "budget", "gradient_evaluations", "seconds")  # positive numbers that each one has
+COUNTS = ("gradient_evaluations", "passes", "seconds")
+TRAINING = b'{"kind": "train"'
+NO_SETTING = LEFT_OUT | {"train.evaluate_every"}  # looking at x more often changes no weight
 GROUPS = ("dataset", "model", "optimizer")  # every training run's configuration has these
 
 
@@ -29,16 +32,17 @@ class Run:
     """One run directory.
 
     `settings` is the flat configuration without the seed, what cannot change the result, and what is null: a key that
-    an older version did not have is one without a value.
+    an older version did not have is one without a value. `versions` are those of the libraries.
     """
 
     directory: Path
     settings: dict[str, Any]
     seed: int
-    state: str  # finished, running, failed or stopped
-    reason: str  # why it failed or stopped
+    state: str  # finished, running, failed, stopped or damaged
+    reason: str  # why it failed or stopped, what is damaged
     result: dict[str, Any]  # empty unless finished
-    records: list[dict[str, Any]]
+    records: list[dict[str, Any]]  # of evaluations, and the last one
+    versions: dict[str, Any] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -50,68 +54,96 @@ class Run:
         return float(self.records[-1]["passes"]) if self.records else 0.0
 
 
-def find(folders: Iterable[Path]) -> tuple[list[Run], list[Path]]:
-    """The training runs under the folders, each once, and the directories with a config.yaml of something else.
+def find(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
+    """The training runs under the folders, each once, and what must be said of other directories there.
 
-    Raises UserError if a folder is not there, or a file of a run is damaged.
+    Raises UserError if a folder is not there.
     """
-    directories: dict[Path, Path] = {}
+    runs: list[Run] = []
+    notes: list[str] = []
+    seen: set[Path] = set()
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder} is not a folder: give one that holds runs, as outputs does")
-        for place, below, names in os.walk(folder):
-            below.sort()
-            if "config.yaml" in names:
-                directories.setdefault(Path(place).resolve(), Path(place))
+        for directory, below, names in _directories(folder, seen):
+            if "config.yaml" not in names:
+                if "result.json" in names:
+                    notes.append(f"{directory} has a result but no config.yaml, and is left out")
+                continue
+            config = _configuration(directory / "config.yaml")
+            if config is None:
+                notes.append(f"{directory} is no training run, or its config.yaml is damaged: left out")
+            else:
+                runs.append(read(directory, config))
                 below.clear()
-    runs, others = [], []
-    for directory in directories.values():
-        config = _configuration(directory / "config.yaml")
-        if config is None:
-            others.append(directory)
-        else:
-            runs.append(read(directory, config))
-    return runs, others
+    return runs, notes
+
+
+def _directories(folder: Path, seen: set[Path]) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Every directory that was not seen yet, links followed, as os.walk has them."""
+    for place, below, names in os.walk(folder, followlinks=True):
+        below.sort()
+        if (real := Path(place).resolve()) in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        yield Path(place), below, names
 
 
 def _configuration(file: Path) -> dict[str, Any] | None:
     """The content of config.yaml; None if it is not a training run's."""
     try:
         config = yaml.load(file.read_bytes(), Loader)
-    except yaml.YAMLError:
-        raise UserError(f"{file} is damaged: mend it, or move the run away") from None
-    known = isinstance(config, dict) and "seed" in config and all(isinstance(config.get(g), dict) for g in GROUPS)
-    return config if known else None
+    except (yaml.YAMLError, ValueError):
+        return None
+    known = isinstance(config, dict) and all(isinstance(config.get(group), dict) for group in GROUPS)
+    return config if known and type(config.get("seed")) is int else None
 
 
 def read(directory: Path, config: dict[str, Any]) -> Run:
-    """The run in a directory; `config` is the content of its config.yaml. Raises UserError if a file is damaged."""
-    settings = {key: value for key, value in flat(config).items() if key not in LEFT_OUT and value is not None}
+    """The run in a directory, with the content of its config.yaml. State and reason tell of a file that is damaged."""
+    settings = {key: value for key, value in flat(config).items() if key not in NO_SETTING and value is not None}
     if "continue_from" in settings:
-        settings["continue_from"] = SEED_FOLDER.sub("", str(settings["continue_from"]))
+        settings["continue_from"] = "/".join(Path(SEED_FOLDER.sub("", str(settings["continue_from"]))).parts[-2:])
     if settings.get("optimizer.seed") == config["seed"]:
-        del settings["optimizer.seed"]  # it follows the seed
-    provenance = directory / "provenance.json"
-    if settings.get("hardware.share") == "chains" and provenance.exists():
-        settings["ranks"] = _object(provenance, {"ranks"})["ranks"]  # each chain is one more sample of d
-    file = directory / "result.json"
-    finished = file.exists()
-    state, reason = ("finished", "") if finished else _unfinished(directory)
-    return Run(
-        directory, settings, config["seed"], state, reason,
-        result=_object(file, RESULT) if finished else {},
-        records=read_records(directory / "metrics.jsonl"),
-    )  # fmt: skip
+        settings.pop("optimizer.seed", None)  # it follows the seed
+    result: dict[str, Any] = {}
+    records: list[dict[str, Any]] = []
+    versions: dict[str, Any] = {}
+    try:
+        if (directory / "provenance.json").exists():
+            provenance = _object(directory / "provenance.json")
+            versions = provenance.get("versions", {}) | {"commit": provenance.get("commit")}
+            if settings.get("hardware.share") == "chains":  # each chain is one more sample of d
+                settings["ranks"] = provenance.get("ranks")
+        records = read_records(directory / "metrics.jsonl")
+        if (directory / "result.json").exists():
+            result = _result(directory / "result.json")
+        state, reason = ("finished", "") if result else _unfinished(directory)
+    except UserError as damage:
+        state, reason, result = "damaged", str(damage), {}
+    return Run(directory, settings, config["seed"], state, reason, result, records, versions)
 
 
-def _object(file: Path, keys: set[str]) -> dict[str, Any]:
+def _object(file: Path) -> dict[str, Any]:
     try:
         value = json.loads(file.read_bytes())
     except ValueError:
         value = None
-    if not isinstance(value, dict) or not value.keys() >= keys:
+    if not isinstance(value, dict):
         raise UserError(f"{file} is damaged: delete it, and the run's own command writes it again")
     return value
+
+
+def _result(file: Path) -> dict[str, Any]:
+    result = _object(file)
+    for key in RESULT:
+        value = result.get(key)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+            raise UserError(
+                f"{file} is damaged, {key} is {value!r}: delete it, and the run's own command writes it again"
+            )
+    return result
 
 
 def _unfinished(directory: Path) -> tuple[str, str]:
@@ -130,14 +162,16 @@ def _unfinished(directory: Path) -> tuple[str, str]:
 
 
 def read_records(file: Path) -> list[dict[str, Any]]:
-    """The records of metrics.jsonl. A last line without its end is being written, or was when the run was killed.
+    """The records of metrics.jsonl but those of training, and the last one, whatever it is.
 
-    Raises UserError, naming the line, if another one is damaged.
+    Those of training are most of them, and nothing is drawn of them. A last line without its end is being written, or
+    was when the run was killed. Raises UserError, naming the line, if one is damaged.
     """
     lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
+    wanted = [line for line in lines[:-1] if not line.startswith(TRAINING)] + lines[-1:]
     try:  # all at once is four times faster
-        records = json.loads(b"[" + b",".join(lines) + b"]")
-        if len(records) == len(lines) and all(map(_is_record, records)):
+        records = json.loads(b"[" + b",".join(wanted) + b"]")
+        if len(records) == len(wanted) and all(map(_is_record, records)):
             return list(records)
     except ValueError:
         pass
@@ -152,4 +186,6 @@ def read_records(file: Path) -> list[dict[str, Any]]:
 
 
 def _is_record(record: object) -> bool:
-    return isinstance(record, dict) and record.keys() >= {"kind", "gradient_evaluations", "passes", "seconds"}
+    if not isinstance(record, dict) or not record.keys() >= {"kind", *COUNTS}:
+        return False
+    return all(isinstance(record.get(key, 0), int | float) for key in (*COUNTS, "error", "loss"))

@@ -37,8 +37,8 @@ def markdown(comparison: Comparison) -> str:
         head = header(block, comparison.metric)
         lines += [f"## {heading(block, comparison.metric)}", ""]
         lines += [_bar(head), _bar(["---"] + ["---:"] * (len(head) - 1))]
-        lines += [_bar(cells(row, comparison.metric)) for row in block.rows] + [""]
-        lines += [*(f"- {note}" for note in [*warnings(block), *legend(block)]), ""]
+        lines += [_bar(_drop_empty(head, cells(row, comparison.metric))) for row in block.rows] + [""]
+        lines += [*(f"- {note}" for note in [*warnings(block, every=True), *legend(block)]), ""]
     lines += [*(f"- {note}" for note in comparison.notes), ""] if comparison.notes else []
     if comparison.uncounted:
         lines += ["Not in the table:", ""]
@@ -51,8 +51,10 @@ def markdown(comparison: Comparison) -> str:
 
 def heading(block: Block, metric: str) -> str:
     budgets = {run.result["epochs"] for row in block.rows for run in row.counted}
-    passes = f", {budgets.pop():g} passes" if len(budgets) == 1 else ""
-    return f"{block.title}{passes}: {named(metric)}, mean ± standard deviation over n seeds"
+    (epochs, *_) = budgets or [0]
+    passes = f", {epochs:g} pass{'es' * (epochs != 1)}" if len(budgets) == 1 else ""
+    pooled = any(len({run.seed for run in row.counted}) < len(row.counted) for row in block.rows)
+    return f"{block.title}{passes}: {named(metric)}, mean ± standard deviation over n {'runs' if pooled else 'seeds'}"
 
 
 def named(metric: str) -> str:
@@ -71,7 +73,7 @@ def cells(row: Row, metric: str) -> list[str]:
     summary = row.summary
     value = "-" if summary.mean is None else number(summary.mean, metric)
     value += "" if summary.std is None else f" ± {number(summary.std, metric)}"
-    mark = "" if row.comparable else " (*)"
+    mark = (" (*)" * (not row.comparable)) + (" (!)" * row.took_otherwise)
     shown = [row.group.label + mark, value, str(summary.n), difference(row, metric), _count(row.evaluations)]
     return [*shown, "-" if row.seconds is None else f"{row.seconds:.4g}"]
 
@@ -105,16 +107,19 @@ def _count(value: float | None) -> str:
 
 
 def _has_differences(block: Block) -> bool:
-    return any(row.is_baseline for row in block.rows)
+    return any(row.is_baseline for row in block.rows) and not all(row.is_baseline for row in block.rows if row.counted)
 
 
-def warnings(block: Block) -> list[str]:
-    """What must be said of the rows: flags, and the seeds that are missing with what became of them."""
+def warnings(block: Block, *, every: bool = False) -> list[str]:
+    """What must be said of the rows, and the seeds that are missing with what became of them.
+
+    Of many rows of which the same is said, one is named, or with `every` each.
+    """
     about: dict[str, list[str]] = {}
     for row in block.rows:
         for note in row.notes:
             about.setdefault(note, []).append(row.group.label)
-    notes = [f"{_listed(labels)}: {note}" for note, labels in about.items()]
+    notes = [f"{'; '.join(labels) if every else _listed(labels)}: {note}" for note, labels in about.items()]
     for row in block.rows:
         states = {run.seed: run.state for run in row.group.runs}
         missing = [f"{seed} ({states.get(seed, 'not there')})" for seed in row.missing_seeds]
@@ -130,6 +135,8 @@ def legend(block: Block) -> list[str]:
         notes.append("A run that failed is in no mean: a setting that often fails looks better here than it is.")
     if any(not row.comparable for row in block.rows):
         notes.append("(*) another budget: ranked below the others")
+    if any(row.took_otherwise for row in block.rows):
+        notes.append("(!) over 2 % more or fewer gradient evaluations than others of the same budget: see above")
     if any(row.difference and row.difference.low is not None for row in block.rows):
         notes.append("Intervals: of the mean difference, paired by seed, Student's t, 95 %, each comparison by itself.")
     return notes
@@ -159,9 +166,9 @@ def _drop_empty(head: Sequence[str], row: Sequence[str]) -> list[str]:
 
 
 def _progress(passes: float, state: str, why: str) -> str:
-    if state in ("again", "finished"):
+    if state in ("again", "finished", "damaged"):
         return why
-    return f"after {passes:.4g} passes" + (f": {why}" if why else "")
+    return f"after {passes:.4g} pass{'es' * (passes != 1)}" + (f": {why}" if why else "")
 
 
 def _bar(words: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ import torch
 from ..errors import UserError
 from ..files import replace
 
-FORMAT = 2
+FORMAT = 3  # one more when what is stored changes, or the random numbers that go with its counters
 NAME, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 log = logging.getLogger(__name__)
 

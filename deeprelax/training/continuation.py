@@ -10,9 +10,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from .. import files
-from ..config import flat
 from ..errors import UserError
-from ..rundir import WITHOUT_EFFECT
+from ..rundir import WITHOUT_EFFECT, flat
 from ..schema import TrainConf
 
 LENGTH = {"epochs", "continue_from"}  # what may differ between a finished run and the one that goes on from it

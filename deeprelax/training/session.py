@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -88,10 +89,21 @@ def _announce(trainer: Trainer) -> None:
         conf.model.name, conf.dataset.name, conf.optimizer.name,
         budget.epochs, budget.images, budget.evaluations, budget.batch_size, budget.outer_steps,
     )  # fmt: skip
+    if problem := _schedule_problem(conf):
+        log.warning(problem)
     if abs(taken / budget.evaluations - 1) > 0.02:
         log.warning(
             "whole outer steps of %d come to %d evaluations, not %d", budget.per_step, taken, budget.evaluations
         )
+
+
+def _schedule_problem(conf: TrainConf) -> str:
+    """A step schedule whose steps all lie behind the end; "" if there is none."""
+    late = conf.schedule.name == "step" and conf.schedule.milestones
+    if late and min(conf.schedule.milestones) >= conf.epochs:
+        first = min(conf.schedule.milestones)
+        return f"schedule.milestones begin at {first:g}, beyond epochs={conf.epochs:g}: the lr never changes"
+    return ""
 
 
 def _result(trainer: Trainer) -> dict[str, Any]:
@@ -134,5 +146,18 @@ def _provenance(device: torch.device, ranks: Ranks) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "ranks": ranks.world,
         "cuda": torch.version.cuda,
+        "commit": _commit(),
         "versions": {name: version(name) for name in LIBRARIES},
     }
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this package runs from, with + if files were changed since; None if installed."""
+    package = Path(__file__).parents[1]
+    words = ["git", "-C", str(package), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+    tracked = [*words[:3], "ls-files", "--error-unmatch", "cli.py"]
+    try:
+        subprocess.run(tracked, capture_output=True, check=True)
+        return subprocess.run(words, capture_output=True, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from deeprelax.files import sole_writer
 from tests.data.fakes import write_cifar, write_mnist
+from tests.reporting.fakes import record
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -43,11 +46,13 @@ def test_runs_lists_finished_running_and_stopped_ones(deeprelax: Command, monkey
     deeprelax("train", *quick, "optimizer=sgd")
     stopped = Path("outputs/smoke/stopped/seed-0")
     stopped.mkdir(parents=True)
-    (stopped / "config.yaml").write_text("{}")
-    (stopped / "metrics.jsonl").write_text('{"kind": "test", "passes": 2.5, "error": 7.125}\n{"kind": "tra')
+    shutil.copy("outputs/smoke/epochs-1+optimizer-sgd/seed-0/config.yaml", stopped)
+    (stopped / "metrics.jsonl").write_text(json.dumps(record(50, 7.125)) + '\n{"kind": "tra')
     status, out, _ = deeprelax("runs")
     assert status == 0
     assert re.search(r"^finished +\d+\.\d\d +0\.96  outputs/smoke/epochs-1\+optimizer-sgd/seed-0$", out, re.MULTILINE)
     assert re.search(r"^stopped +7\.12 +2\.5  outputs/smoke/stopped/seed-0$", out, re.MULTILINE)
+    (stopped / "train.log").write_text("2026-01-02 03:04:05,678 ERROR the disk is full\n")
+    assert re.search(r"^failed +7\.12 .*\n +the disk is full$", deeprelax("runs")[1], re.MULTILINE)
     with sole_writer(stopped):
         assert re.search(r"^running +7\.12", deeprelax("runs", "outputs/smoke")[1], re.MULTILINE)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
 from deeprelax.hydra_app import configuration_folder
@@ -122,6 +126,30 @@ def test_launchers_that_are_not_installed_say_where_they_are(deeprelax: Command)
         r"\(more come with pip install 'deeprelax\[sweeps\]'\)\n",
         err,
     )
+
+
+class Search(BasicSweeper):  # type: ignore[misc]
+    """Stands for a sweeper that chooses values by what a job returns."""
+
+    __module__ = "hydra_plugins.search"  # Hydra takes plugins from there alone
+
+
+def test_a_search_needs_images_held_out(
+    deeprelax: Command, planned: list[tuple[TrainConf, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would choose by the test images."""
+    package, module = ModuleType("hydra_plugins"), ModuleType("hydra_plugins.search")
+    package.__path__ = []
+    package.search, module.Search = module, Search  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "hydra_plugins", package)
+    monkeypatch.setitem(sys.modules, "hydra_plugins.search", module)
+    Plugins.instance().register(Search)
+    words = ["train", "-m", "hydra.sweeper._target_=hydra_plugins.search.Search", "optimizer=sgd", "seed=0,1"]
+    status, _, err = deeprelax(*words)
+    assert (status, planned) == (1, [])
+    assert "dataset.validation=0, but a sweeper that searches needs images held out" in err
+    assert deeprelax(*words, "dataset.validation=100")[0] == 0
+    assert len(planned) == 2
 
 
 @pytest.mark.slow

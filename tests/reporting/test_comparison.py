@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,30 @@ def test_without_the_baseline_there_are_no_differences(tmp_path: Path) -> None:
     found = compared(tmp_path)
     assert all(row.difference is None for row in found.blocks[0].rows)
     assert "minus" not in terminal(found)
+
+
+def test_every_row_of_the_markdown_has_the_columns_of_its_header(tmp_path: Path) -> None:
+    write_both(tmp_path)
+    write_run(tmp_path, "hj", 0, 1.0, model__name="mlp")  # a table without the baseline
+    tables = [block for block in markdown(compared(tmp_path)).split("## ") if "|" in block]
+    columns = [{line.count(" | ") for line in table.splitlines() if line.startswith("|")} for table in tables]
+    assert sorted(map(sorted, columns)) == [[4], [5]]
+
+
+def test_a_table_of_baselines_alone_has_no_differences(tmp_path: Path) -> None:
+    for lr in (0.1, 0.2):
+        write_run(tmp_path, "sgd", 0, 1.0, optimizer__lr=lr)
+    assert "baseline" not in terminal(compared(tmp_path))
+
+
+def test_a_baseline_of_the_same_batch_size_goes_before_a_better_one(tmp_path: Path) -> None:
+    write_run(tmp_path, "heat", 0, 0.7, batch_size=20, budget=50)
+    write_run(tmp_path, "sgd", 0, 0.9, batch_size=20, budget=50)
+    write_run(tmp_path, "sgd", 0, 0.1, batch_size=10, budget=100)
+    found = compared(tmp_path)
+    heat = rows(found)["heat, batch_size=20"]
+    assert heat.difference_from == "sgd, batch_size=20"
+    assert found.notes == ["gradient evaluations are of 10 and 20 images: hold the curves against --x passes"]
 
 
 def test_of_several_baselines_the_best_one_is_taken_and_named(tmp_path: Path) -> None:
@@ -152,6 +178,32 @@ def test_the_same_run_twice_counts_once_and_is_listed(tmp_path: Path) -> None:
     ((run, state, why),) = found.uncounted
     assert (run.directory.parts[-3], state) == ("b", "again")
     assert why.startswith("the same configuration and seed as ")
+    (note,) = found.notes
+    assert re.search(r"two results: test_error is 0\.8 in \S*/a/\S*, which is counted, and 0\.7 in \S*/b/", note)
+
+
+def test_seeds_without_a_partner_are_named(tmp_path: Path) -> None:
+    write_both(tmp_path)
+    write_run(tmp_path, "sgd", 3, 0.5)
+    write_run(tmp_path, "heat", 4, 0.5)
+    assert rows(compared(tmp_path))["heat"].notes == [
+        "its seeds without a partner are in no difference: 4",
+        "the baseline's seeds without a partner are in no difference: 3",
+    ]
+
+
+def test_settings_are_chosen_by_validation_images(tmp_path: Path) -> None:
+    for lr in (0.1, 0.2):
+        write_run(tmp_path, "sgd", 0, lr, result={"validation_error": lr}, optimizer__lr=lr)
+    assert compared(tmp_path, "validation_error").notes == []
+    assert "choose settings by --metric validation_error" in compared(tmp_path).notes[0]
+
+
+def test_other_versions_of_a_library_are_told(tmp_path: Path) -> None:
+    for seed, version in enumerate(("2.9", "2.10")):
+        directory = write_run(tmp_path, "sgd", seed, 1.0)
+        (directory / "provenance.json").write_text(json.dumps({"versions": {"torch": version, "numpy": "2"}}))
+    assert compared(tmp_path).notes == ["the runs were made with different versions of torch: 2.10, 2.9"]
 
 
 def test_pooled_runs_are_said_to_be_pooled_and_not_paired(tmp_path: Path) -> None:
@@ -185,7 +237,9 @@ def test_a_result_without_the_metric_is_listed(tmp_path: Path) -> None:
     write_run(tmp_path, "sgd", 0, 0.8)
     write_run(tmp_path, "heat", 0, 0.8, result={"validation_error": 0.5})
     found = compared(tmp_path, "validation_error")
-    assert [(state, why) for _, state, why in found.uncounted] == [("finished", "its result has no validation_error")]
+    assert [(state, why) for _, state, why in found.uncounted] == [
+        ("finished", "its result has no number validation_error")
+    ]
 
 
 def test_values_that_are_not_finite_rank_last_and_leave_the_json_valid(tmp_path: Path) -> None:
@@ -194,6 +248,22 @@ def test_values_that_are_not_finite_rank_last_and_leave_the_json_valid(tmp_path:
     found = compared(tmp_path)
     assert list(rows(found)) == ["sgd", "heat"]
     assert "NaN" not in as_json(found)
+    assert rows(found)["heat"].notes == ["seed 0: not finite"]
+    with pytest.raises(UserError, match="--metric device is no number to compare runs by"):
+        compared(tmp_path, "device")
+    with pytest.raises(UserError, match=r"no run held images out \(dataset.validation=N\)"):
+        compared(tmp_path, "validation_error")
+
+
+def test_a_damaged_run_does_not_hide_the_others(tmp_path: Path) -> None:
+    write_both(tmp_path)
+    (write_run(tmp_path, "hj", 0, 0.1) / "result.json").write_text("{")
+    found = compared(tmp_path)
+    assert list(rows(found)) == ["heat", "sgd", "hj"]
+    assert [(state, why.split(": ")[0].split("/")[-1]) for _, state, why in found.uncounted] == [
+        ("damaged", "result.json is damaged")
+    ]
+    assert "hj: no result for seed 0 (damaged), 1 (not there), 2 (not there)" in warnings(found.blocks[0])
 
 
 def test_skipped_steps_and_other_hardware_are_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,26 @@ def test_what_is_no_methods_own_is_always_shown(tmp_path: Path) -> None:
     assert labels(tmp_path) == {"sgd, epochs=5", "heat, epochs=10"}
 
 
+def test_a_value_written_as_integer_or_float_is_one_value(tmp_path: Path) -> None:
+    for seed, strength in enumerate((1, 1.0)):
+        write_run(tmp_path, "hj", seed, 1.0, optimizer__strength=strength)
+    assert len(group(runs_of(tmp_path))) == 1
+
+
+def test_values_that_differ_late_have_labels_of_their_own(tmp_path: Path) -> None:
+    for lr in (0.1, 0.10000001):
+        write_run(tmp_path, "hj", 0, 1.0, optimizer__lr=lr)
+    assert labels(tmp_path) == {"lr=0.1", "lr=0.10000001"}
+
+
+def test_how_often_a_run_was_evaluated_tells_no_groups_apart(tmp_path: Path) -> None:
+    for seed, every in enumerate((1, 5)):
+        directory = write_run(tmp_path, "hj", seed, 1.0)
+        config = json.loads((directory / "config.yaml").read_text())
+        (directory / "config.yaml").write_text(json.dumps(config | {"train": {"evaluate_every": every}}))
+    assert len(group(runs_of(tmp_path))) == 1
+
+
 def test_one_group_is_called_by_its_optimizer(tmp_path: Path) -> None:
     write_run(tmp_path, "hj", 0, 1.0)
     assert labels(tmp_path) == {"hj"}
@@ -53,6 +74,7 @@ def test_by_pools_what_is_not_asked_for(tmp_path: Path) -> None:
         write_run(tmp_path, "sgd", 0, 1.0, optimizer__lr=lr)
     assert labels(tmp_path, ["optimizer.name"]) == {"hj", "sgd"}
     assert labels(tmp_path, ["optimizer.name", "optimizer.gamma"]) == {"hj, gamma=0.1", "sgd"}
+    assert labels(tmp_path, ["optimizer.gamma"]) == {"gamma=0.1", "without gamma"}
     assert sorted(len(each.runs) for each in group(runs_of(tmp_path), ["optimizer.lr"])) == [2, 2]
 
 
@@ -63,8 +85,13 @@ def test_words_are_resolved_to_keys(tmp_path: Path) -> None:
     assert resolve_key("gamma", runs) == "optimizer.gamma"
     assert resolve_key("train_size", runs) == "dataset.train_size"
     assert resolve_key("epochs", runs) == "epochs"
-    with pytest.raises(UserError, match=r"gama is no key of these runs \(did you mean gamma\?\): their keys are "):
+    with pytest.raises(
+        UserError, match=r"gama is no key of these runs \(did you mean gamma\?\): the runs differ in none"
+    ):
         resolve_key("gama", runs)
+    for word in ("seed", "threads", "hardware.threads"):
+        with pytest.raises(UserError, match=f"{word} tells no runs apart"):
+            resolve_key(word, runs)
     write_run(tmp_path, "sgd", 0, 1.0, dataset__width=3, model__width=4)
     with pytest.raises(UserError, match=r"width is the end of several keys: write one of dataset\.width, model\.width"):
         resolve_key("width", runs_of(tmp_path))

@@ -12,7 +12,7 @@ import pytest
 from deeprelax.errors import UserError
 from deeprelax.files import sole_writer
 from deeprelax.reporting.runs import find, read_records
-from tests.reporting.fakes import write_run
+from tests.reporting.fakes import record, write_run
 
 SAID = "2026-01-02 03:04:05,678 ERROR "
 
@@ -43,7 +43,7 @@ def test_runs_that_went_on_from_others_are_told_from_whole_ones_but_not_by_their
         config.write_text(json.dumps(json.loads(config.read_text()) | {"continue_from": f"runs/x/seed-{seed}"}))
     one, other = (find([tmp_path / f"c{seed}"])[0][0] for seed in (0, 12))
     assert one.settings == other.settings
-    assert one.settings["continue_from"] == "runs/x"
+    assert one.settings["continue_from"] == "runs/x"  # its last two folders: relative or absolute is the same
 
 
 def test_the_number_of_chains_is_a_setting(tmp_path: Path) -> None:
@@ -104,24 +104,57 @@ def test_damage_in_the_middle_is_named_by_its_line(line: str, tmp_path: Path) ->
     file = directory / "metrics.jsonl"
     lines = file.read_text().splitlines()
     file.write_text("\n".join([lines[0], line, *lines[1:]]) + "\n")
-    with pytest.raises(UserError, match=r"metrics\.jsonl is damaged in line 2: "):
-        find([tmp_path])
+    ((run,), notes) = find([tmp_path])
+    assert (run.state, notes) == ("damaged", [])
+    assert run.reason.startswith(f"{file} is damaged in line 2: ")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"seed": 0}'])
-def test_a_damaged_result_is_named(text: str, tmp_path: Path) -> None:
-    (write_run(tmp_path, "sgd", 0, 1.0) / "result.json").write_text(text)
-    with pytest.raises(UserError, match=r"result\.json is damaged: "):
-        find([tmp_path])
+@pytest.mark.parametrize("change", ["{", "[]", {"budget": None}, {"seconds": "2"}, {"gradient_evaluations": 0}])
+def test_a_damaged_result_is_named(change: str | dict[str, object], tmp_path: Path) -> None:
+    whole = write_run(tmp_path, "sgd", 0, 1.0)
+    file = write_run(tmp_path, "sgd", 1, 1.0) / "result.json"
+    content = json.loads(file.read_text())
+    file.write_text(change if isinstance(change, str) else json.dumps(content | change))
+    runs, _ = find([tmp_path])
+    assert [(run.directory, run.state) for run in runs] == [(whole, "finished"), (file.parent, "damaged")]
+    assert runs[1].reason.startswith(f"{file} is damaged")
 
 
-def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
-    (write_run(tmp_path, "sgd", 0, 1.0) / "config.yaml").write_text("{a: [")
-    with pytest.raises(UserError, match=r"config\.yaml is damaged: "):
-        find([tmp_path])
+@pytest.mark.parametrize("text", ["{a: [", "{}", '{"problem": "cosine"}', "\0", "[1]"])
+def test_what_is_no_training_runs_configuration_is_told_of(text: str, tmp_path: Path) -> None:
+    directory = write_run(tmp_path, "sgd", 0, 1.0)
+    (directory / "config.yaml").write_text(text)
+    assert find([tmp_path]) == ([], [f"{directory} is no training run, or its config.yaml is damaged: left out"])
 
 
-def test_other_configurations_are_no_runs_but_are_told_of(tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "config.yaml").write_text(json.dumps({"problem": "cosine"}))
-    assert find([tmp_path]) == ([], [tmp_path / "other"])
+@pytest.mark.parametrize("seed", [None, "a", 1.5, True])
+def test_a_configuration_needs_a_seed(seed: object, tmp_path: Path) -> None:
+    write_run(tmp_path, "sgd", 0, 1.0)
+    file = next(tmp_path.rglob("config.yaml"))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"seed": seed}))
+    runs, notes = find([tmp_path])
+    assert (runs, len(notes)) == ([], 1)
+
+
+def test_runs_are_found_behind_links_and_below_a_stray_configuration(tmp_path: Path) -> None:
+    write_run(tmp_path / "elsewhere", "sgd", 0, 1.0)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "here" / "round").symlink_to(tmp_path / "here")
+    (tmp_path / "here" / "config.yaml").write_text("{}")
+    runs, notes = find([tmp_path / "here"])
+    assert (len(runs), len(notes)) == (1, 1)
+
+
+def test_a_result_without_its_configuration_is_told_of(tmp_path: Path) -> None:
+    directory = write_run(tmp_path, "sgd", 0, 1.0)
+    (directory / "config.yaml").unlink()
+    assert find([tmp_path]) == ([], [f"{directory} has a result but no config.yaml, and is left out"])
+
+
+def test_records_of_training_are_read_past_but_for_the_last(tmp_path: Path) -> None:
+    records = [record(10, 5.0, "train"), record(10, 5.0), record(20, 4.0, "train"), record(30, 3.0, "train")]
+    write_run(tmp_path, "sgd", 0, None, records=records)
+    (run,), _ = find([tmp_path])
+    assert run.records == [records[1], records[3]]
+    assert run.passes == 1.5
