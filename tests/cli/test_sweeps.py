@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
@@ -128,22 +127,19 @@ def test_launchers_that_are_not_installed_say_where_they_are(deeprelax: Command)
     )
 
 
-class Search(BasicSweeper):  # type: ignore[misc]
-    """Stands for a sweeper that chooses values by what a job returns."""
-
-    __module__ = "hydra_plugins.search"  # Hydra takes plugins from there alone
-
-
 def test_a_search_needs_images_held_out(
     deeprelax: Command, planned: list[tuple[TrainConf, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else it would choose by the test images."""
+    plugins = Plugins.instance()  # it imports its own plugins once more: not the class that an import statement gives
+    basic = plugins.class_name_to_class["hydra._internal.core_plugins.basic_sweeper.BasicSweeper"]
+    search = type("Search", (basic,), {"__module__": "hydra_plugins.search"})
     package, module = ModuleType("hydra_plugins"), ModuleType("hydra_plugins.search")
     package.__path__ = []
-    package.search, module.Search = module, Search  # type: ignore[attr-defined]
+    package.search, module.Search = module, search  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "hydra_plugins", package)
     monkeypatch.setitem(sys.modules, "hydra_plugins.search", module)
-    Plugins.instance().register(Search)
+    plugins.register(search)
     words = ["train", "-m", "hydra.sweeper._target_=hydra_plugins.search.Search", "optimizer=sgd", "seed=0,1"]
     status, _, err = deeprelax(*words)
     assert (status, planned) == (1, [])
