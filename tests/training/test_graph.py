@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from deeprelax.data.augment import AUGMENTATIONS
+from deeprelax.data.batches import Batches, Images
+from deeprelax.data.images import Split
+from deeprelax.data.normalize import fit
 from deeprelax.errors import UserError
+from deeprelax.registry import call
 from deeprelax.schema import HardwareConf
 from deeprelax.training.distributed import Ranks
 from deeprelax.training.graph import WARM_UP, Graphed
+from deeprelax.training.objective import Objective
 from deeprelax.training.setup import choose_device
 
 from .test_kill import finish, kill_after
@@ -57,6 +64,70 @@ def evaluation(model: nn.Module) -> Callable[[Tensor], Tensor]:
     return evaluate
 
 
+class Recorded:
+    """Stands for torch.cuda.CUDAGraph on a CPU: a replay does the work again, and puts it where the capture did."""
+
+    again: Callable[[], None] = staticmethod(lambda: None)
+
+    def replay(self) -> None:
+        self.again()
+
+
+@pytest.fixture
+def graphs_on_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `Graphed` calls of torch.cuda, without a GPU: that it is called rightly there, the gpu tests show."""
+
+    @contextlib.contextmanager
+    def nothing(*_: object) -> Iterator[None]:
+        yield
+
+    def captured(self: Graphed, *inputs: Tensor) -> Recorded:
+        state = torch.get_rng_state()
+        graph = original(self, *inputs)
+        torch.set_rng_state(state)  # a true capture draws nothing
+        kept = [p.grad for p in self._parameters]
+
+        def again() -> None:
+            before = [p.grad for p in self._parameters]  # a true replay knows memory, not what .grad is
+            for p in self._parameters:
+                p.grad = None
+            self._loss.copy_(self._evaluate(*self._inputs).detach())
+            for p, gradient, old in zip(self._parameters, kept, before, strict=True):
+                gradient.copy_(p.grad)
+                p.grad = old
+
+        graph.again = again
+        return graph
+
+    original = Graphed._captured
+    monkeypatch.setattr(Graphed, "_captured", captured)
+    monkeypatch.setattr(Graphed, "_beside", lambda self, *inputs: self._evaluate(*inputs))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Recorded)
+    monkeypatch.setattr(torch.cuda, "graph", nothing)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "entropy_sgd", "hj"])
+def test_an_objective_with_replays_is_the_same_objective(optimizer: str, graphs_on_cpus: None) -> None:
+    """Batches, augmentation, dropout and gradients are those of the evaluation's number."""
+    split = Split(torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8), torch.arange(50) % 5)
+    images = Images(split, fit("mean_std", split.images), torch.device("cpu"))
+    batches = Batches(images, 20, 0, AUGMENTATIONS["flip_crop"])
+    runs = []
+    for graphs in (False, True):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            layers = nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 5)
+            model = nn.Sequential(*layers)
+        objective = Objective(model, batches, 0, "float32", graphs=graphs)
+        method = call("optimizer", optimizer, model.parameters())
+        losses = [method.step(objective).item() for _ in range(2 * WARM_UP)]
+        runs.append([torch.tensor(losses), *model.state_dict().values()])
+    replayed = objective._pass
+    assert isinstance(replayed, Graphed)
+    assert isinstance(replayed._graph, Recorded)
+    assert all(torch.equal(one, other) for one, other in zip(*runs, strict=True))
+
+
 def clear(model: nn.Module) -> None:
     for p in model.parameters():
         p.grad = None
@@ -67,12 +138,12 @@ def clear(model: nn.Module) -> None:
 def test_replays_equal_calls_gradients_and_batch_norm_included() -> None:
     model, plain = network(), network()
     graphed, evaluate = Graphed(evaluation(model), model.parameters()), evaluation(plain)
-    for call in range(WARM_UP + 4):
-        x = torch.randn(32, 20, generator=torch.Generator().manual_seed(call)).cuda()
+    for k in range(WARM_UP + 4):
+        x = torch.randn(32, 20, generator=torch.Generator().manual_seed(k)).cuda()
         results = []
         for net, function in ((model, graphed), (plain, evaluate)):
             clear(net)
-            torch.cuda.manual_seed(call)
+            torch.cuda.manual_seed(k)
             loss = function(x).clone()
             results.append([loss, *(p.grad.clone() for p in net.parameters()), *(b.clone() for b in net.buffers())])
             with torch.no_grad():
