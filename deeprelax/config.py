@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -101,24 +102,34 @@ def keywords(conf: Any) -> dict[str, Any]:
     return dict(conf.options) if ":" in conf.name else given | dict(conf.options)
 
 
-def load(file: Path, overrides: Iterable[str] = ()) -> TrainConf:
-    """The configuration that a run was started with, changed by `key=value` overrides. Raises UserError."""
+def stored(file: Path) -> DictConfig:
+    """What a run's config.yaml says. Raises UserError if it is not there, or damaged."""
     if not file.is_file():
         raise UserError(f"{file} is not there: is {file.parent} the directory of a run?")
-    stored = OmegaConf.load(file)
-    assert isinstance(stored, DictConfig)
+    try:
+        content = OmegaConf.load(file)
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError):
+        content = None
+    if not isinstance(content, DictConfig) or not all(isinstance(content.get(key), DictConfig) for key in SCHEMAS):
+        raise UserError(f"{file} is damaged: delete it, and the run's own command writes it again")
+    return content
+
+
+def load(file: Path, overrides: Iterable[str] = ()) -> TrainConf:
+    """The configuration that a run was started with, changed by `key=value` overrides. Raises UserError."""
+    content = stored(file)
     base = OmegaConf.structured(TrainConf)
     try:
         for group, schemas in SCHEMAS.items():
             default = BASES[group]
-            base[group] = OmegaConf.structured(schemas.get(stored[group].name, default))
-        config = OmegaConf.merge(base, stored)
+            base[group] = OmegaConf.structured(schemas.get(content[group].name, default))
+        config = OmegaConf.merge(base, content)
     except OmegaConfBaseException as error:
         raise UserError(f"{file}: {str(error).splitlines()[0]}") from None
     for override in overrides:
         try:
             config = OmegaConf.merge(config, OmegaConf.from_dotlist([override]))
-        except OmegaConfBaseException as error:
+        except (OmegaConfBaseException, yaml.YAMLError) as error:
             raise UserError(f"{override}: {str(error).splitlines()[0]}") from None
     assert isinstance(config, DictConfig)
     return checked(config)

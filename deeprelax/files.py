@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -29,12 +31,23 @@ def replace(path: Path, write: Callable[[IO[bytes]], None], keep: Path | None = 
         if keep is not None and path.exists():
             path.replace(keep)
         beside.replace(path)
+        _flush_folder(path.parent)
     except BaseException as error:
         beside.unlink(missing_ok=True)
         cause = error if isinstance(error, OSError) else error.__context__  # torch.save speaks of its own trouble then
         if isinstance(cause, OSError):
             raise OSError(cause.errno, cause.strerror or str(cause), str(path)) from None
         raise
+
+
+def _flush_folder(folder: Path) -> None:
+    """The names too are on the disk afterwards, where the file system can do that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -49,6 +62,20 @@ def replace_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """`replace` for what json can write."""
     replace_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path, numbers: Iterable[str] = ()) -> dict[str, Any]:
+    """What `write_json` wrote of a dictionary. Raises UserError if that is damaged, or these keys hold no numbers."""
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError:
+        value = None
+    whole = isinstance(value, dict) and all(
+        isinstance(value.get(key), int | float) and math.isfinite(value[key]) for key in numbers
+    )
+    if not whole:
+        raise UserError(f"{path} is damaged: delete it, and the run's own command writes it again")
+    return value  # type: ignore[no-any-return]
 
 
 def sentence(error: OSError, directory: Path) -> UserError:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +34,12 @@ Job = Callable[[DictConfig], Any]
 OPTION = re.compile(
     r"^((?:(?:dataset|model|optimizer)\.options|optimizers)\.)"
 )  # free keys, which Hydra takes with ++ only
+
+
+WITH_A_VALUE = {
+    "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
+    "--shell-completion", "-sc", "--experimental-rerun",
+}  # fmt: skip
 
 
 def configuration_folder() -> Path:
@@ -94,7 +102,7 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
     """
     user_wants_traces = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through: the messages are ours
-    sys.argv = [f"deeprelax {name}", *(re.sub(OPTION, r"++\1", word) for word in arguments)]
+    sys.argv = [f"deeprelax {name}", *(re.sub(OPTION, r"++\1", word) for word in flags_first(arguments))]
     folder = str(configuration_folder())
     devices.register()
     jobs = Jobs()
@@ -112,6 +120,14 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
             sweep = HydraConfig.get().mode != RunMode.RUN
             jobs.failed.append((" ".join(HydraConfig.get().overrides.task) if sweep else "", directory, error))
             return None  # raised in here, Hydra would add words of its own
+        except (Exception, SystemExit) as error:
+            if os.getpid() != own_process or HydraConfig.get().mode == RunMode.RUN:
+                raise
+            traceback.print_exc()  # a bug, ours or of the user's own classes; the other jobs go on all the same
+            problem = UserError(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
+            overrides = " ".join(HydraConfig.get().overrides.task)
+            jobs.failed.append((overrides, Path(HydraConfig.get().runtime.output_dir), problem))
+            return None
 
     try:
         hydra.main(version_base="1.3", config_path=folder, config_name=name)(guarded)()
@@ -125,6 +141,17 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
         # Hydra's own complaints about its flags, and what it trips over when a group is set to a plain value
         raise UserError(f"the arguments cannot be composed: {explain(error)}") from None
     jobs.raise_failures()
+
+
+def flags_first(arguments: list[str]) -> list[str]:
+    """Hydra's flags before the overrides: it reads no override behind a flag that follows one."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    takes_a_value = False
+    for word in arguments:
+        (flags if word.startswith("-") or takes_a_value else overrides).append(word)
+        takes_a_value = word in WITH_A_VALUE
+    return flags + overrides
 
 
 def _remove_empty(directory: Path, above: Path) -> None:
@@ -155,7 +182,10 @@ def explain(error: Exception) -> str:
         first = str(cause).splitlines()[0]
         return f"{cause.full_key}: {first[0].lower()}{first[1:]}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override} cannot be read: write KEY=VALUE, and quote a value with special characters"
+        key, equals, value = str(error.override).partition("=")
+        example = shlex.quote(f'{key}="{value}"')
+        quoted = f", as {example}" if equals and '"' not in value else ""
+        return f"{error.override} cannot be read: write KEY=VALUE, and quote a value with special characters{quoted}"
     if isinstance(error, ConfigCompositionException) and "override ~" in str(error):
         return f"{str(error).rpartition(' ')[2]}: a key of the schema cannot be removed"
     return " ".join(line.strip() for line in str(error).splitlines() if line.strip())

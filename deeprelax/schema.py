@@ -34,6 +34,12 @@ def _positive(high: float = math.inf) -> Any:
     return _limited((lambda v: v is None or (0 < v <= high and v < math.inf), bound))
 
 
+_NUMBERS: Check = (
+    lambda v: all(isinstance(each, int | float) and 0 <= each < math.inf for each in v),
+    "a list of numbers >= 0",
+)
+
+
 def _probability() -> Any:
     return _limited((lambda v: 0 <= v < 1, "a number in [0, 1)"))
 
@@ -162,8 +168,8 @@ class PDERelaxedConf(OptimizerConf):
 @dataclass
 class ScheduleConf:
     name: str = _choice("constant", "step", "cosine")
-    milestones: list[float] = field(default_factory=list)
-    factor: float = _limited((lambda v: 0 <= v < math.inf, "a finite number >= 0"))
+    milestones: list[float] = field(default_factory=list, metadata={"check": _NUMBERS})
+    factor: float = _limited((lambda v: 0 <= v <= 1000, "a number from 0 to 1000"))
 
 
 @dataclass

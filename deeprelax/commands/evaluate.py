@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ..config import load
 from ..errors import UserError
+from ..files import read_json
 
 USAGE = """Evaluate a run again from its checkpoint.
 
@@ -33,8 +33,8 @@ def evaluate(directory: Path, overrides: list[str]) -> dict[str, float]:
         raise UserError(f"{directory} is not a directory: give the directory of a run")
     conf = load(directory / "config.yaml", overrides)
     from ..training import checkpoint
-    from ..training.batchnorm import reestimate, statistics
-    from ..training.evaluation import every_image, score
+    from ..training.batchnorm import statistics
+    from ..training.evaluation import scores
     from ..training.objective import Autocast
     from ..training.setup import build_model, choose_device, load_data, load_weights, set_up_cpu
 
@@ -47,13 +47,8 @@ def evaluate(directory: Path, overrides: list[str]) -> dict[str, float]:
     model = build_model(conf.model, data, conf.seed, device)
     load_weights(model, state, directory)
     autocast = Autocast(conf.hardware.precision, device)
-    reestimate(model, *statistics(conf, data.train), autocast)  # a checkpoint between evaluations has those along y
-
-    values: dict[str, float] = {}
-    for split, images in [("test", data.test), ("validation", data.validation)]:
-        if images is not None:
-            scores = score(model, every_image(images), autocast)
-            values |= {f"{split}_{name}": value for name, value in scores.items()}
+    found = scores(model, data, statistics(conf, data.train), autocast)
+    values = {f"{split}_{name}": value for split, numbers in found.items() for name, value in numbers.items()}
     for name, value in values.items():
         print(f"{name} {value:.6g}{' %' if name.endswith('error') else ''}")
     _compare(directory / "result.json", values)
@@ -64,6 +59,6 @@ def _compare(file: Path, values: dict[str, float]) -> None:
     if not file.exists():
         print("(the run is not finished: these are the numbers of its last checkpoint)")
         return
-    result = json.loads(file.read_text())
+    result = read_json(file, values)
     same = all(f"{result[name]:.6g}" == f"{value:.6g}" for name, value in values.items())
     print("as in result.json" if same else f"result.json has {', '.join(f'{k} {result[k]:.6g}' for k in values)}")

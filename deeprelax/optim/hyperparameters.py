@@ -11,19 +11,21 @@ def _whole(low: int) -> Callable[[Any], bool]:
     return lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= low
 
 
+LARGEST = 3.4e38  # what a 32-bit float can hold
+_UP_TO = f"and at most {LARGEST:g}"
 # keyword: (is the value allowed, what is allowed)
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "lr": (lambda v: 0 <= v < math.inf, "a finite number >= 0"),
+    "lr": (lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
     "gamma": (lambda v: v > 0, "a number > 0 (inf switches the spring off)"),
     "inner_steps": (_whole(1), "an integer >= 1"),
-    "inner_lr": (lambda v: 0 < v < math.inf, "a finite number > 0"),
-    "temperature": (lambda v: 0 <= v < math.inf, "a finite number >= 0"),
+    "inner_lr": (lambda v: 0 < v <= LARGEST, f"a number > 0 {_UP_TO}"),
+    "temperature": (lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
     "averaging": (lambda v: 0 <= v < 1, "a number in [0, 1)"),
     "momentum": (lambda v: 0 <= v < 1, "a number in [0, 1)"),
     "inner_momentum": (lambda v: 0 <= v < 1, "a number in [0, 1)"),
-    "weight_decay": (lambda v: 0 <= v < math.inf, "a finite number >= 0"),
+    "weight_decay": (lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
     "scoping": (lambda v: 0 <= v < math.inf, "a finite number >= 0"),
-    "sigma": (lambda v: 0 <= v < math.inf, "a finite number >= 0"),
+    "sigma": (lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
     "samples": (_whole(1), "an integer >= 1"),
     "seed": (_whole(0), "an integer >= 0"),
     "solver": (lambda v: v in ("fixed_point", "proximal"), "fixed_point or proximal"),

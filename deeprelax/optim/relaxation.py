@@ -86,6 +86,7 @@ class Relaxation(torch.optim.Optimizer):
         self._noise: Noise | None = None
         self._norm: Tensor | float | None = None
         self._bad: Tensor | None = None
+        self.finite: bool | Tensor = True  # were loss and d of the last step? On a GPU a 0-dim tensor there
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         if self.param_groups:  # a group that joins later shares the count of outer steps
@@ -150,9 +151,9 @@ class Relaxation(torch.optim.Optimizer):
         loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
         if self.reduce_direction is not None:
             self.reduce_direction([*(d for block in blocks for d in block.d), loss])
-        finite = self._examine(blocks, loss)
+        self.finite = self._examine(blocks, loss)
         for block in blocks:
-            self._descend(block, finite)
+            self._descend(block, self.finite)
         for group in self.param_groups:
             group["outer_steps"] += 1
         return loss

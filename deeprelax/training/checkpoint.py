@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import logging
-import pickle
-import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -14,46 +14,65 @@ from ..errors import UserError
 from ..files import replace
 
 FORMAT = 3  # one more when what is stored changes, or the random numbers that go with its counters
-NAME, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+NAME, PREVIOUS, DAMAGED = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.damaged.pt"
+SEAL, DIGEST = b"deeprelax", 32  # what a file ends with: this word, and so many bytes
 log = logging.getLogger(__name__)
 
 
 def save(directory: Path, content: dict[str, Any]) -> None:
-    """Write the run's checkpoint, whole or not at all; the one before it is kept."""
-    replace(directory / NAME, lambda file: torch.save({"format": FORMAT, **content}, file), directory / PREVIOUS)
+    """Write the run's checkpoint, whole or not at all; the one before it is kept.
+
+    A digest of its bytes ends the file. (torch's file is a zip archive, whose checksums are not of every byte: with one
+    bit flipped among its names, torch.load returns memory that was never written.)
+    """
+    body = io.BytesIO()
+    torch.save({"format": FORMAT, **content}, body)
+
+    def write(file: IO[bytes]) -> None:
+        file.write(body.getbuffer())
+        file.write(_seal(body.getbuffer()))
+
+    replace(directory / NAME, write, directory / PREVIOUS)
 
 
-def latest(directory: Path) -> dict[str, Any] | None:
-    """The run's last whole checkpoint; None if it has reached none. Raises UserError if all are damaged."""
-    problems: list[UserError] = []
+def _seal(body: bytes | memoryview) -> bytes:
+    return SEAL + hashlib.blake2b(body, digest_size=DIGEST).digest()
+
+
+def latest(directory: Path, *, set_aside: bool = False) -> dict[str, Any] | None:
+    """The run's last whole checkpoint; None if it has reached none. Raises UserError if all are damaged.
+
+    With `set_aside` a damaged one is renamed, so that the next to be saved does not take the place of the whole one.
+    """
+    problems: list[str] = []
     for path in (directory / NAME, directory / PREVIOUS):
         if not path.exists():
             continue
         try:
             content = load(path)
         except UserError as error:
-            problems.append(error)
+            problems.append(str(error))
             continue
         for problem in problems:
             log.warning("%s; going on from %s", problem, path.name)
+        if problems and set_aside:
+            (directory / NAME).replace(directory / DAMAGED)
         return content
-    for problem in problems:
-        raise problem
+    if problems:
+        raise UserError("; ".join(problems))
     return None
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """What `save` was given. Runs no code from the file. Raises UserError if it is not a whole checkpoint of ours."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"{damaged} is damaged")
-        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        content = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path} is not there: is this the directory of a run that has reached a checkpoint?") from None
-    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise UserError(f"{path} is not a whole checkpoint ({error}): delete it and start again") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    body = memoryview(content)[: -len(SEAL) - DIGEST]
+    if content[len(body) :] != _seal(body):
+        raise UserError(f"{path} is not a whole checkpoint of this version of deeprelax: delete it and start again")
+    stored: dict[str, Any] = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
+    if stored["format"] != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this version of deeprelax (format {FORMAT})")
-    return content
+    return stored

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from .. import files
+from ..config import load, stored
 from ..errors import UserError
 from ..rundir import WITHOUT_EFFECT, flat
 from ..schema import TrainConf
@@ -48,16 +49,20 @@ def begin_from_finished(conf: TrainConf, config: DictConfig, directory: Path) ->
     if conf.continue_from is None or begun:
         return
     source = _finished_run(Path(conf.continue_from).expanduser(), conf.seed)
-    stored = _stored(source / "config.yaml")
-    if different := differences(stored, _decisive(config), LENGTH):
+    load(source / "config.yaml")  # is it whole?
+    there = _stored(source / "config.yaml")
+    if different := differences(there, _decisive(config), LENGTH):
         raise UserError(
             f"continue_from={source} is a run of another configuration ({different}): "
             "only epochs and what cannot change the result may differ"
         )
-    if conf.epochs <= stored["epochs"]:
+    if conf.epochs <= there["epochs"]:
         raise UserError(
-            f"epochs={conf.epochs:g}, but continue_from={source} has done {stored['epochs']:g}: give the new total"
+            f"epochs={conf.epochs:g}, but continue_from={source} has done {there['epochs']:g}: give the new total"
         )
+    from . import checkpoint  # imports torch
+
+    checkpoint.load(source / checkpoint.NAME)  # is it whole?
     for name in ("metrics.jsonl", "checkpoint.pt"):  # the checkpoint last: with it the run has begun
         _copy(source / name, directory / name)
 
@@ -79,9 +84,7 @@ def _finished_run(given: Path, seed: int) -> Path:
 
 
 def _stored(file: Path) -> dict[str, Any]:
-    stored = OmegaConf.load(file)
-    assert isinstance(stored, DictConfig)
-    return _decisive(stored)
+    return _decisive(stored(file))
 
 
 def _decisive(config: DictConfig) -> dict[str, Any]:

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ..data.batches import Batches, Images
+from .batchnorm import reestimate
 from .distributed import SOLO, Ranks
 from .objective import Autocast
+from .setup import Data
 
 CHUNK = 1000  # images
 
@@ -24,16 +26,21 @@ class Chunks:
 
 
 @torch.inference_mode()
-def score(model: nn.Module, chunks: Chunks, autocast: Autocast, ranks: Ranks = SOLO) -> dict[str, float]:
+def score(
+    model: nn.Module, chunks: Chunks, autocast: Autocast, ranks: Ranks = SOLO, interrupt: Callable[[], object] = int
+) -> dict[str, float]:
     """{"loss": mean cross-entropy, "error": percent misclassified} in eval mode; the same on all ranks.
 
     The ranks take the chunks in turn. Each chunk's sums have a row of their own and are added up in one order, so the
-    numbers do not depend on how many ranks there are.
+    numbers do not depend on how many ranks there are. `interrupt` is called before each, and may raise.
     """
     mode = model.training
     model.eval()
     try:
-        rows = [_sums(model, chunks.take(i), autocast) for i in range(ranks.rank, chunks.count, ranks.world)]
+        rows = []
+        for i in range(ranks.rank, chunks.count, ranks.world):
+            interrupt()
+            rows.append(_sums(model, chunks.take(i), autocast))
     finally:
         model.train(mode)
     device = next(model.parameters()).device
@@ -53,6 +60,26 @@ def _sums(model: nn.Module, chunk: tuple[Tensor, Tensor], autocast: Autocast) ->
     loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
     wrong = (logits.argmax(1) != labels).sum()
     return torch.stack([loss.double(), wrong.double(), torch.full_like(loss, len(labels), dtype=torch.float64)])
+
+
+def scores(
+    model: nn.Module,
+    data: Data,
+    statistics: tuple[Batches, int],
+    autocast: Autocast,
+    ranks: Ranks = SOLO,
+    *,
+    train: bool = False,
+    interrupt: Callable[[], object] = int,
+) -> dict[str, dict[str, float]]:
+    """`score` on each split, batch-norm statistics re-estimated before; with `train` on the batches for these too."""
+    reestimate(model, *statistics, autocast)
+    splits = {"test": every_image(data.test)}
+    if data.validation is not None:
+        splits["validation"] = every_image(data.validation)
+    if train:
+        splits["train"] = first_batches(*statistics)
+    return {name: score(model, chunks, autocast, ranks, interrupt) for name, chunks in splits.items()}
 
 
 def every_image(images: Images) -> Chunks:

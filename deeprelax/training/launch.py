@@ -35,8 +35,20 @@ def place() -> Place | None:
     """What torchrun, or whoever follows its contract, says of this process; None if nobody does."""
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return None
-    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    return Place(rank, world, int(os.environ.get("LOCAL_RANK", rank)), int(os.environ.get("LOCAL_WORLD_SIZE", world)))
+    rank, world = _whole("RANK"), _whole("WORLD_SIZE")
+    found = Place(rank, world, _whole("LOCAL_RANK", rank), _whole("LOCAL_WORLD_SIZE", world))
+    if not (0 <= found.rank < found.world and 0 <= found.local_rank < found.local_world):
+        raise UserError(
+            f"the environment's RANK={rank} and WORLD_SIZE={world} are no place: unset them, or start with torchrun"
+        )
+    return found
+
+
+def _whole(name: str, default: int = 0) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.strip().lstrip("-").isdecimal():
+        raise UserError(f"the environment's {name}={text} is no whole number: unset it, or start with torchrun")
+    return int(text)
 
 
 def wanted(conf: HardwareConf) -> int:
@@ -70,6 +82,8 @@ def launch(command: Sequence[str], world: int) -> None:
             _end(ranks)
             os.close(lifeline)
         _raise_first_error([rank.returncode for rank in ranks], Path(folder), requests.number)
+        if requests.number is not None:  # too late for this run, but there may be more jobs
+            raise Stopped(requests.number)
 
 
 def _start(
@@ -119,17 +133,20 @@ def _raise_first_error(codes: list[int], folder: Path, asked: int | None) -> Non
     if not any(codes):
         return
     errors: list[dict[str, Any]] = [json.loads(file.read_text()) for file in folder.glob("*.json")]
-    if all(code == codes[0] and code - 128 in STOPPING for code in codes):  # a rank was asked and told the others
-        raise Stopped(codes[0] - 128)
+    stopped = [code - 128 for code in codes if code]
+    if all(number in STOPPING for number in stopped):  # all, since one was told, or one that had done its part
+        raise Stopped(stopped[0])
     if asked is not None and not errors:
         raise Stopped(asked)
     killed = [(rank, -code) for rank, code in enumerate(codes) if code < 0 and code != -signal.SIGTERM]
     if killed:  # the peers' complaints about a lost connection are its consequence
         rank, number = killed[0]
         name = signal.Signals(number).name
-        raise UserError(f"rank {rank} was killed by {name}: the same command goes on from the last checkpoint")
+        raise UserError(f"rank {rank} was killed by {name}: the same command goes on from the last checkpoint, if any")
     if not errors:
-        raise UserError(f"the ranks ended with status {codes}: the same command goes on from the last checkpoint")
+        raise UserError(
+            f"the ranks ended with status {codes}: the same command goes on from the last checkpoint, if any"
+        )
     first = min(errors, key=lambda error: float(error["time"]))
     if first["user"]:
         raise UserError(first["message"])

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..optim import Relaxation
-from ..schema import TrainConf
+from ..schema import OptimizerConf, TrainConf
 from . import checkpoint
-from .batchnorm import reestimate, statistics
+from .batchnorm import statistics
 from .budget import Budget
 from .continuation import LENGTH, decisive, differences
 from .distributed import SOLO, Ranks
-from .evaluation import every_image, first_batches, score
-from .nonfinite import nonfinite_sentence
+from .evaluation import scores
+from .nonfinite import has_finite_values, state_sentence, step_sentence
 from .objective import Autocast
 from .progress import Progress
 from .records import Number, Records
@@ -59,7 +59,8 @@ class Trainer:
         self.objective = shared_objective(conf, data.train, model, optimizer, ranks, self._stop)
         # Several ranks could not give a step up at the same moment, and one of one evaluation has none to leave out.
         self._can_give_up = ranks.world == 1 and optimizer.evaluations > 1
-        self._start_buffers = [buffer.clone() for buffer in model.buffers()] if self._can_give_up else []
+        self._skips = conf.train.on_nonfinite == "skip"
+        self._start_buffers = [b.clone() for b in model.buffers()] if self._can_give_up or self._skips else []
         self.statistics = statistics(conf, data.train)
 
         self.outer_steps = 0
@@ -70,7 +71,9 @@ class Trainer:
         self._saving = 0.0  # seconds that the last checkpoint took
         self._told = False  # does the host know what the ranks have agreed on?
         self.skipped = 0  # outer steps that were not finite and changed nothing
-        self._records_position = 0
+        self.unevaluated = False  # is the evaluation that belongs to the last step still to be made?
+        self.asked: int | None = None  # the signal that came when there was nothing more to stop
+        self._records_state: dict[str, Any] | None = None
         self.records: Records | None = None  # the main rank's
 
     @property
@@ -84,17 +87,20 @@ class Trainer:
         Raises, with nothing lost, UserError if a step is not finite and Stopped if a signal asks for it.
         """
         main = self.ranks.main
-        self.records = Records(self.directory, self._records_position, self.evaluations) if main else None
+        self.records = Records(self.directory, self._records_state, self.evaluations) if main else None
         self.progress = Progress(self.budget, self.evaluations, show=main)
         self._mark, self._saved = time.perf_counter(), time.monotonic()
         try:
             self.model.train()
             with Requests() as requests:
+                if self.unevaluated:
+                    self._evaluate(requests)
+                    self._save()
                 while self.outer_steps < self.budget.outer_steps:
                     set_lr(self.optimizer, self.schedule(self.budget.passes(self.evaluations)))
                     self._count(self._step(requests))
-                    self._after_step(last=self.outer_steps == self.budget.outer_steps)
-                    self._stop_if_asked(requests)
+                    self._after_step(requests)
+                self.asked = requests.number
             if self.records is not None:
                 errors = {f"{split}/error": self.scores[split]["error"] for split in self.scores if split != "train"}
                 self.records.hyper_parameters(self.configuration, errors)
@@ -116,24 +122,35 @@ class Trainer:
 
         self.objective.interrupt = interrupt
         try:
-            return self.optimizer.step(self.objective)
+            loss = self.optimizer.step(self.objective)
         except Stopped:
             self.objective.evaluations = evaluations
             if self._start_buffers:
                 torch._foreach_copy_(list(self.model.buffers()), self._start_buffers)
             self._save_before_stopping()
             raise
+        if self._skips:
+            self._restore_buffers(self.optimizer.finite)
+        return loss
 
-    def _stop_if_asked(self, requests: Requests) -> None:
+    def _restore_buffers(self, finite: bool | Tensor) -> None:
+        """A step that is left out leaves no batch-norm statistics either."""
+        if isinstance(finite, Tensor):
+            for buffer, start in zip(self.model.buffers(), self._start_buffers, strict=True):
+                torch.where(finite, buffer, start, out=buffer)
+        elif not finite and self._start_buffers:
+            torch._foreach_copy_(list(self.model.buffers()), self._start_buffers)
+
+    def _asked_to_stop(self, requests: Requests) -> bool:
         """All ranks at the same step: at once on CPUs, at a record on GPUs, where the host waits for no step."""
-        asked = requests.number is not None if self.ranks.world == 1 else self._told and bool(self._stop > 0)
-        if asked and self.outer_steps < self.budget.outer_steps:
-            self._save_before_stopping()
-            raise Stopped(requests.number or signal.SIGTERM)
+        if self.ranks.world == 1:
+            return requests.number is not None
+        return self._told and bool(self._stop > 0)
 
     def _save_before_stopping(self) -> None:
         """Between records: on a GPU the host has not asked yet whether all steps were finite."""
         self._stop_if_not_finite()
+        self._stop_unless_weights_are_finite()
         self._clock(stepping=True)
         self._save()
 
@@ -151,7 +168,8 @@ class Trainer:
         self._loss_count += finite
         self.progress.advance(self.evaluations)
 
-    def _after_step(self, *, last: bool) -> None:
+    def _after_step(self, requests: Requests) -> None:
+        last = self.outer_steps == self.budget.outer_steps
         cadence, crosses = self.conf.train, self.budget.crosses
         recording = last or crosses(cadence.record_every, self.evaluations)
         evaluating = last or crosses(cadence.evaluate_every, self.evaluations)
@@ -160,13 +178,17 @@ class Trainer:
         if recording or saving or on_cpu:
             self._stop_if_not_finite()
         self._told = on_cpu or recording or evaluating
-        if not recording and not saving:
-            return
         self._clock(stepping=True)
+        if saving:
+            self._stop_unless_weights_are_finite()
         if recording:
             self._record()
+        self.unevaluated = evaluating
+        if self._asked_to_stop(requests) and (evaluating or not last):
+            self._save_before_stopping()  # an evaluation may take longer than there is time
+            raise Stopped(requests.number or signal.SIGTERM)
         if evaluating:
-            self._evaluate(last=last)
+            self._evaluate(requests)
         self._clock(stepping=False)
         if saving:
             self._save()
@@ -192,14 +214,24 @@ class Trainer:
         count, step = self.optimizer.nonfinite_steps()
         if not count:
             return
-        if self.conf.train.on_nonfinite == "skip":
+        if self._skips:
             self.skipped += count
             more = f" and {count - 1} more" if count > 1 else ""
             log.warning("outer step %d%s: not finite, left out", step, more)
             return
-        saved = (self.directory / checkpoint.NAME).exists()
-        passes = self.budget.passes(self.evaluations)
-        raise UserError(nonfinite_sentence(step, passes, self.optimizer, self.conf.optimizer, saved=saved))
+        raise UserError(step_sentence(step, *self._circumstances(), saved=self._has_saved()))
+
+    def _stop_unless_weights_are_finite(self) -> None:
+        """A finite step may lead to a weight that is not; it must reach no checkpoint."""
+        if not has_finite_values(self.model):
+            what = "weights or batch-norm statistics are"
+            raise UserError(state_sentence(what, *self._circumstances(), saved=self._has_saved()))
+
+    def _circumstances(self) -> tuple[float, Relaxation, OptimizerConf]:
+        return self.budget.passes(self.evaluations), self.optimizer, self.conf.optimizer
+
+    def _has_saved(self) -> bool:
+        return (self.directory / checkpoint.NAME).exists()
 
     def _record(self) -> None:
         counted = int(self._loss_count)
@@ -207,23 +239,34 @@ class Trainer:
         values |= self.optimizer.scalars()
         norm = self.optimizer.direction_norm().item()
         values |= {"direction_norm": norm} if math.isfinite(norm) else {}
-        values |= {"skipped": self.skipped} if self.conf.train.on_nonfinite == "skip" else {}
+        values |= {"skipped": self.skipped} if self._skips else {}
         self._loss_sum.zero_()
         self._loss_count.zero_()
         self._write("train", values)
         if counted:
             self.progress.show(loss=f"{values['inner_loss']:.4f}")
 
-    def _evaluate(self, *, last: bool) -> None:
-        reestimate(self.model, *self.statistics, self.autocast)
-        splits = {"test": self.data.test, "validation": self.data.validation}
-        for name, images in splits.items():
-            if images is not None:
-                self.scores[name] = score(self.model, every_image(images), self.autocast, self.ranks)
+    def _evaluate(self, requests: Requests) -> None:
+        """Everything is computed before anything is written: given up for a stop, it is made when the run goes on."""
+        last = self.outer_steps == self.budget.outer_steps
+
+        def interrupt() -> None:
+            if requests.overdue and self.ranks.world == 1:
+                raise Stopped(requests.number or 0)
+
+        try:
+            self.scores = scores(
+                self.model, self.data, self.statistics, self.autocast, self.ranks, train=last, interrupt=interrupt
+            )
+        except Stopped:
+            self._save_before_stopping()
+            raise
+        if not all(math.isfinite(found["loss"]) for found in self.scores.values()):
+            raise UserError(state_sentence("the loss of x is", *self._circumstances(), saved=self._has_saved()))
+        self.unevaluated = False
+        for name in ("test", "validation"):
+            if name in self.scores:
                 self._write(name, dict(self.scores[name]))
-        if last:
-            known = first_batches(*self.statistics)
-            self.scores["train"] = score(self.model, known, self.autocast, self.ranks)
         test = self.scores["test"]
         self.progress.show(error=f"{test['error']:.2f}%")
         held_out = (
@@ -248,7 +291,8 @@ class Trainer:
             "loss_sum": self._loss_sum,
             "loss_count": self._loss_count,
             "skipped": self.skipped,
-            "records_position": self.records.position if self.records is not None else self._records_position,
+            "unevaluated": self.unevaluated,
+            "records": self.records.state() if self.records is not None else self._records_state,
             "scores": self.scores,
             "seconds": self.seconds,
             "step_seconds": self.step_seconds,
@@ -264,7 +308,7 @@ class Trainer:
             raise UserError(f"the checkpoint in {self.directory} is of another configuration: {different}")
         if state["data"] != self.data.fingerprint:
             raise UserError(
-                f"the training data are not those that {self.directory} began with: force=true starts it anew"
+                f"the data are not those that {self.directory} began with: put them back, or start anew with force=true"
             )
         load_weights(self.model, state, self.directory)
         self.optimizer.load_state_dict(state["optimizer"])
@@ -273,6 +317,7 @@ class Trainer:
         self._loss_sum.copy_(state["loss_sum"])
         self._loss_count.copy_(state["loss_count"])
         self.skipped = state["skipped"]
-        self._records_position = state["records_position"]
+        self.unevaluated = state["unevaluated"]
+        self._records_state = state["records"]
         self.scores = state["scores"]
         self.seconds, self.step_seconds = state["seconds"], state["step_seconds"]

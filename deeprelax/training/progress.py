@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from ..errors import UserError
 from .budget import Budget
 
 BAR = "{desc} |{bar}| {percentage:3.0f}% {rate_fmt} {elapsed}<{remaining}{postfix}"
@@ -63,7 +65,9 @@ def logging_to(file: Path) -> Iterator[None]:
             yield
     except BaseException as error:
         with contextlib.suppress(OSError):  # the error itself is perhaps that nothing can be written
-            handler.emit(logging.makeLogRecord({"levelname": "ERROR", "msg": str(error) or type(error).__name__}))
+            ours = isinstance(error, Exception) and not isinstance(error, UserError)
+            said = {"levelname": "ERROR", "msg": str(error).strip() or type(error).__name__}
+            handler.emit(logging.makeLogRecord(said | ({"exc_info": sys.exc_info()} if ours else {})))
         raise
     finally:
         package.removeHandler(handler)

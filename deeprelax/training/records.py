@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
 from pathlib import Path
 from typing import Any
+
+from ..errors import UserError
 
 Number = float | int
 NO_CURVE = {"kind", "gradient_evaluations", "passes", "outer_steps", "seconds"}
@@ -15,30 +18,40 @@ NO_CURVE = {"kind", "gradient_evaluations", "passes", "outer_steps", "seconds"}
 class Records:
     """Appends records to metrics.jsonl and shows them in TensorBoard, against gradient evaluations; of the main rank.
 
-    `position` is what a checkpoint keeps; records behind it belong to a part of the run that is done again and are cut
-    off on resume.
+    `state` is what a checkpoint keeps; records behind it belong to a part of the run that is done again and are cut off
+    on resume. Raises UserError if those before it are not what the state knows.
     """
 
-    def __init__(self, directory: Path, position: int = 0, evaluations: int = 0) -> None:
+    def __init__(self, directory: Path, state: dict[str, Any] | None = None, evaluations: int = 0) -> None:
         self._directory, self._evaluations = directory, evaluations
-        self._file = (directory / "metrics.jsonl").open("ab")
-        self._file.truncate(position)
+        self._digest = hashlib.blake2b(digest_size=16)
+        file = directory / "metrics.jsonl"
+        if state is not None:
+            self._digest.update(file.read_bytes()[: state["position"]] if file.exists() else b"")
+            if self._digest.hexdigest() != state["digest"]:
+                raise UserError(
+                    f"{file} is not what the checkpoint goes on from (shortened or changed): put it back, "
+                    "or start anew with force=true"
+                )
+        self._file = file.open("ab")
+        self._file.truncate(state["position"] if state is not None else 0)
         self._writer: Any = None
 
-    @property
-    def position(self) -> int:
-        """Bytes of metrics.jsonl that are on the disk."""
+    def state(self) -> dict[str, Any]:
+        """How many bytes of metrics.jsonl are on the disk now, and their digest."""
         self._file.flush()
         os.fsync(self._file.fileno())
         if self._writer is not None:
             self._writer.flush()
-        return self._file.seek(0, os.SEEK_END)
+        return {"position": self._file.seek(0, os.SEEK_END), "digest": self._digest.hexdigest()}
 
     def write(self, kind: str, evaluations: int, counts: dict[str, Number], values: dict[str, Number]) -> None:
         """One record, {"kind", "gradient_evaluations", *counts, *values}; values go to TensorBoard as kind/name."""
         record = {"kind": kind, "gradient_evaluations": evaluations, **counts, **values}
         writer = self._tensorboard()  # before the record is written: a new one shows what the file holds
-        self._file.write(json.dumps(record).encode() + b"\n")
+        line = json.dumps(record).encode() + b"\n"
+        self._digest.update(line)
+        self._file.write(line)
         self._file.flush()
         _show(writer, record)
 

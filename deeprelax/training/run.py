@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,15 @@ RUN_FILES = (
     "result.json",
     "checkpoint.pt",
     "checkpoint.previous.pt",
+    "checkpoint.damaged.pt",
     "checkpoint.pt.new",
     "metrics.jsonl",
     "config.yaml",
     "provenance.json",
     "train.log",
+    "tensorboard",
 )
+REPLACED = ".replaced"  # in a run's directory: what `force` moved aside
 
 
 def run(conf: TrainConf, config: DictConfig, directory: Path) -> dict[str, Any]:
@@ -55,7 +58,7 @@ def _run(conf: TrainConf, config: DictConfig, directory: Path) -> dict[str, Any]
 
         choose_device(conf.hardware, launch.Place(0, world, 0, world))
     directory.mkdir(parents=True, exist_ok=True)
-    with files.sole_writer(directory):
+    with files.sole_writer(directory), _replacing(conf, directory):
         if not _finished_before(conf, config, directory):
             with logging_to(directory / "train.log"):
                 _begin(config, directory)
@@ -91,6 +94,7 @@ def _run_among_peers(conf: TrainConf, config: DictConfig, directory: Path, place
             try:
                 directory.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(files.sole_writer(directory))
+                stack.enter_context(_replacing(conf, directory))
                 verdict = (_finished_before(conf, config, directory), "")
             except UserError as error:
                 verdict = (False, str(error))
@@ -121,8 +125,6 @@ def check_share(conf: TrainConf, world: int) -> None:
 
 
 def _finished_before(conf: TrainConf, config: DictConfig, directory: Path) -> bool:
-    if conf.force and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":  # a restart goes on
-        _clear(directory)
     continuation.check_same(directory, config)
     if not (directory / "result.json").exists():
         continuation.begin_from_finished(conf, config, directory)
@@ -147,12 +149,7 @@ def _end(directory: Path) -> dict[str, Any]:
 
 
 def _result(directory: Path) -> dict[str, Any]:
-    file = directory / "result.json"
-    try:
-        result: dict[str, Any] = json.loads(file.read_text())
-    except json.JSONDecodeError:
-        raise UserError(f"{file} is damaged: delete it, and the same command finishes the run again") from None
-    return result
+    return files.read_json(directory / "result.json", ("test_error", "gradient_evaluations", "seconds", "ranks"))
 
 
 def closing_line(result: dict[str, Any], directory: Path) -> str:
@@ -168,8 +165,36 @@ def _shown(directory: Path) -> str:
     return str(directory.relative_to(here) if directory.is_relative_to(here) else directory)
 
 
-def _clear(directory: Path) -> None:
-    """Remove what a run has written, and nothing else that may lie there."""
+@contextlib.contextmanager
+def _replacing(conf: TrainConf, directory: Path) -> Iterator[None]:
+    """With `force`: what an earlier run wrote is aside, and back if the new one ends before its first checkpoint.
+
+    Whatever else lies in the directory stays. A restart by torchrun goes on instead.
+    """
+    aside = directory / REPLACED
+    if not conf.force or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+        yield
+        return
+    shutil.rmtree(aside, ignore_errors=True)
+    _move(directory, aside)
+    try:
+        yield
+    finally:
+        if not any((directory / name).exists() for name in ("checkpoint.pt", "checkpoint.previous.pt")):
+            _move(aside, directory)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _move(source: Path, target: Path) -> None:
+    """What a run has written, if anything, in the place of what is there."""
+    found = [name for name in RUN_FILES if (source / name).exists()]
+    if not found:
+        return
+    target.mkdir(exist_ok=True)
     for name in RUN_FILES:
-        (directory / name).unlink(missing_ok=True)
-    shutil.rmtree(directory / "tensorboard", ignore_errors=True)
+        if (target / name).is_dir():
+            shutil.rmtree(target / name)
+        else:
+            (target / name).unlink(missing_ok=True)
+    for name in found:
+        (source / name).rename(target / name)

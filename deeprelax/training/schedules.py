@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 
+from ..optim.hyperparameters import LARGEST
 from ..schema import ScheduleConf
 
 Schedule = Callable[[float], float]
@@ -18,7 +19,7 @@ def make_schedule(conf: ScheduleConf, epochs: float) -> Schedule:
     constant: 1. step: `factor` to the power of the milestones passed. cosine: from 1 to `factor` over `epochs` passes.
     """
     if conf.name == "step":
-        return lambda passes: conf.factor ** sum(passes >= milestone for milestone in conf.milestones)
+        return lambda passes: math.prod(conf.factor for milestone in conf.milestones if passes >= milestone)
     if conf.name == "cosine":
         return lambda passes: conf.factor + (1 - conf.factor) * (1 + math.cos(math.pi * min(passes / epochs, 1))) / 2
     return lambda passes: 1.0
@@ -27,4 +28,4 @@ def make_schedule(conf: ScheduleConf, epochs: float) -> Schedule:
 def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:
     """lr <- factor * initial lr in all groups, which keep the initial lr as under torch's schedulers."""
     for group in optimizer.param_groups:
-        group["lr"] = factor * group.setdefault("initial_lr", group["lr"])
+        group["lr"] = min(factor * group.setdefault("initial_lr", group["lr"]), LARGEST)

@@ -23,6 +23,7 @@ from .loop import Trainer
 from .schedules import make_schedule
 from .setup import build_model, build_optimizer, load_data, set_up_cpu
 from .share import compile_problem
+from .signals import Stopped
 
 log = logging.getLogger(__name__)
 LIBRARIES = ("deeprelax", "torch", "torchvision", "numpy", "hydra-core", "omegaconf", "scikit-learn")
@@ -34,13 +35,25 @@ def train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks =
         try:
             _train(conf, directory, device, ranks)
         except Exception as error:
-            if (problem := compile_problem(error)) is None:
-                raise
-            raise UserError(f"hardware.compile=true, but {problem}") from None
+            if (problem := compile_problem(error)) is not None:
+                raise UserError(f"hardware.compile=true, but {problem}") from None
+            if is_out_of_memory(error):
+                reason = str(error).strip().partition("\n")[0] or "no more is there"
+                raise UserError(
+                    f"not enough memory ({reason}): lower batch_size or dataset.image_size, or take a smaller network"
+                ) from None
+            raise
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """On a GPU torch has a class for it, on a CPU words."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def _train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks) -> None:
-    state = checkpoint.latest(directory)
+    state = checkpoint.latest(directory, set_aside=ranks.main)
     set_up_cpu(conf.hardware, state["threads"] if state else None, ranks)
     data = load_data(conf.dataset, conf.data_dir, device)
     model = build_model(conf.model, data, conf.seed, device)
@@ -58,6 +71,9 @@ def _train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks)
         )
     if state is not None:
         log.info("going on from pass %.4g%s", trainer.budget.passes(trainer.evaluations), _lengthened(conf, state))
+        if state["threads"] != torch.get_num_threads():
+            now, before = torch.get_num_threads(), state["threads"]
+            log.warning("%d threads, not %d as before: no longer bit for bit the same run", now, before)
         if state["ranks"] != ranks.world:
             log.warning("%d ranks, not %d as before: no longer bit for bit the same run", ranks.world, state["ranks"])
     if ranks.main:
@@ -65,6 +81,8 @@ def _train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks)
     trainer.fit()
     if ranks.main:
         files.write_json(directory / "result.json", _result(trainer))
+    if trainer.asked is not None:  # nothing was left to stop in this run, but there may be more jobs
+        raise Stopped(trainer.asked)
 
 
 def _lengthened(conf: TrainConf, state: dict[str, Any]) -> str:

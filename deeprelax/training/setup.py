@@ -40,8 +40,9 @@ class Data:
 
     @property
     def fingerprint(self) -> str:
-        """Tells whether a run goes on with the training data that it began with."""
-        return hashlib.blake2b(f"{self.classes} {self.train.digest()}".encode(), digest_size=16).hexdigest()
+        """Tells whether a run goes on with the data that it began with."""
+        digests = [split.digest() for split in (self.train, self.test, self.validation) if split is not None]
+        return hashlib.blake2b(f"{self.classes} {digests}".encode(), digest_size=16).hexdigest()
 
 
 def choose_device(conf: HardwareConf, ranks: Ranks | Place = SOLO) -> torch.device:

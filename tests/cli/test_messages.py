@@ -35,7 +35,7 @@ MISTAKES = {
     "entropy_sgd, hj, hj_proximal, heat, pde_relaxed, or your own as package.module:Name",
     "optimizer.lr=abc": "optimizer.lr: value 'abc' of type 'str' could not be converted to Float",
     "optimizer.inner_steps=2.5": "optimizer.inner_steps: value '2.5' of type 'float' could not be converted to Integer",
-    "optimizer.lr=-1": "optimizer.lr=-1.0 is out of range: it must be a finite number >= 0",
+    "optimizer.lr=-1": "optimizer.lr=-1.0 is out of range: it must be a number >= 0 and at most 3.4e+38",
     "optimizer.averaging=1": "optimizer.averaging=1.0 is out of range: it must be a number in [0, 1)",
     "epochs=0": "epochs=0.0 is out of range: it must be a number > 0 and at most 1e+06",
     "epochs=1e308": "epochs=1e+308 is out of range: it must be a number > 0 and at most 1e+06",

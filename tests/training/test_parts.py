@@ -131,31 +131,60 @@ def test_the_objective_is_a_function_of_its_count() -> None:
 def test_records_behind_a_checkpoint_are_cut_off_on_resume(tmp_path: Path) -> None:
     records = Records(tmp_path)
     records.write("train", 1, {"passes": 0.1}, {"inner_loss": 2.0})
-    position = records.position
+    state = records.state()
     records.write("train", 2, {"passes": 0.2}, {"inner_loss": 1.0})
     records.close()
-    resumed = Records(tmp_path, position, 1)
+    resumed = Records(tmp_path, state, 1)
     resumed.write("train", 2, {"passes": 0.2}, {"inner_loss": 1.5})
     resumed.close()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["inner_loss"] for line in lines] == [2.0, 1.5]
 
 
+@pytest.mark.parametrize("damage", ["gone", "shorter", "changed"])
+def test_records_that_the_checkpoint_does_not_know_are_refused(damage: str, tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    records.write("train", 1, {"passes": 0.1}, {"inner_loss": 2.0})
+    state = records.state()
+    records.close()
+    file = tmp_path / "metrics.jsonl"
+    content = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(content[:-5] if damage == "shorter" else content.replace(b"2.0", b"1.0"))
+    with pytest.raises(UserError, match=r"metrics\.jsonl is not what the checkpoint goes on from"):
+        Records(tmp_path, state, 1)
+    assert file.exists() is (damage != "gone")  # nothing was written
+    file.write_bytes(content)
+    Records(tmp_path, state, 1).close()
+
+
 def test_checkpoints_are_whole_or_named(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     checkpoint.save(tmp_path, {"model": {"w": torch.arange(1000.0)}, "evaluations": 3})
     assert checkpoint.load(path)["evaluations"] == 3
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    for bad in (bytes(content), path.read_bytes()[:-100], b"not a checkpoint", b""):
+    assert torch.load(path, weights_only=True)["evaluations"] == 3  # others can read it too
+    content = path.read_bytes()
+    torch.save({"format": checkpoint.FORMAT}, path)
+    for bad in (path.read_bytes(), content[:-100], content + b"more", b"not a checkpoint", b""):
         path.write_bytes(bad)
         with pytest.raises(UserError, match=r"checkpoint\.pt is not a whole checkpoint"):
             checkpoint.load(path)
-    torch.save({"something": 1}, path)
-    with pytest.raises(UserError, match="not a checkpoint of this version"):
-        checkpoint.load(path)
     with pytest.raises(UserError, match="is not there"):
         checkpoint.load(tmp_path / "none.pt")
+
+
+def test_a_bit_flipped_anywhere_in_a_checkpoint_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(tmp_path, {"model": {"w": torch.arange(10.0)}})
+    content = bytearray(path.read_bytes())
+    for bit in range(0, 8 * len(content), 11):  # all places in a byte, all parts of the file
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="is not a whole checkpoint"):
+            checkpoint.load(path)
+        content[bit // 8] ^= 1 << bit % 8
 
 
 def test_a_damaged_checkpoint_is_named_and_the_previous_one_is_used(
@@ -173,8 +202,12 @@ def test_a_damaged_checkpoint_is_named_and_the_previous_one_is_used(
     assert found["evaluations"] == 3
     assert "checkpoint.pt is not a whole checkpoint" in caplog.text
     assert "going on from checkpoint.previous.pt" in caplog.text
-    (tmp_path / "checkpoint.previous.pt").write_bytes(b"")
-    with pytest.raises(UserError, match=r"checkpoint\.pt is not a whole checkpoint"):
+    assert checkpoint.latest(tmp_path, set_aside=True) == found
+    checkpoint.save(tmp_path, {"evaluations": 4})  # the damaged one does not take the place of the whole one
+    assert checkpoint.load(tmp_path / "checkpoint.previous.pt") == found
+    for name in ("checkpoint.pt", "checkpoint.previous.pt"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=r"checkpoint\.pt is not a whole .*checkpoint\.previous\.pt is not a whole"):
         checkpoint.latest(tmp_path)
 
 

@@ -215,7 +215,7 @@ def test_a_network_and_an_optimizer_of_the_users_own(
         (["optimizer=custom", "optimizer.name=mine:other"], "is not a deeprelax.optim.Relaxation"),
         (
             ["optimizer=custom", "optimizer.name=mine:Mine", "++optimizer.options.lr=-1"],
-            "optimizer: mine:Mine refuses its keys: lr must be a finite number >= 0, not -1",
+            "optimizer: mine:Mine refuses its keys: lr must be a number >= 0 and at most 3.4e.38, not -1",
         ),
     ]:
         with pytest.raises(UserError, match=message):
@@ -256,7 +256,7 @@ def test_other_training_data_are_noticed_on_resume(
         with pytest.raises(KeyboardInterrupt):
             train(compose, tmp_path, *overrides)
     monkeypatch.setattr(Images, "digest", lambda self: "changed")
-    with pytest.raises(UserError, match=r"training data are not those that .* began with: force=true"):
+    with pytest.raises(UserError, match=r"the data are not those that .* began with: put them back"):
         train(compose, tmp_path, *overrides)
 
 
