@@ -61,7 +61,8 @@ def logging_to(file: Path) -> Iterator[None]:
     package.setLevel(logging.INFO)
     package.addHandler(handler)
     try:
-        with logging_redirect_tqdm():
+        both = sys.stdout is not None and sys.stdout.isatty() and sys.stderr.isatty()  # lines meet the bar there alone
+        with logging_redirect_tqdm() if both else contextlib.nullcontext():
             yield
     except BaseException as error:
         with contextlib.suppress(OSError):  # the error itself is perhaps that nothing can be written

@@ -1,0 +1,295 @@
+"""What an adversary would try: signals at bad moments, force without a cause, weights that overflow, damaged files."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deeprelax.training import checkpoint, evaluation, signals
+from deeprelax.training.objective import Objective
+from tests.data.fakes import write_images
+
+from .test_kill import assert_same
+from .test_runs import QUICK, interrupt_at
+
+Command = Callable[..., tuple[int, str, str]]
+RUN = ["train", *QUICK, "optimizer=sgd", "hardware.device=cpu"]
+
+
+def directory(root: str = "outputs") -> Path:
+    (file,) = Path(root).rglob("config.yaml")
+    return file.parent
+
+
+def signal_in_evaluation(patch: pytest.MonkeyPatch, number: int, at_chunk: int) -> None:
+    """Send this process a signal when a chunk of images is about to be scored, counted over the whole run."""
+    original, chunks = evaluation._sums, iter(range(10**6))
+
+    def sums(*arguments: Any) -> torch.Tensor:
+        if next(chunks) == at_chunk:
+            os.kill(os.getpid(), number)
+        return original(*arguments)
+
+    patch.setattr(evaluation, "_sums", sums)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_last_evaluation_lets_the_job_finish_and_ends_the_sweep(
+    number: int, deeprelax: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal_in_evaluation(monkeypatch, number, 0)
+    status, _, err = deeprelax(*RUN, "-m", "seed=0,1,2", "epochs=1")
+    assert status == 128 + number
+    assert f"stopped by {signal.Signals(number).name}; to go on: deeprelax train " in err
+    assert [file.parent.name for file in Path("outputs").rglob("result.json")] == ["seed-0"]
+
+
+@pytest.mark.parametrize("at_chunk", [0, 1])
+def test_an_evaluation_is_given_up_for_a_stop_and_made_when_the_run_goes_on(
+    at_chunk: int, deeprelax: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = [*RUN, "train.evaluate_every=3", "dataset.validation=50", "dataset.train_size=100"]
+    monkeypatch.setattr(evaluation, "CHUNK", 100)
+    with monkeypatch.context() as patch:
+        patch.setattr(signals, "PATIENCE", 0.0)
+        signal_in_evaluation(patch, signal.SIGTERM, at_chunk)
+        assert deeprelax(*run)[0] == 143
+    saved = checkpoint.load(directory() / checkpoint.NAME)
+    assert saved["unevaluated"]
+    assert saved["scores"] == {}
+    assert deeprelax(*run)[0] == 0
+    assert deeprelax(*run, "output_dir=whole")[0] == 0
+    assert_same(directory(), directory("whole"))
+
+
+def test_a_stop_asked_for_before_an_evaluation_does_not_wait_for_it(
+    deeprelax: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Objective.__call__
+
+    def call(self: Objective) -> torch.Tensor:
+        if self.evaluations == 36:  # the last step's
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Objective, "__call__", call)
+        assert deeprelax(*RUN)[0] == 143
+    assert checkpoint.load(directory() / checkpoint.NAME)["unevaluated"]
+    assert not (directory() / "result.json").exists()
+    assert deeprelax(*RUN)[0] == 0
+    assert deeprelax(*RUN, "output_dir=whole")[0] == 0
+    assert_same(directory(), directory("whole"))
+
+
+def test_the_command_that_goes_on_starts_nothing_anew(deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 20)
+        status, _, err = deeprelax(*RUN, "force=true", "train.checkpoint_every=1")
+    assert status == 130
+    assert "to go on: deeprelax train " in err
+    assert "force" not in err
+    with monkeypatch.context() as patch:
+        original = Objective.__call__
+        patch.setattr(Objective, "__call__", lambda self: original(self) * math.nan)
+        patch.setattr("deeprelax.training.nonfinite._kept", lambda saved: "the same command")
+        err = deeprelax(*RUN, "force=true")[2]
+    assert err.endswith(" (without force=true, which starts anew)\n")
+
+
+@pytest.mark.parametrize(
+    "mistake", ["hardware.device=cuda", "batch_size=1", "continue_from=nowhere", "data_dir=/nowhere"]
+)
+def test_force_takes_nothing_away_before_the_new_run_has_a_checkpoint(mistake: str, deeprelax: Command) -> None:
+    if mistake == "hardware.device=cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    place = ["hydra.run.dir=here"]
+    assert deeprelax(*RUN, *place, "epochs=1")[0] == 0
+    before = {file: file.read_bytes() for file in sorted(Path("here").rglob("*")) if file.is_file()}
+    mistakes = [mistake, "dataset=mnist"] if "data_dir" in mistake else [mistake]
+    status, _, err = deeprelax(*RUN, *place, "epochs=1", "force=true", *mistakes)
+    assert (status, "Traceback" in err) == (1, False)
+    after = {file: file.read_bytes() for file in sorted(Path("here").rglob("*")) if file.is_file()}
+    assert before == {file: content for file, content in after.items() if file in before}
+    assert {file.name for file in after.keys() - before.keys()} == set()
+
+
+def test_a_run_cannot_continue_from_itself(deeprelax: Command) -> None:
+    assert deeprelax(*RUN, "hydra.run.dir=here", "epochs=1")[0] == 0
+    command = [*RUN, "hydra.run.dir=here", "epochs=2", "continue_from=here", "force=true"]
+    assert "is not the directory of a run" in deeprelax(*command)[2]
+    assert (Path("here") / "result.json").is_file()
+
+
+@pytest.mark.parametrize("overrides", [["optimizer.lr=1e38", "epochs=0.5"], ["optimizer.lr=1e20", "epochs=1.5"]])
+def test_weights_or_scores_that_are_not_finite_are_written_nowhere(overrides: list[str], deeprelax: Command) -> None:
+    status, _, err = deeprelax(*RUN, *overrides, "train.evaluate_every=0.5", "train.record_every=0.1")
+    assert (status, err.count("deeprelax: ")) == (1, 1)
+    assert "not finite (lr 1e+" in err
+    assert err.endswith("lower optimizer.lr\n")
+    assert not (directory() / "result.json").exists()
+    for name in (checkpoint.NAME, checkpoint.PREVIOUS):
+        if (directory() / name).exists():
+            assert all(torch.isfinite(t).all() for t in checkpoint.load(directory() / name)["model"].values())
+    assert "NaN" not in (directory() / "metrics.jsonl").read_text()
+
+
+def test_a_step_that_is_left_out_leaves_no_statistics(deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[dict[str, Any]] = []
+    save = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda folder, state: (saved.append(state), save(folder, state)))
+    original = Objective._eager
+
+    def eager(self: Objective, *drawn: torch.Tensor) -> torch.Tensor:
+        if self.evaluations == 10:
+            hook = next(self.model.children()).register_forward_hook(lambda *a: a[2] * math.nan)
+            loss = original(self, *drawn)
+            hook.remove()
+            return loss
+        return original(self, *drawn)
+
+    monkeypatch.setattr(Objective, "_eager", eager)
+    run = [*RUN, "train.on_nonfinite=skip", "train.checkpoint_every=0.1"]
+    assert deeprelax(*run)[0] == 0
+    assert json.loads((directory() / "result.json").read_text())["skipped_steps"] == 1
+    for state in saved:
+        assert all(torch.isfinite(t).all() for t in state["model"].values())
+
+
+def test_other_test_images_are_noticed_on_resume(deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_images(Path("folder"))
+    run = [*RUN, "dataset=image_folder", "dataset.path=folder", "dataset.train_size=null", "train.checkpoint_every=1"]
+    run += ["dataset.image_size=28", "batch_size=4"]
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 5)
+        assert deeprelax(*run)[0] == 130
+    sorted(file for file in (Path("folder") / "test").rglob("*") if file.is_file())[0].unlink()
+    status, _, err = deeprelax(*run)
+    assert status == 1
+    assert "the data are not those that " in err
+
+
+OWN = """
+import sys, torch
+def net(channels, image_size, classes, trouble):
+    if trouble == "exit":
+        sys.exit(3)
+    if trouble == "error":
+        raise KeyError("mine")
+    if trouble == "memory":
+        torch.empty(10**15)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(image_size**2, classes))
+"""
+
+
+def test_whatever_a_job_raises_the_others_run_and_the_table_names_it(
+    deeprelax: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    run = [*RUN, "model=custom", "model.name=own:net", "epochs=1"]
+    status, _, err = deeprelax(*run, "-m", "model.options.trouble=error,exit,memory,none")
+    assert status == 1
+    assert "deeprelax: 3 of 4 jobs failed; the same command does what is missing:\n" in err
+    assert "trouble=error: KeyError: 'mine' (log: " in err
+    assert "trouble=exit: SystemExit: 3 (log: " in err
+    assert "trouble=memory: not enough memory (" in err
+    assert len(list(Path("outputs").rglob("result.json"))) == 1
+    (log,) = Path("outputs").rglob("*trouble-error*/seed-0/train.log")
+    assert "KeyError: 'mine'" in log.read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("optimizer.lr=1e300", "optimizer.lr=1e+300 is out of range"),
+        ("optimizer.weight_decay=1e308", "optimizer.weight_decay=1e+308 is out of range"),
+        ("schedule.factor=1e300", "schedule.factor=1e+300 is out of range"),
+        ("schedule.milestones=[[1]]", "schedule.milestones=[[1]] is out of range"),
+        ("schedule.milestones=[nan]", "schedule.milestones=[nan] is out of range"),
+        ("batch_size=100000000", "not enough memory ("),
+    ],
+)
+def test_values_that_no_number_or_memory_holds(override: str, said: str, deeprelax: Command) -> None:
+    status, _, err = deeprelax(*RUN, "schedule=step", "model=mlp", override)
+    assert status == 1
+    assert said in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{}", b"\x80\x00", b'{"test_error": "x"}', b"{"])
+def test_a_damaged_result_is_named(content: bytes, deeprelax: Command) -> None:
+    assert deeprelax(*RUN, "epochs=1")[0] == 0
+    file = directory() / "result.json"
+    whole = json.loads(file.read_text())
+    file.write_bytes(content)
+    for command in (["evaluate", str(directory())], [*RUN, "epochs=1"]):
+        status, _, err = deeprelax(*command)
+        assert status == 1
+        assert err.startswith("deeprelax: ")
+        assert "result.json is damaged: delete it, and the run's own command writes it again" in err
+    file.unlink()
+    assert deeprelax(*RUN, "epochs=1")[0] == 0
+    assert json.loads(file.read_text())["test_loss"] == whole["test_loss"]
+
+
+@pytest.mark.parametrize("content", [b"[]", b"", b"\x80\x00", b"{a: [", b"text", b"optimizer: 3"])
+def test_a_damaged_configuration_is_named(content: bytes, deeprelax: Command) -> None:
+    assert deeprelax(*RUN, "epochs=1")[0] == 0
+    (directory() / "config.yaml").write_bytes(content)
+    for command in (
+        ["evaluate", str(directory())], [*RUN, "epochs=1"],
+        [*RUN, "epochs=2", f"continue_from={directory()}", "output_dir=b"],
+    ):  # fmt: skip
+        status, _, err = deeprelax(*command)
+        assert status == 1
+        assert "config.yaml is damaged: delete it, and the run's own command writes it again" in err
+
+
+def test_an_override_of_evaluate_that_cannot_be_read(deeprelax: Command) -> None:
+    assert deeprelax(*RUN, "epochs=1")[0] == 0
+    status, _, err = deeprelax("evaluate", str(directory()), "hardware.threads=[1")
+    assert (status, err.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize(("rank", "world"), [("abc", "2"), ("0", "0"), ("2", "2"), ("-1", "2")])
+def test_a_place_that_cannot_be(rank: str, world: str, deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", world)
+    status, _, err = deeprelax(*RUN)
+    assert (status, err.count("\n")) == (1, 1)
+    assert "start with torchrun" in err
+
+
+def test_a_run_goes_on_when_nobody_reads_its_words() -> None:
+    command = [sys.executable, "-m", "deeprelax", *RUN, "epochs=1", "train.evaluate_every=0.2"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (directory() / "result.json").exists()
+
+
+def test_flags_may_stand_between_overrides(deeprelax: Command) -> None:
+    assert deeprelax(*RUN, "epochs=1", "-m", "seed=0,1")[0] == 0
+    assert len(list(Path("outputs").rglob("result.json"))) == 2
+    status, out, _ = deeprelax("train", "seed=7", "--cfg", "job", "epochs=3")
+    assert status == 0
+    assert "seed: 7" in out
+
+
+def test_what_must_be_quoted_is_shown_quoted(deeprelax: Command) -> None:
+    status, _, err = deeprelax("train", "output_dir=a=b")
+    assert status == 1
+    assert """quote a value with special characters, as 'output_dir="a=b"'""" in err
