@@ -22,6 +22,7 @@ from .budget import Budget
 from .continuation import LENGTH, decisive, differences
 from .distributed import SOLO, Ranks
 from .evaluation import scores
+from .guarded import GuardedStep
 from .nonfinite import has_finite_values, state_sentence, step_sentence
 from .objective import Autocast
 from .progress import Progress
@@ -57,10 +58,11 @@ class Trainer:
         self.autocast = Autocast(conf.hardware.precision, device)
         self._stop = torch.zeros((), device=device)  # more than 0: some rank was asked to stop
         self.objective = shared_objective(conf, data.train, model, optimizer, ranks, self._stop)
-        # Several ranks could not give a step up at the same moment, and one of one evaluation has none to leave out.
-        self._can_give_up = ranks.world == 1 and optimizer.evaluations > 1
         self._skips = conf.train.on_nonfinite == "skip"
-        self._start_buffers = [b.clone() for b in model.buffers()] if self._can_give_up or self._skips else []
+        alone = ranks.world == 1
+        self._guarded_step = GuardedStep(
+            model, optimizer, self.objective, can_give_up=alone and optimizer.evaluations > 1, skips=self._skips
+        )
         self.statistics = statistics(conf, data.train)
 
         self.outer_steps = 0
@@ -95,6 +97,7 @@ class Trainer:
             with Requests() as requests:
                 if self.unevaluated:
                     self._evaluate(requests)
+                    self._clock(stepping=False)
                     self._save()
                 while self.outer_steps < self.budget.outer_steps:
                     set_lr(self.optimizer, self.schedule(self.budget.passes(self.evaluations)))
@@ -110,36 +113,12 @@ class Trainer:
                 self.records.close()
 
     def _step(self, requests: Requests) -> Tensor:
-        """One outer step. Given up, with everything as at its start, if a stop was asked for too long ago."""
-        evaluations = self.evaluations
-        if self._start_buffers:
-            torch._foreach_copy_(self._start_buffers, list(self.model.buffers()))
         self._stop.fill_(float(requests.number is not None))
-
-        def interrupt() -> None:
-            if requests.overdue and self._can_give_up:
-                raise Stopped(requests.number or 0)
-
-        self.objective.interrupt = interrupt
         try:
-            loss = self.optimizer.step(self.objective)
+            return self._guarded_step(requests)
         except Stopped:
-            self.objective.evaluations = evaluations
-            if self._start_buffers:
-                torch._foreach_copy_(list(self.model.buffers()), self._start_buffers)
             self._save_before_stopping()
             raise
-        if self._skips:
-            self._restore_buffers(self.optimizer.finite)
-        return loss
-
-    def _restore_buffers(self, finite: bool | Tensor) -> None:
-        """A step that is left out leaves no batch-norm statistics either."""
-        if isinstance(finite, Tensor):
-            for buffer, start in zip(self.model.buffers(), self._start_buffers, strict=True):
-                torch.where(finite, buffer, start, out=buffer)
-        elif not finite and self._start_buffers:
-            torch._foreach_copy_(list(self.model.buffers()), self._start_buffers)
 
     def _asked_to_stop(self, requests: Requests) -> bool:
         """All ranks at the same step: at once on CPUs, at a record on GPUs, where the host waits for no step."""

@@ -52,7 +52,7 @@ MISTAKES = {
     "optimizer.lr=???": "optimizer.lr has no value: give one as optimizer.lr=VALUE",
     "model=custom": "model.name has no value: give one as model.name=VALUE",
     "~optimizer.lr": "~optimizer.lr: a key of the schema cannot be removed",
-    "x==": "x== cannot be read: write KEY=VALUE, and quote a value with special characters",
+    "x==": "x== cannot be read: write KEY=VALUE, and quote a value with special characters, as 'x=\"=\"'",
     "experiment=mnist": "experiment=mnist is not a choice",
 }
 
