@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -81,8 +82,15 @@ def _train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks)
     trainer.fit()
     if ranks.main:
         files.write_json(directory / "result.json", _result(trainer))
-    if trainer.asked is not None:  # nothing was left to stop in this run, but there may be more jobs
-        raise Stopped(trainer.asked)
+    if asked := _asked_too_late(trainer):
+        raise Stopped(asked)
+
+
+def _asked_too_late(trainer: Trainer) -> int:
+    """The signal that some rank got when nothing was left to stop: there may be more jobs. 0 for none."""
+    asked = torch.tensor(float(trainer.asked is not None), device=trainer.data.train.device)
+    trainer.ranks.sum_(asked)
+    return (trainer.asked or signal.SIGTERM) if asked > 0 else 0
 
 
 def _lengthened(conf: TrainConf, state: dict[str, Any]) -> str:
