@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from deeprelax.training import checkpoint
+from deeprelax.training.launch import _raise_first_error
+from deeprelax.training.signals import Stopped
 
 from .test_kill import QUICK, assert_same, finish
 
@@ -147,3 +149,16 @@ def test_of_two_identical_commands_one_runs_and_the_other_names_it() -> None:
     first.communicate(timeout=120)
     assert first.returncode == 0
     assert len(list(Path("both").rglob("result.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("codes", "asked", "number"), [([143, 143], None, 15), ([143, 0], None, 15), ([0, 143], 2, 15)]
+)
+def test_ranks_that_were_stopped_stop_the_whole(
+    codes: list[int], asked: int | None, number: int, tmp_path: Path
+) -> None:
+    """Also if one of them had done its part when the signal came."""
+    with pytest.raises(Stopped) as stopped:
+        _raise_first_error(codes, tmp_path, asked)
+    assert stopped.value.status == 128 + number
+    _raise_first_error([0, 0], tmp_path, None)
