@@ -65,7 +65,7 @@ def draw(blocks: list[Block], metric: str, x: str) -> Figure:
         for axes, y in [(left, "error"), (right, "loss")]:
             _panel(axes, [(row, looks[row.group.label]) for row in rows], split, x, y)
             axes.set_xlabel(AXIS[x])
-            axes.xaxis.set_major_locator(MaxNLocator(integer=x == "evaluations"))
+            axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=x == "evaluations"))
             axes.set_ylabel(f"{split} {y}{' (%)' if y == 'error' else ''}")
         left.set_title(block.title, loc="left")
         _legend(right, block, rows)
