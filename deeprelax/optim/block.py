@@ -39,6 +39,8 @@ class Block:
 
     def split(self) -> Block:
         """Keep the parameters that have a gradient; the others return to x and leave the step."""
+        if all(p.grad is not None for p in self.y):
+            return self
         used = [i for i, p in enumerate(self.y) if p.grad is not None]
         unused = [i for i, p in enumerate(self.y) if p.grad is None]
         copy_([self.y[i] for i in unused], [self.x[i] for i in unused])

@@ -94,6 +94,8 @@ def _perturb(block: Block, z: list[Tensor]) -> None:
     if not block.group["filter_normalized"]:
         torch._foreach_add_(block.y, z, alpha=sigma)
         return
-    for yi, zi in zip(block.y, z, strict=True):
-        norm = torch.linalg.vector_norm(yi, dim=tuple(range(1, yi.ndim)) or None, keepdim=yi.ndim > 1)
-        yi.addcmul_(zi, norm, value=sigma)
+    norms = [
+        torch.linalg.vector_norm(y, dim=tuple(range(1, y.ndim)) or None, keepdim=y.ndim > 1)  # rows, or all of 1-D
+        for y in block.y
+    ]
+    torch._foreach_addcmul_(block.y, z, norms, sigma)
