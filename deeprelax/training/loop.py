@@ -23,10 +23,10 @@ from .continuation import LENGTH, decisive, differences
 from .distributed import SOLO, Ranks
 from .evaluation import scores
 from .guarded import GuardedStep
+from .journal import Journal
 from .nonfinite import has_finite_values, state_sentence, step_sentence
 from .objective import Autocast
-from .progress import Progress
-from .records import Number, Records
+from .records import Number
 from .schedules import make_schedule, set_lr
 from .setup import Data, load_weights
 from .share import shared_objective
@@ -68,15 +68,13 @@ class Trainer:
         self.outer_steps = 0
         self.seconds = self.step_seconds = 0.0  # of the whole loop, and of its steps alone
         self.scores: dict[str, dict[str, float]] = {}
-        self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)  # of the steps since the last record
-        self._loss_count = torch.zeros((), dtype=torch.int64, device=device)
         self._saving = 0.0  # seconds that the last checkpoint took
         self._told = False  # does the host know what the ranks have agreed on?
         self.skipped = 0  # outer steps that were not finite and changed nothing
         self.unevaluated = False  # is the evaluation that belongs to the last step still to be made?
         self.asked: int | None = None  # the signal that came when there was nothing more to stop
-        self._records_state: dict[str, Any] | None = None
-        self.records: Records | None = None  # the main rank's
+        self.journal = Journal(directory, self.budget, device, ranks)
+        self._fingerprint = data.fingerprint
 
     @property
     def evaluations(self) -> int:
@@ -88,9 +86,7 @@ class Trainer:
 
         Raises, with nothing lost, UserError if a step is not finite and Stopped if a signal asks for it.
         """
-        main = self.ranks.main
-        self.records = Records(self.directory, self._records_state, self.evaluations) if main else None
-        self.progress = Progress(self.budget, self.evaluations, show=main)
+        self.journal.open(self.evaluations)
         self._mark, self._saved = time.perf_counter(), time.monotonic()
         try:
             self.model.train()
@@ -101,16 +97,14 @@ class Trainer:
                     self._save()
                 while self.outer_steps < self.budget.outer_steps:
                     set_lr(self.optimizer, self.schedule(self.budget.passes(self.evaluations)))
-                    self._count(self._step(requests))
+                    loss = self._step(requests)
+                    self.outer_steps += 1
+                    self.journal.count(loss, self.evaluations)
                     self._after_step(requests)
                 self.asked = requests.number
-            if self.records is not None:
-                errors = {f"{split}/error": self.scores[split]["error"] for split in self.scores if split != "train"}
-                self.records.hyper_parameters(self.configuration, errors)
+            self.journal.end(self.configuration, self.scores)
         finally:
-            self.progress.close()
-            if self.records is not None:
-                self.records.close()
+            self.journal.close()
 
     def _step(self, requests: Requests) -> Tensor:
         self._stop.fill_(float(requests.number is not None))
@@ -140,20 +134,13 @@ class Trainer:
             self._saved = time.monotonic()
             self._saving = self._saved - began
 
-    def _count(self, loss: Tensor) -> None:
-        self.outer_steps += 1
-        finite = torch.isfinite(loss)  # of a step that was left out there is no loss to speak of
-        self._loss_sum += loss.masked_fill(~finite, 0.0)
-        self._loss_count += finite
-        self.progress.advance(self.evaluations)
-
     def _after_step(self, requests: Requests) -> None:
         last = self.outer_steps == self.budget.outer_steps
         cadence, crosses = self.conf.train, self.budget.crosses
         recording = last or crosses(cadence.record_every, self.evaluations)
         evaluating = last or crosses(cadence.evaluate_every, self.evaluations)
         saving = evaluating or crosses(cadence.checkpoint_every, self.evaluations) or self._due()
-        on_cpu = self._loss_sum.device.type == "cpu"  # elsewhere the host does not wait for each step
+        on_cpu = self._stop.device.type == "cpu"  # elsewhere the host does not wait for each step
         if recording or saving or on_cpu:
             self._stop_if_not_finite()
         self._told = on_cpu or recording or evaluating
@@ -161,7 +148,7 @@ class Trainer:
         if saving:
             self._stop_unless_weights_are_finite()
         if recording:
-            self._record()
+            self.journal.record(self.optimizer, self.skipped if self._skips else None, self._counts())
         self.unevaluated = evaluating
         if self._asked_to_stop(requests) and (evaluating or not last):
             self._save_before_stopping()  # an evaluation may take longer than there is time
@@ -212,19 +199,6 @@ class Trainer:
     def _has_saved(self) -> bool:
         return (self.directory / checkpoint.NAME).exists()
 
-    def _record(self) -> None:
-        counted = int(self._loss_count)
-        values: dict[str, Number] = {"inner_loss": self._loss_sum.item() / counted} if counted else {}
-        values |= self.optimizer.scalars()
-        norm = self.optimizer.direction_norm().item()
-        values |= {"direction_norm": norm} if math.isfinite(norm) else {}
-        values |= {"skipped": self.skipped} if self._skips else {}
-        self._loss_sum.zero_()
-        self._loss_count.zero_()
-        self._write("train", values)
-        if counted:
-            self.progress.show(loss=f"{values['inner_loss']:.4f}")
-
     def _evaluate(self, requests: Requests) -> None:
         """Everything is computed before anything is written: given up for a stop, it is made when the run goes on."""
         last = self.outer_steps == self.budget.outer_steps
@@ -243,21 +217,15 @@ class Trainer:
         if not all(math.isfinite(found["loss"]) for found in self.scores.values()):
             raise UserError(state_sentence("the loss of x is", *self._circumstances(), saved=self._has_saved()))
         self.unevaluated = False
-        for name in ("test", "validation"):
-            if name in self.scores:
-                self._write(name, dict(self.scores[name]))
-        test = self.scores["test"]
-        self.progress.show(error=f"{test['error']:.2f}%")
-        held_out = (
-            f"  validation error {self.scores['validation']['error']:.2f} %" if "validation" in self.scores else ""
-        )
-        passes = f"pass {self.budget.passes(self.evaluations):.4g}/{self.conf.epochs:g}"
-        log.info("%s  test loss %.4f  test error %.2f %%%s", passes, test["loss"], test["error"], held_out)
+        self.journal.evaluated(self.scores, self._counts())
 
-    def _write(self, kind: str, values: dict[str, Number]) -> None:
-        counts = {"passes": self.budget.passes(self.evaluations), "outer_steps": self.outer_steps}
-        if self.records is not None:
-            self.records.write(kind, self.evaluations, {**counts, "seconds": round(self.seconds, 3)}, values)
+    def _counts(self) -> dict[str, Number]:
+        return {
+            "gradient_evaluations": self.evaluations,
+            "passes": self.budget.passes(self.evaluations),
+            "outer_steps": self.outer_steps,
+            "seconds": round(self.seconds, 3),
+        }
 
     def state(self) -> dict[str, Any]:
         """Weights, optimizer and counters: tensors and plain types."""
@@ -267,17 +235,15 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "evaluations": self.evaluations,
             "outer_steps": self.outer_steps,
-            "loss_sum": self._loss_sum,
-            "loss_count": self._loss_count,
             "skipped": self.skipped,
             "unevaluated": self.unevaluated,
-            "records": self.records.state() if self.records is not None else self._records_state,
+            **self.journal.state(),
             "scores": self.scores,
             "seconds": self.seconds,
             "step_seconds": self.step_seconds,
             "threads": torch.get_num_threads(),
             "ranks": self.ranks.world,
-            "data": self.data.fingerprint,
+            "data": self._fingerprint,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -285,7 +251,7 @@ class Trainer:
         lengthens = self.conf.continue_from != state["configuration"]["continue_from"]
         if different := differences(state["configuration"], self.configuration, LENGTH if lengthens else None):
             raise UserError(f"the checkpoint in {self.directory} is of another configuration: {different}")
-        if state["data"] != self.data.fingerprint:
+        if state["data"] != self._fingerprint:
             raise UserError(
                 f"the data are not those that {self.directory} began with: put them back, or start anew with force=true"
             )
@@ -293,10 +259,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.objective.evaluations = state["evaluations"]
         self.outer_steps = state["outer_steps"]
-        self._loss_sum.copy_(state["loss_sum"])
-        self._loss_count.copy_(state["loss_count"])
         self.skipped = state["skipped"]
         self.unevaluated = state["unevaluated"]
-        self._records_state = state["records"]
+        self.journal.load_state(state)
         self.scores = state["scores"]
         self.seconds, self.step_seconds = state["seconds"], state["step_seconds"]

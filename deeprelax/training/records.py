@@ -45,9 +45,9 @@ class Records:
             self._writer.flush()
         return {"position": self._file.seek(0, os.SEEK_END), "digest": self._digest.hexdigest()}
 
-    def write(self, kind: str, evaluations: int, counts: dict[str, Number], values: dict[str, Number]) -> None:
-        """One record, {"kind", "gradient_evaluations", *counts, *values}; values go to TensorBoard as kind/name."""
-        record = {"kind": kind, "gradient_evaluations": evaluations, **counts, **values}
+    def write(self, kind: str, counts: dict[str, Number], values: dict[str, Number]) -> None:
+        """One record, {"kind", *counts, *values}; values go to TensorBoard as kind/name."""
+        record = {"kind": kind, **counts, **values}
         writer = self._tensorboard()  # before the record is written: a new one shows what the file holds
         line = json.dumps(record).encode() + b"\n"
         self._digest.update(line)

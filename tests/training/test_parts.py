@@ -130,12 +130,12 @@ def test_the_objective_is_a_function_of_its_count() -> None:
 
 def test_records_behind_a_checkpoint_are_cut_off_on_resume(tmp_path: Path) -> None:
     records = Records(tmp_path)
-    records.write("train", 1, {"passes": 0.1}, {"inner_loss": 2.0})
+    records.write("train", {"gradient_evaluations": 1, "passes": 0.1}, {"inner_loss": 2.0})
     state = records.state()
-    records.write("train", 2, {"passes": 0.2}, {"inner_loss": 1.0})
+    records.write("train", {"gradient_evaluations": 2, "passes": 0.2}, {"inner_loss": 1.0})
     records.close()
     resumed = Records(tmp_path, state, 1)
-    resumed.write("train", 2, {"passes": 0.2}, {"inner_loss": 1.5})
+    resumed.write("train", {"gradient_evaluations": 2, "passes": 0.2}, {"inner_loss": 1.5})
     resumed.close()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["inner_loss"] for line in lines] == [2.0, 1.5]
@@ -144,7 +144,7 @@ def test_records_behind_a_checkpoint_are_cut_off_on_resume(tmp_path: Path) -> No
 @pytest.mark.parametrize("damage", ["gone", "shorter", "changed"])
 def test_records_that_the_checkpoint_does_not_know_are_refused(damage: str, tmp_path: Path) -> None:
     records = Records(tmp_path)
-    records.write("train", 1, {"passes": 0.1}, {"inner_loss": 2.0})
+    records.write("train", {"gradient_evaluations": 1, "passes": 0.1}, {"inner_loss": 2.0})
     state = records.state()
     records.close()
     file = tmp_path / "metrics.jsonl"

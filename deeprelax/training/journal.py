@@ -1,0 +1,92 @@
+"""What a run says as it goes: records and their curves, the bar on a terminal, the log."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..optim import Relaxation
+from .budget import Budget
+from .distributed import Ranks
+from .progress import Progress
+from .records import Number, Records
+
+log = logging.getLogger(__name__)
+
+
+class Journal:
+    """Keeps the loss since the last record, on the device; the main rank's writes it down."""
+
+    def __init__(self, directory: Path, budget: Budget, device: torch.device, ranks: Ranks) -> None:
+        self._directory, self._budget, self._main = directory, budget, ranks.main
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self._loss_count = torch.zeros((), dtype=torch.int64, device=device)
+        self._records_state: dict[str, Any] | None = None
+        self._records: Records | None = None
+
+    def open(self, evaluations: int) -> None:
+        """Begin, or go on behind what `load_state` was given. Raises UserError if the records are not those."""
+        if self._main:
+            self._records = Records(self._directory, self._records_state, evaluations)
+        self._progress = Progress(self._budget, evaluations, show=self._main)
+
+    def close(self) -> None:
+        self._progress.close()
+        if self._records is not None:
+            self._records.close()
+
+    def count(self, loss: Tensor, evaluations: int) -> None:
+        """One more step. Of one that was left out there is no loss to speak of."""
+        finite = torch.isfinite(loss)
+        self._loss_sum += loss.masked_fill(~finite, 0.0)
+        self._loss_count += finite
+        self._progress.advance(evaluations)
+
+    def record(self, optimizer: Relaxation, skipped: int | None, counts: dict[str, Number]) -> None:
+        """The steps since the last record. `skipped` is None where a step that is not finite ends the run."""
+        counted = int(self._loss_count)
+        values: dict[str, Number] = {"inner_loss": self._loss_sum.item() / counted} if counted else {}
+        values |= optimizer.scalars()
+        norm = optimizer.direction_norm().item()
+        values |= {"direction_norm": norm} if math.isfinite(norm) else {}
+        values |= {"skipped": skipped} if skipped is not None else {}
+        self._loss_sum.zero_()
+        self._loss_count.zero_()
+        self._write("train", values, counts)
+        if counted:
+            self._progress.show(loss=f"{values['inner_loss']:.4f}")
+
+    def evaluated(self, scores: dict[str, dict[str, float]], counts: dict[str, Number]) -> None:
+        """Scores of x on the splits that there are."""
+        for name in ("test", "validation"):
+            if name in scores:
+                self._write(name, dict(scores[name]), counts)
+        test = scores["test"]
+        self._progress.show(error=f"{test['error']:.2f}%")
+        held_out = f"  validation error {scores['validation']['error']:.2f} %" if "validation" in scores else ""
+        passes = f"pass {counts['passes']:.4g}/{self._budget.epochs:g}"
+        log.info("%s  test loss %.4f  test error %.2f %%%s", passes, test["loss"], test["error"], held_out)
+
+    def end(self, configuration: dict[str, Any], scores: dict[str, dict[str, float]]) -> None:
+        """The row of TensorBoard's table of hyper-parameters."""
+        if self._records is not None:
+            errors = {f"{split}/error": scores[split]["error"] for split in scores if split != "train"}
+            self._records.hyper_parameters(configuration, errors)
+
+    def _write(self, kind: str, values: dict[str, Number], counts: dict[str, Number]) -> None:
+        if self._records is not None:
+            self._records.write(kind, counts, values)
+
+    def state(self) -> dict[str, Any]:
+        records = self._records.state() if self._records is not None else self._records_state
+        return {"loss_sum": self._loss_sum, "loss_count": self._loss_count, "records": records}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self._loss_sum.copy_(state["loss_sum"])
+        self._loss_count.copy_(state["loss_count"])
+        self._records_state = state["records"]
