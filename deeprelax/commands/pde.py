@@ -138,7 +138,7 @@ def _widen(conf: Any) -> Outcome:
 
 def _control(conf: Any) -> Outcome:
     from ..pde.control import Setting
-    from ..pde.controlled import control
+    from ..pde.control_figure import control
     from ..pde.rough import PROBLEMS
 
     problem = PROBLEMS[conf.problem](1)
