@@ -14,13 +14,15 @@ from scipy.stats import beta, binomtest
 from ..errors import UserError
 from .claims import Claim
 from .cole_hopf import local_entropy_gradient
-from .grid import Array, axis, spacing_of
+from .grid import Array, axis, second_difference, spacing_of
 from .heat import heat
 from .hopf_lax import minimisers
 from .losses import descend
 from .problems import Problem
 from .rough import rough
 from .verify import Samples
+
+HELP = {"sgd": "gradient_noise", "entropy_sgd": "gamma", "hj_proximal": "hj_gamma", "hj": "hj_gamma", "heat": "gamma"}
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,29 @@ class Descent:
     def run(self, optimizer: str) -> tuple[Array, Array]:
         """Evaluations spent, shape (steps + 1,), and x, shape (steps + 1, d, starts). UserError for a diverged path."""
         keywords = dict(self.keywords[optimizer])
-        spent, path = descend(
-            self.problem, optimizer, self.points(), self.evaluations, self.noise, self.seed, **keywords
-        )
+        self._check(optimizer, keywords)
+        with np.errstate(over="ignore", invalid="ignore"):
+            spent, path = descend(
+                self.problem, optimizer, self.points(), self.evaluations, self.noise, self.seed, **keywords
+            )
         if not np.abs(path).max() < 1e3:
-            raise UserError(f"{optimizer} runs away on {self.problem.name}: lower its lr (now {keywords.get('lr')})")
+            raise UserError(f"{optimizer} runs away on {self.problem.name}: lower {HELP[optimizer]}, or leave it out")
         return spent, path
+
+    def _check(self, optimizer: str, keywords: Mapping[str, Any]) -> None:
+        """The inner chain on curvature f'' is stable for inner_lr < 2/(f'' + 1/gamma)."""
+        if "inner_lr" not in keywords:
+            return
+        x = np.zeros((self.problem.dimension, 6001))
+        x[0] = axis(*self.problem.domain, 6001)
+        curvature = float(second_difference(self.problem.value(x), spacing_of(x[0])).max())
+        spare = 2 / keywords["inner_lr"] - curvature
+        if spare <= 0 or keywords["gamma"] <= 1 / spare:
+            allowed = f"above {1 / spare:.2g} here" if spare > 0 else "leave it out"
+            raise UserError(
+                f"{HELP[optimizer]}={keywords['gamma']:g} makes the inner chain of {optimizer} unstable on "
+                f"{self.problem.name}: {allowed}"
+            )
 
 
 def basin(problem: Problem, width: float) -> Array:

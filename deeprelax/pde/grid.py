@@ -33,6 +33,19 @@ def with_margin(x: Array, margin: float) -> tuple[Array, slice]:
     return longer, inner
 
 
+def relevant(f: Array, inner: tuple[slice, ...], above: float) -> tuple[slice, ...]:
+    """The box around `inner` and all points where f is at most its largest value in `inner` + `above`.
+
+    A point x in `inner` never has its Hopf-Lax minimiser outside this box, and what the rest adds to local entropy's
+    integral at x is under exp(-above/T) of the value at x itself, a point.
+    """
+    places = np.nonzero(f <= f[inner].max() + above)
+    return tuple(
+        slice(min(part.start, int(at.min())), max(part.stop, int(at.max()) + 1))
+        for part, at in zip(inner, places, strict=True)
+    )
+
+
 def coordinates(*axes: Array) -> Array:
     """The points of the product grid, shape (d, n_1, ..., n_d)."""
     return np.stack(np.meshgrid(*axes, indexing="ij"))

@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 
 from ..errors import UserError
 from .cole_hopf import local_entropy
-from .grid import Array, axis, coordinates, spacing_of, with_margin
+from .grid import Array, axis, coordinates, relevant, spacing_of, with_margin
 from .heat import heat
 from .hopf_lax import hopf_lax
 from .outcome import GREY, Outcome, letter, panels, shades
@@ -23,6 +23,8 @@ EQUATIONS = {
 }
 POINTS = {1: 500, 2: 161}  # along each axis, by dimension
 MOST_POINTS = 4_000_000
+MOST_SUMS = 4e9  # terms of all convolutions: about half a minute
+NEGLIGIBLE = 45.0  # exp(-45) = 3e-20
 
 
 def relaxations(
@@ -30,24 +32,36 @@ def relaxations(
 ) -> tuple[Array, Array, dict[str, Array]]:
     """x, f and u of the three equations on the domain of the problem: (n,), (n, ...), each (times, n, ...).
 
-    Solved on a grid with a margin, so that the edge of the domain is not felt. Raises UserError if that is too large.
+    Solved on a grid with a margin, so that the edge of the domain is not felt: the Gibbs weight of y seen from x is
+    under exp(-45) of that of x where |x - y|^2/(2t) > f(x) - min f + 45 T. Raises UserError if that is too large.
     """
     x = axis(*problem.domain, points)
-    dx, d = spacing_of(x), problem.dimension
-    longer, inner = with_margin(x, 9.5 * math.sqrt(max(times) * temperature))
-    if len(longer) ** d > MOST_POINTS:
-        raise UserError(
-            f"time={max(times):g} at temperature={temperature:g} needs a grid of {len(longer)}^{d} points for the "
-            f"margin of the smoothing, more than {MOST_POINTS}: lower points, time or temperature"
-        )
-    f = problem.value(coordinates(*[longer] * d))
-    cut = (inner,) * d
+    dx, d, longest = spacing_of(x), problem.dimension, max(times)
+    span = float(np.ptp(problem.value(coordinates(*[x] * d))))
+    margin = math.sqrt(2 * longest * (span + NEGLIGIBLE * temperature))
+    n = points + 2 * math.ceil(margin / dx)
+    _refuse(n**d > MOST_POINTS, f"{n}^{d}", longest, temperature)
+    longer, inner = with_margin(x, margin)
+    f, cut = problem.value(coordinates(*[longer] * d)), (inner,) * d
+    box = relevant(f, cut, NEGLIGIBLE * temperature)
+    within = tuple(slice(c.start - b.start, c.stop - b.start) for c, b in zip(cut, box, strict=True))
+    widest = max(b.stop - b.start for b in box)
+    sums = d * widest ** (d + 1) + d * n**d * math.ceil(9 * math.sqrt(longest * temperature) / dx)
+    _refuse(len(times) * sums > MOST_SUMS, f"{n}^{d}", longest, temperature)
     u = {
         "heat": np.stack([heat(f, dx, t, temperature)[cut] for t in times]),
-        "viscous_hj": np.stack([local_entropy(f, dx, t, temperature)[cut] for t in times]),
-        "hj": np.stack([hopf_lax(f, dx, t)[cut] for t in times]),
+        "viscous_hj": np.stack([local_entropy(f[box], dx, t, temperature)[within] for t in times]),
+        "hj": np.stack([hopf_lax(f[box], dx, t)[within] for t in times]),
     }
     return x, f[cut], u
+
+
+def _refuse(when: bool, points: str, time: float, temperature: float) -> None:
+    if when:
+        raise UserError(
+            f"time={time:g} at temperature={temperature:g} needs a grid of {points} points for what the smoothing "
+            "reaches beyond the domain, which takes too long: lower points, time or temperature"
+        )
 
 
 def smooth(problem: Problem, times: Sequence[float], temperature: float, points: int) -> Outcome:
