@@ -10,7 +10,7 @@ from hydra.core.config_store import ConfigStore
 
 from .schema import Check, _choice, _limited, _whole
 
-PROBLEMS = ("rough", "double_well", "two_wells", "rastrigin", "cosine", "absolute", "quadratic")
+PROBLEMS = ("rough", "double_well", "two_wells", "rastrigin", "cosine", "absolute", "quadratic", "ellipse")
 CLAIMS = (1, 2, 3, 4, 5, 6)
 OPTIMIZERS = ("sgd", "entropy_sgd", "hj", "hj_proximal", "heat")
 

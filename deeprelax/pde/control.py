@@ -14,7 +14,7 @@ from .fokker_planck import generator
 from .grid import Array, axis, second_difference, spacing_of
 from .problems import Problem
 
-STIFFEST = 2e5  # horizon times the largest rate of the generator: its exponential costs some 4 products for each
+STIFFEST = 1e5  # horizon times the largest rate of the generator: its exponential costs some 4 products for each
 MOST_STEPS = 10**9  # of all paths: minutes
 
 

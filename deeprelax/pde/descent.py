@@ -141,6 +141,7 @@ def solver_descent(descent: Descent, equation: str, time: float, temperature: fl
 
 
 SOLVER = {"entropy_sgd": "viscous_hj", "hj_proximal": "hj", "hj": "hj", "heat": "heat"}
+APART = 0.02  # minima of the rough function are farther from each other
 GAMMA, HJ_GAMMA, TEMPERATURE, INNER_STEPS = 0.15, 0.4, 1.0, 100
 
 
@@ -169,8 +170,8 @@ def claims(samples: Samples) -> list[Claim]:
         note = f"exact paired test, 200 starts, 8000 gradients each, noise 3, seed {samples.seed}"
         found.append(Claim(6, said, discordant(hits, sgd), 1e-4, note=note))
     quiet = replace(descent, noise=0.0)
-    ends = [reached(rough(), quiet.run(name)[1][-1], 0.15) for name in ("hj_proximal", "sgd")]
-    moved = ends[0] != ends[1]
-    note = "a noiseless chain lowers f(y) + |x-y|^2/(2 gamma) from y = x, so f falls: no barrier is crossed"
-    said = "hj_proximal without noise: share that ends in a basin other than gradient descent's"
+    ends = [quiet.run(name)[1][-1, 0] for name in ("hj_proximal", "sgd")]
+    moved = np.abs(ends[0] - ends[1]) > APART
+    note = f"ends {APART:g} apart; a noiseless chain lowers f(y) + |x-y|^2/(2 gamma) from y = x: no barrier is crossed"
+    said = "hj_proximal without noise: share that ends in another minimum than gradient descent"
     return [*found, Claim(6, said, float(moved.mean()), 0.0, note=note)]

@@ -142,15 +142,20 @@ def overlap(wells: Wells, time: float) -> float:
     return float(np.exp(-np.abs(energies[0] - energies[1]) / wells.softness).max())
 
 
-def _well_claims(wells: Wells, x: Array) -> list[Claim]:
-    f, dx, temperature, time = wells.problem().line(x), spacing_of(x), wells.softness, 0.2
-    minima = two_minima(wells, local_entropy(f, dx, time, temperature), x)
+def _curvature_claim(wells: Wells, x: Array, time: float) -> Claim:
+    f, temperature = wells.problem().line(x), wells.softness
+    minima = two_minima(wells, local_entropy(f, spacing_of(x), time, temperature), x)
     relaxed = np.array(wells.curvatures) / (1 + time * np.array(wells.curvatures))
     force = (wells.centres[1] - wells.centres[0]) * relaxed.max()
     spill = overlap(wells, time) * (1 + force**2 / temperature / relaxed.min())
     departure = float(np.abs(minima[:, 1] / relaxed - 1).max())
     note = "Gibbs weight of the other well at a minimum times (1 + force^2/(T curvature)), and 1e-6 for the difference"
-    found = [Claim(4, f"minima widen: curvature over a/(1+ta) - 1 at t = {time:g}", departure, spill + 1e-6, note=note)]
+    return Claim(4, f"minima widen: curvature over a/(1+ta) - 1 at t = {time:g}", departure, spill + 1e-6, note=note)
+
+
+def _well_claims(wells: Wells, x: Array) -> list[Claim]:
+    dx, temperature = spacing_of(x), wells.softness
+    found = [_curvature_claim(wells, x, time) for time in (0.02, 0.1, 0.2, 0.4)]
     predicted, measured = wells.crossing_time(temperature), crossing_time(wells, "viscous_hj", x)
     sharp, wide = (a / (1 + predicted * a) for a in wells.curvatures)
     slope = temperature / 2 * (sharp - wide)
@@ -182,7 +187,8 @@ def depths(wells: Wells, times: Sequence[float] | Array) -> dict[str, Array]:
     if width < 2 * FINEST or terms > MOST_TERMS:
         raise UserError(
             f"sharp_curvature={wells.curvatures[0]:g} at temperature={temperature:g} up to longest={longest:g} at "
-            f"count={len(times)} times needs too fine or too long a grid: lower sharp_curvature, longest or count"
+            f"count={len(times)} times needs too fine or too long a grid: lower sharp_curvature, temperature, longest "
+            "or count"
         )
     longer, inner = with_margin(x, 9.5 * sigma)
     f, dx = wells.problem().line(longer), spacing_of(x)
