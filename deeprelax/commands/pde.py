@@ -152,7 +152,8 @@ def _control(conf: Any) -> Outcome:
 
 
 def _homogenize(conf: Any) -> Outcome:
-    from ..pde.homogenization import TwoScales, homogenize
+    from ..pde.homogenization import TwoScales
+    from ..pde.homogenization_figure import homogenize
     from ..pde.rough import PROBLEMS
 
     system = TwoScales(PROBLEMS[conf.problem](1), conf.gamma, conf.temperature, conf.start, conf.horizon)

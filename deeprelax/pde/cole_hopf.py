@@ -40,7 +40,7 @@ def local_entropy(
     """
     non_negative("time", time)
     non_negative("temperature", temperature)
-    each = spacings(f, spacing)
+    each = spacings(f, spacing, excluded=True)
     if method not in ("auto", "convolution", "log_sum_exp"):
         raise ValueError(f"method must be auto, convolution or log_sum_exp, not {method!r}")
     if temperature == 0 or time == 0:

@@ -1,4 +1,4 @@
-"""Claim 5: the two-scale diffusion's slow variable follows the gradient flow of u. Measurements, claims and figure."""
+"""Claim 5: the two-scale diffusion's slow variable follows the gradient flow of u."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..errors import UserError
 from .claims import Claim
 from .cole_hopf import local_entropy_gradient
 from .grid import Array, axis, observed_order, second_difference
-from .outcome import BLUE, GREY, ORANGE, RED, Outcome, letter, panels, shades
 from .problems import Problem, double_well
 from .verify import Samples
 
 MOST_STEPS, MOST_PATH_STEPS = 10**6, 5 * 10**8  # a minute, at each epsilon
+RECORDS = 50  # of a path
 FARTHEST = 1e3  # no path that follows the gradient of u gets there
 
 
@@ -46,7 +46,7 @@ class TwoScales:
         path: Array = solution.y[0]
         return path
 
-    def paths(self, eps: float, count: int, seed: int, fast_step: float, records: int = 50) -> tuple[Array, Array]:
+    def paths(self, eps: float, count: int, seed: int, fast_step: float, records: int = RECORDS) -> tuple[Array, Array]:
         """Times, shape (records + 1,), and x there, shape (records + 1, count).
 
         The fast variable takes steps of `fast_step` in its own time s/eps, with the noise of two steps averaged
@@ -79,8 +79,8 @@ class TwoScales:
         largest = 2 / (float(second_difference(self.problem.line(x), 0.005).max()) + 1 / self.gamma)
         if fast_step >= largest:
             raise UserError(f"fast_step={fast_step:g} is unstable on {self.problem.name}: less than {largest:.2g} here")
-        if eps >= 2 * self.gamma / fast_step:
-            raise UserError(f"epsilon={eps:g} makes x unstable: less than 2 gamma/fast_step")
+        if min(eps * fast_step, self.horizon / RECORDS) >= 2 * self.gamma:
+            raise UserError(f"epsilon={eps:g} makes x unstable: less than {2 * self.gamma / fast_step:.2g} here")
         steps = self.horizon / (eps * fast_step)
         if steps > MOST_STEPS or steps * count > MOST_PATH_STEPS:
             raise UserError(
@@ -165,53 +165,3 @@ def claims(samples: Samples) -> list[Claim]:
         Claim(5, said, order, 0.6, 0.4, note),
         Claim(5, left, float(rate.rms[-1]) / way, 1.25 * linear_spread / way, note=near),
     ]
-
-
-def homogenize(system: TwoScales, eps: Sequence[float], count: int, seed: int, fast_step: float) -> Outcome:
-    """Paths of the slow variable beside the gradient flows of u and of f, and the rate in eps."""
-    ordered = sorted(eps, reverse=True)
-    rate, kept = measure(system, ordered, count, seed, fast_step)
-    said = rf"order {order[0]:.2f} $\pm$ {1.96 * order[1]:.2f}" if (order := rate.order()) else "one epsilon"
-    fine = np.linspace(0, system.horizon, 201)
-    with panels(1, 2, 9.0, 3.4) as (figure, axes):
-        _slow(axes[0, 0], system, fine, {e: kept[e] for e in ordered})
-        _rate(axes[0, 1], rate, f"rms distance, {said}")
-        letter(axes)
-        name = system.problem.name.replace("_", " ")
-        heading = rf"{name}, $\gamma={system.gamma:g}$, temperature $1/\beta={system.temperature:g}$, {count} paths"
-        figure.suptitle(heading, fontsize=9)
-    lines = [
-        f"eps={e:<8g} rms distance {r:.4f}, |mean - X| {b:.4f} +- {1.96 * s:.4f}"
-        for e, r, b, s in zip(rate.eps, rate.rms, rate.bias, rate.bias_error, strict=True)
-    ]
-    arrays = {"time": fine, "limit": system.limit(fine), **vars(rate)}
-    arrays |= {f"paths_{e:g}": kept[e][1][:, :100] for e in ordered}
-    if order:
-        lines.append(f"order {order[0]:.3f} +- {1.96 * order[1]:.3f}")
-    return Outcome(system.problem.name, figure, arrays, lines)
-
-
-def _slow(ax: Any, system: TwoScales, fine: Array, kept: dict[float, Any]) -> None:
-    for (e, (times, x)), colour in zip(kept.items(), shades(len(kept)), strict=True):
-        ax.fill_between(times, *np.quantile(x, [0.1, 0.9], axis=1), color=colour, alpha=0.25, linewidth=0)
-        ax.plot(times, x[:, 0], color=colour, linewidth=0.8, label=rf"$\epsilon={e:g}$")
-    ax.plot(fine, system.limit(fine), color="black", linewidth=1.8, label="$X'=-u'(X)$")
-    flow = solve_ivp(lambda _, at: -system.problem.slope(at), (0, system.horizon), [system.start], t_eval=fine)
-    ax.plot(fine, flow.y[0], "--", color=RED, label="$x'=-f'(x)$")
-    ax.set(xlabel="$s$", ylabel="$x$", title="slow variable: a path and the 10-90 % band")
-    ax.legend(loc="upper right", ncols=2)
-
-
-def _rate(ax: Any, rate: Rate, label: str) -> None:
-    ax.errorbar(rate.eps, rate.rms, 1.96 * rate.rms * rate.rms_error, fmt="o-", color=BLUE, ms=4, label=label)
-    known = rate.bias > 1.96 * rate.bias_error  # the others are not told from 0
-    ax.errorbar(
-        rate.eps[known], rate.bias[known], 1.96 * rate.bias_error[known],
-        fmt="s", color=ORANGE, ms=4, capsize=2, label="|mean - X|, 95 %",
-    )  # fmt: skip
-    upper = (rate.bias + 1.96 * rate.bias_error)[~known]
-    ax.plot(rate.eps[~known], upper, "v", color=ORANGE, ms=5, mfc="none", label="|mean - X| below, 95 %")
-    ax.plot(rate.eps, rate.rms[0] * np.sqrt(rate.eps / rate.eps[0]), ":", color=GREY, label=r"$\sqrt{\epsilon}$")
-    ax.set(xscale="log", yscale="log", xlabel=r"$\epsilon$", ylabel="distance to $X$ at the end", title="rate")
-    ax.set_ylim(rate.rms.min() / 200)
-    ax.legend(loc="lower right")

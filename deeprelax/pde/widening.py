@@ -102,6 +102,7 @@ def _lead(ax: Any, wells: Wells, times: Array, measured: dict[str, Array]) -> No
         ax.legend(loc="lower left")
     ax.axhline(0, color="black", linewidth=0.7)
     ax.set(xlabel="$t$", ylabel="$u$(wide) - $u$(sharp)", title="who wins (below 0: the wide well)")
+    ax.set_xlim(times[0], times[-1])
 
 
 def _semiconcavity(ax: Any) -> None:

@@ -11,6 +11,7 @@ from deeprelax.pde import controlled, convergence, descent, following, homogeniz
 from deeprelax.pde.claims import Claim
 from deeprelax.pde.closed_forms import chain_bias, chain_variance, riccati, riccati_constant
 from deeprelax.pde.control import Setting, simulate, value_function
+from deeprelax.pde.descent_density import densities
 from deeprelax.pde.problems import double_well, quadratic, rastrigin
 from deeprelax.pde.verify import CLAIMS, Samples, verified
 from deeprelax.pde.wells import Wells
@@ -178,6 +179,22 @@ def test_optimizers_reach_the_basin_more_often_than_sgd() -> None:
     spent, path = replace(runs, evaluations=2000).run("entropy_sgd")
     assert spent[-1] == 2000
     assert len(path) == 21
+
+
+def test_the_densities_in_f_and_in_u_agree_with_the_paths() -> None:
+    """SGD with noise and its Fokker-Planck density; in u nearly all mass moves into the basin, in f none does."""
+    runs = descent.Descent(descent.rough(), 100, 1000, 3.0, 3, 0.15, descent.presets(0.15, 0.4, 1.0, 100, seed=3))
+    found = densities(runs, {"viscous_hj": 0.15, "hj": 0.4, "heat": 0.15}, 1.0)
+    assert found is not None
+    measured = descent.reached(runs.problem, runs.run("sgd")[1][-1], 0.15)
+    low, high = descent.interval(int(measured.sum()), 100, 1e-3)
+    assert low < found.mass("f")[-1] < high
+    start = 1.052 / 6  # the basin's share of the interval
+    for name in found.rho:
+        assert found.mass(name)[0] == pytest.approx(start, abs=0.005)
+        assert found.rho[name].sum(axis=1) * 0.01 == pytest.approx(1, abs=1e-9)
+        assert (found.mass(name)[-1] > 0.85) == (name != "f")
+    assert densities(replace(runs, noise=0.0), {}, 1.0) is None
 
 
 def test_entropy_sgds_chain_crosses_barriers_only_with_its_temperature() -> None:

@@ -11,7 +11,7 @@ from scipy.special import ndtr
 
 from deeprelax.pde import cole_hopf
 from deeprelax.pde.cole_hopf import gibbs_moments, local_entropy, local_entropy_gradient
-from deeprelax.pde.fokker_planck import density, generator
+from deeprelax.pde.fokker_planck import density, evolution, generator
 from deeprelax.pde.godunov import cfl_step, godunov
 from deeprelax.pde.grid import axis, coordinates, observed_order, second_difference, spacing_of, with_margin
 from deeprelax.pde.heat import heat
@@ -297,6 +297,15 @@ def test_fokker_planck_follows_the_ornstein_uhlenbeck_process_with_second_order(
     assert observed_order(spacing, errors) == pytest.approx(2, abs=0.2)
 
 
+def test_the_evolution_passes_through_the_density() -> None:
+    x = axis(-2, 2, 101)
+    q = generator(double_well().line(x), 0.04, 0.2)
+    start = np.exp(-((x - 0.5) ** 2) / 0.1)
+    rows = evolution(start, q, 0.6, 4)
+    for i, row in enumerate(rows):
+        np.testing.assert_allclose(row, density(start, q, 0.15 * i), rtol=0, atol=1e-10)
+
+
 def test_fokker_planck_in_two_dimensions_is_the_product_of_lines() -> None:
     x, d = axis(-2, 2, 41), 0.3
     f = double_well().line(x)
@@ -312,6 +321,11 @@ def test_fokker_planck_in_two_dimensions_is_the_product_of_lines() -> None:
     [
         (lambda: hopf_lax(np.zeros(5), 0.1, -1.0), "time must be"),
         (lambda: hopf_lax(np.full(5, np.nan), 0.1, 1.0), "no NaN"),
+        (lambda: hopf_lax(np.full(5, np.inf), 0.1, 1.0), "at least one finite"),
+        (lambda: local_entropy(np.array([0.0, -np.inf, 1.0]), 0.1, 1.0, 1.0), "finite, or"),
+        (lambda: godunov(np.array([0.0, np.inf, 1.0]), 0.1, 1.0), "f must be finite: no NaN"),
+        (lambda: heat(np.array([0.0, np.inf, 1.0]), 0.1, 1.0, 1.0), "f must be finite: no NaN"),
+        (lambda: generator(np.array([0.0, np.inf, 1.0]), 0.1, 1.0), "f must be finite: no NaN"),
         (lambda: heat(np.zeros((5, 5)), (0.1,), 1.0, 1.0), "each of the 2 axes"),
         (lambda: local_entropy(np.zeros(5), 0.0, 1.0, 1.0), "spacing"),
         (lambda: local_entropy(np.zeros(5), 0.1, 1.0, 1.0, "fft"), "method"),
