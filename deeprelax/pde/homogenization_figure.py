@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from .grid import Array
 from .homogenization import Rate, TwoScales, measure
 from .outcome import BLUE, GREY, ORANGE, RED, Outcome, letter, panels, shades
 

@@ -103,8 +103,8 @@ def _maps(
     levels = np.linspace(scale.vmin or 0.0, scale.vmax or 1.0, 16)
     with panels(3, columns, 1.2 + 1.9 * columns, 6.0, sharex=True, sharey=True) as (figure, axes):
         for row, (name, title) in enumerate(EQUATIONS.items()):
-            first = int(row > 0)  # f itself stands in the first row alone
-            axes[row, 0].set_visible(row == 0)
+            first = int(row != 1)  # f itself stands in the middle row alone
+            axes[row, 0].set_visible(row == 1)
             for ax, value, t in zip(axes[row, first:], [f, *u[name]][first:], [0.0, *times][first:], strict=True):
                 drawn = ax.contourf(x, x, value.T, levels=levels, norm=scale, cmap="cividis", extend="both")
                 ax.contour(x, x, value.T, levels=levels[::2], colors="white", linewidths=0.3)
@@ -115,9 +115,7 @@ def _maps(
                 ax.set_title("$f$ ($t=0$)" if t == 0 else f"$t={t:g}$")
             axes[row, 1].set_ylabel(title.split(":")[0] + "\n$x_2$")
             axes[row, 1].tick_params(labelleft=True)
-        axes[0, 0].set(ylabel="$x_2$", xlabel="$x_1$")
-        axes[0, 0].tick_params(labelbottom=True)
-        for ax in axes[-1]:
+        for ax in axes[-1, 1:]:
             ax.set_xlabel("$x_1$")
         figure.colorbar(drawn, ax=axes, label="$u$", shrink=0.6, format="%.2g")
         name = problem.name.replace("_", " ")
