@@ -38,9 +38,15 @@ def control(setting: Setting) -> Outcome:
     return Outcome(setting.problem.name, figure, arrays, lines)
 
 
+def _shown(setting: Setting) -> tuple[float, float]:
+    """The domain of the problem, and the start if it lies outside."""
+    low, high = setting.problem.domain
+    return min(low, setting.start - 0.1), max(high, setting.start + 0.1)
+
+
 def _value(ax: Any, setting: Setting, value: Array, controlled: Paths) -> None:
     x, s = setting.grid(), np.linspace(0, setting.horizon, setting.steps + 1)
-    low, high = setting.problem.domain
+    low, high = _shown(setting)
     inner = (x >= low) & (x <= high)
     stride = max(1, setting.steps // 100)
     levels = np.linspace(value.min(), np.quantile(value[:, inner], 0.9), 15)
@@ -63,7 +69,7 @@ def _means(ax: Any, setting: Setting, sgd: Paths, controlled: Paths) -> None:
 
 def _ends(ax: Any, setting: Setting, sgd: Paths, controlled: Paths) -> None:
     x = setting.grid()
-    bins = np.linspace(*setting.problem.domain, 181)
+    bins = np.linspace(*_shown(setting), 181)
     share = np.full(setting.paths, 1 / (setting.paths * (bins[1] - bins[0])))  # of all paths, also of those outside
     ax.hist(controlled.x, bins, weights=share, color=BLUE, alpha=0.45, label="controlled")
     ax.hist(sgd.x, bins, weights=share, histtype="step", color=RED, label="SGD")
@@ -76,7 +82,7 @@ def _ends(ax: Any, setting: Setting, sgd: Paths, controlled: Paths) -> None:
     ax.set(
         xlabel="$x$",
         ylabel="density",
-        xlim=setting.problem.domain,
+        xlim=_shown(setting),
         title=f"where they are at $s={setting.horizon:g}$ (grey: $f$)",
     )
     ax.legend(loc="upper left")

@@ -98,7 +98,7 @@ def _lead(ax: Any, wells: Wells, times: Array, measured: dict[str, Array]) -> No
         ax.semilogx(times, values[:, 1, 0] - values[:, 0, 0], color=COLOURS[name])
     crossing = wells.crossing_time(wells.softness)
     if math.isfinite(crossing):
-        ax.axvline(crossing, color=GREY, linestyle=":", label=f"viscous HJ, predicted: $t={crossing:.3g}$")
+        ax.axvline(crossing, color=BLUE, linestyle=":", label=f"predicted: $t={crossing:.3g}$")
         ax.legend(loc="lower left")
     ax.axhline(0, color="black", linewidth=0.7)
     ax.set(xlabel="$t$", ylabel="$u$(wide) - $u$(sharp)", title="who wins (below 0: the wide well)")
