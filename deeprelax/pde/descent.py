@@ -22,6 +22,7 @@ from .problems import Problem
 from .rough import rough
 from .verify import Samples
 
+MOST_GRADIENTS = 10**8  # of all paths, each of which is kept: 1 or 2 GB
 HELP = {"sgd": "gradient_noise", "entropy_sgd": "gamma", "hj_proximal": "hj_gamma", "hj": "hj_gamma", "heat": "gamma"}
 
 
@@ -61,7 +62,12 @@ class Descent:
         return spent, path
 
     def _check(self, optimizer: str, keywords: Mapping[str, Any]) -> None:
-        """The inner chain on curvature f'' is stable for inner_lr < 2/(f'' + 1/gamma)."""
+        """Paths that memory holds; the inner chain on curvature f'' is stable for inner_lr < 2/(f'' + 1/gamma)."""
+        if self.starts * self.evaluations > MOST_GRADIENTS:
+            raise UserError(
+                f"starts={self.starts} of gradient_evaluations={self.evaluations} are more than {MOST_GRADIENTS:.0e} "
+                "gradients in all: lower one"
+            )
         if "inner_lr" not in keywords:
             return
         x = np.zeros((self.problem.dimension, 6001))

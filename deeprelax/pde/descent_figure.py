@@ -41,7 +41,7 @@ def descend(descent: Descent, optimizers: Sequence[str], temperature: float) -> 
             f"gradient noise {descent.noise:g}{_minima_note(descent.problem)}",
             fontsize=9,
         )
-    lines = [f"note{note}" for note in [_minima_note(descent.problem)] if note]
+    lines = [f"note{note}".replace(";", ":") for note in [_minima_note(descent.problem)] if note]
     for name, hits in ends.items():
         low, high = interval(int(hits.sum()), len(hits))
         on_u = f"; descent on the solver's u: {exact[name]:.3f}" if name in exact else ""
@@ -53,9 +53,7 @@ def descend(descent: Descent, optimizers: Sequence[str], temperature: float) -> 
         arrays |= {f"{name}_ends": path[-1], f"{name}_reached": ends[name]}
     if diffused:
         arrays |= {"density_x": diffused.x, **{f"density_in_{name}": rho[-1] for name, rho in diffused.rho.items()}}
-        lines += [
-            f"Fokker-Planck in {name:<10} mass in the basin {diffused.mass(name)[-1]:.3f}" for name in diffused.rho
-        ]
+        lines += [f"Fokker-Planck in {u:<10} mass in the basin {diffused.mass(u)[-1]:.3f}" for u in diffused.rho]
     suffix = "-2d" if descent.problem.dimension == 2 else ""
     return Outcome(descent.problem.name + suffix, figure, arrays, lines)
 

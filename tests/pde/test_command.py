@@ -82,6 +82,13 @@ def test_unusual_values_are_drawn_without_a_word(arguments: tuple[str, ...], dee
     assert out.count("eps=") == (arguments[0] == "homogenize")
 
 
+def test_equal_global_minima_are_told(deeprelax: Command) -> None:
+    arguments = ("problem=double_well", "optimizer=sgd", "starts=4", "gradient_evaluations=20", "dimension=2")
+    status, out, _ = deeprelax("pde", "descend", *arguments)
+    assert status == 0
+    assert "note: 2 global minima along an axis, the basin of one counts" in out
+
+
 def test_a_claim_named_twice_is_measured_once(deeprelax: Command) -> None:
     status, out, _ = deeprelax("pde", "verify", "claims=4,4")
     assert status == 0
@@ -148,7 +155,13 @@ MISTAKES = {
     ("homogenize", "gamma=0.05", "epsilon=10", "fast_step=0.029", "horizon=100"): "epsilon=10 makes x unstable",
     ("descend", "gamma=1e-6", "optimizer=entropy_sgd"): "gamma=1e-06 makes the inner chain of entropy_sgd unstable",
     ("descend", "optimizer=entropy_sgd", "gradient_evaluations=50"): "is less than one step of entropy_sgd takes, 100",
-    ("descend", "optimizer=hj", "problem=double_well", "starts=20"): "hj runs away on double_well: lower hj_gamma",
+    (
+        "descend",
+        "optimizer=hj",
+        "problem=double_well",
+        "gradient_evaluations=1000",
+    ): "hj runs away on double_well: lower hj_gamma",
+    ("descend", "starts=100000", "optimizer=sgd"): "starts=100000 of gradient_evaluations=8000 are more than 1e+08",
     ("verify", "chains=10"): "chains=10 is out of range: it must be an integer from 200",
     ("homogenize", "problem=rough", "paths=10"): "fast_step=0.02 is unstable on rough: less than",
     ("descend", "optimizer=adam"): "optimizers=['adam'] is out of range: it must be 1 to 12 values, each sgd,",
