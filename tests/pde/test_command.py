@@ -159,6 +159,7 @@ MISTAKES = {
         "descend",
         "optimizer=hj",
         "problem=double_well",
+        "starts=20",
         "gradient_evaluations=1000",
     ): "hj runs away on double_well: lower hj_gamma",
     ("descend", "starts=100000", "optimizer=sgd"): "starts=100000 of gradient_evaluations=8000 are more than 1e+08",
