@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from .schema import Check, _choice, _limited, _positive, _whole
+from .schema import Check, _choice, _limited, _whole
 
-PROBLEMS = ("rough", "double_well", "two_wells", "rastrigin", "cosine", "absolute", "quadratic")
+PROBLEMS = ("rough", "double_well", "two_wells", "rastrigin", "cosine", "absolute", "quadratic", "ellipse")
 CLAIMS = (1, 2, 3, 4, 5, 6)
 OPTIMIZERS = ("sgd", "entropy_sgd", "hj", "hj_proximal", "heat")
 
@@ -23,7 +22,10 @@ def _each(allowed: Callable[[Any], bool], description: str) -> dict[str, Check]:
     return {"check": (check, f"1 to 12 values, each {description}")}
 
 
-POSITIVES = _each(lambda v: 0 < v < math.inf, "a finite number > 0")
+# beyond these numbers the exponentials of the solvers leave the range of doubles
+LEAST, MOST = 1e-6, 1e6
+TIMES = _each(lambda v: LEAST <= v <= MOST, f"a number from {LEAST:g} to {MOST:g}")
+RATIOS = _each(lambda v: LEAST <= v <= 10, f"a number from {LEAST:g} to 10")
 
 
 def _or(words: tuple[str, ...]) -> str:
@@ -34,8 +36,12 @@ def _inside() -> Any:
     return _limited((lambda v: -4 < v < 4, "a number in (-4, 4)"))
 
 
-def _at_least_0() -> Any:
-    return _limited((lambda v: 0 <= v < math.inf, "a finite number >= 0"))
+def _from(low: float, high: float) -> Any:
+    return _limited((lambda v: low <= v <= high, f"a number from {low:g} to {high:g}"))
+
+
+def _zero_or_more() -> Any:
+    return _limited((lambda v: v == 0 or LEAST <= v <= MOST, f"0, or a number from {LEAST:g} to {MOST:g}"))
 
 
 @dataclass
@@ -47,42 +53,42 @@ class PDEConf:
 class SmoothConf(PDEConf):
     problem: str = _choice(*PROBLEMS)
     dimension: int = _whole(1, 2)
-    time: list[float] = field(default_factory=list, metadata=POSITIVES)
-    temperature: float = _at_least_0()
+    time: list[float] = field(default_factory=list, metadata=TIMES)
+    temperature: float = _zero_or_more()
     points: int | None = _whole(16, 20000)
 
 
 @dataclass
 class WidenConf(PDEConf):
-    sharp_curvature: float = _positive(1e4)
-    wide_curvature: float = _positive(1e4)
-    gap: float = _positive(10)
-    temperature: float = _positive(10)
-    longest: float = _positive(10)
+    sharp_curvature: float = _from(LEAST, 1e4)
+    wide_curvature: float = _from(LEAST, 1e4)
+    gap: float = _from(LEAST, 10)
+    temperature: float = _from(LEAST, 10)
+    longest: float = _from(LEAST, 10)
     count: int = _whole(2, 500)
 
 
 @dataclass
 class ControlConf(PDEConf):
     problem: str = _choice(*PROBLEMS)
-    temperature: float = _positive(1e4)
-    horizon: float = _positive(100)
+    temperature: float = _from(LEAST, 1e4)
+    horizon: float = _from(LEAST, 100)
     start: float = _inside()
     paths: int = _whole(100, 10**7)
-    steps: int = _whole(2, 10**5)
+    steps: int = _whole(2, 20000)
     seed: int = _whole(0)
 
 
 @dataclass
 class HomogenizeConf(PDEConf):
     problem: str = _choice(*PROBLEMS)
-    gamma: float = _positive(100)
-    temperature: float = _positive(1e4)
-    epsilon: list[float] = field(default_factory=list, metadata=POSITIVES)
+    gamma: float = _from(LEAST, 100)
+    temperature: float = _from(LEAST, 1e4)
+    epsilon: list[float] = field(default_factory=list, metadata=RATIOS)
     start: float = _inside()
-    horizon: float = _positive(100)
+    horizon: float = _from(LEAST, 100)
     paths: int = _whole(10, 10**6)
-    fast_step: float = _positive(10)
+    fast_step: float = _from(LEAST, 10)
     seed: int = _whole(0)
 
 
@@ -91,14 +97,14 @@ class DescendConf(PDEConf):
     optimizers: list[str] = field(default_factory=list, metadata=_each(lambda v: v in OPTIMIZERS, _or(OPTIMIZERS)))
     problem: str = _choice(*PROBLEMS)
     dimension: int = _whole(1, 2)
-    gamma: float = _positive(1e4)
-    hj_gamma: float = _positive(1e4)
-    temperature: float = _positive(1e4)
+    gamma: float = _from(LEAST, 1e4)
+    hj_gamma: float = _from(LEAST, 1e4)
+    temperature: float = _from(LEAST, 1e4)
     inner_steps: int = _whole(1, 10**5)
     starts: int = _whole(2, 10**5)
     gradient_evaluations: int = _whole(1, 10**7)
-    gradient_noise: float = _at_least_0()
-    basin_width: float = _positive(1)
+    gradient_noise: float = _from(0, 1e4)
+    basin_width: float = _from(LEAST, 1)
     seed: int = _whole(0)
 
 
@@ -118,7 +124,7 @@ class VerifyConf(PDEConf):
     claims: list[int] = field(default_factory=list, metadata=_each(lambda v: v in CLAIMS, "an integer from 1 to 6"))
     seed: int = _whole(0)
     paths: int = _whole(100, 10**7)
-    chains: int = _whole(10, 10**6)
+    chains: int = _whole(200, 10**6)  # fewer do not know their own standard error
 
 
 SCHEMAS: dict[str, type[PDEConf]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,7 @@ def main(arguments: list[str]) -> None:
         print(USAGE)
         return
     command, *rest = arguments
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it tells of a cache made at the first run
     if command not in COMMANDS:
         raise UserError(
             f"pde {command} is not a command{did_you_mean(command, COMMANDS)}: one of {', '.join(COMMANDS)}"
@@ -67,7 +69,7 @@ def as_list(command: str, word: str, sweep: bool) -> str:
     key, equals, value = word.partition("=")
     if key == "optimizer":  # a group of the training's choices has that name
         key, word = "optimizers", f"optimizers={value}"
-    if not equals or key not in pde_schema.list_keys(command) or not value or re.search(r"[\[\](){}$'\"]", value):
+    if not equals or key not in pde_schema.list_keys(command) or re.search(r"[\[\](){}$'\"]", value):
         return word
     return f"{key}=" + (",".join(f"[{one}]" for one in value.split(",")) if sweep else f"[{value}]")
 
@@ -90,7 +92,7 @@ def verify(conf: Any, directory: Path) -> None:
 
     print(HEADER)
     records, failed = [], 0
-    for _, _, found in verified(conf.claims, Samples(conf.seed, conf.paths, conf.chains)):
+    for _, _, found in verified(list(dict.fromkeys(conf.claims)), Samples(conf.seed, conf.paths, conf.chains)):
         print("\n".join(claim.line() for claim in found), flush=True)
         records += [claim.record() for claim in found]
         failed += sum(not claim.holds for claim in found)
@@ -132,13 +134,17 @@ def _widen(conf: Any) -> Outcome:
     from ..pde.wells import Wells
     from ..pde.widening import widen
 
+    if conf.sharp_curvature <= conf.wide_curvature:
+        raise UserError(
+            f"sharp_curvature={conf.sharp_curvature:g} must be above wide_curvature={conf.wide_curvature:g}: raise it"
+        )
     wells = Wells((conf.sharp_curvature, conf.wide_curvature), (0.0, conf.gap), softness=conf.temperature)
     return widen(wells, conf.longest, conf.count)
 
 
 def _control(conf: Any) -> Outcome:
     from ..pde.control import Setting
-    from ..pde.controlled import control
+    from ..pde.control_figure import control
     from ..pde.rough import PROBLEMS
 
     problem = PROBLEMS[conf.problem](1)
@@ -146,11 +152,12 @@ def _control(conf: Any) -> Outcome:
 
 
 def _homogenize(conf: Any) -> Outcome:
-    from ..pde.homogenization import TwoScales, homogenize
+    from ..pde.homogenization import TwoScales
+    from ..pde.homogenization_figure import homogenize
     from ..pde.rough import PROBLEMS
 
     system = TwoScales(PROBLEMS[conf.problem](1), conf.gamma, conf.temperature, conf.start, conf.horizon)
-    return homogenize(system, conf.epsilon, conf.paths, conf.seed, conf.fast_step)
+    return homogenize(system, list(dict.fromkeys(conf.epsilon)), conf.paths, conf.seed, conf.fast_step)
 
 
 def _descend(conf: Any) -> Outcome:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from .descent import SOLVER, Descent, basin, interval, reached, solver_descent
+from .descent_density import Densities, densities
 from .grid import Array, axis, coordinates
 from .outcome import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Outcome, letter, panels
+from .problems import Problem
 
 COLOURS = {"sgd": GREY, "entropy_sgd": BLUE, "hj_proximal": GREEN, "hj": ORANGE, "heat": RED}
 SHOWN = 40  # paths
@@ -19,24 +21,27 @@ def descend(descent: Descent, optimizers: Sequence[str], temperature: float) -> 
     """A panel of paths for each optimizer and one of shares, at equal gradient evaluations."""
     runs = {name: descent.run(name) for name in optimizers}
     ends = {name: reached(descent.problem, path[-1], descent.basin_width) for name, (_, path) in runs.items()}
-    count = len(runs) + 1
-    rows, columns = (1, count) if count <= 3 else (2, (count + 1) // 2)
-    with panels(rows, columns, 3.2 * columns, 2.7 * rows) as (figure, axes):
+    diffused = densities(descent, _times(descent, optimizers, temperature), temperature)
+    count = len(runs) + 1 + 2 * bool(diffused)
+    rows, columns = (1, count) if count <= 4 else (2, (count + 1) // 2)
+    with panels(rows, columns, 2.8 * columns, 2.7 * rows) as (figure, axes):
         flat = axes.ravel()
         for ax, (name, (spent, path)) in zip(flat, runs.items(), strict=False):
             (_over_time if descent.problem.dimension == 1 else _over_plane)(ax, descent, name, spent, path)
-        letter(flat[: count - 1])
         exact = _exact(descent, optimizers, temperature)
-        _shares(flat[count - 1], ends, exact)
-        flat[count - 1].set_title(f"({chr(ord('a') + count - 1)}) share in the global basin", loc="left")
+        _shares(flat[len(runs)], ends, exact)
+        if diffused:
+            _densities(flat[len(runs) + 1], descent, diffused)
+            _masses(flat[len(runs) + 2], descent, diffused, runs)
+        letter(flat[:count])
         for ax in flat[count:]:
             ax.set_visible(False)
         figure.suptitle(
             f"{descent.problem.name.replace('_', ' ')}: {descent.starts} starts, {descent.evaluations} gradients each, "
-            f"gradient noise {descent.noise:g}",
+            f"gradient noise {descent.noise:g}{_minima_note(descent.problem)}",
             fontsize=9,
         )
-    lines = []
+    lines = [f"note{note}".replace(";", ":") for note in [_minima_note(descent.problem)] if note]
     for name, hits in ends.items():
         low, high = interval(int(hits.sum()), len(hits))
         on_u = f"; descent on the solver's u: {exact[name]:.3f}" if name in exact else ""
@@ -46,20 +51,39 @@ def descend(descent: Descent, optimizers: Sequence[str], temperature: float) -> 
         stride = max(1, len(path) // 400)
         arrays |= {f"{name}_evaluations": spent[::stride], f"{name}_paths": path[::stride][..., _some(path)]}
         arrays |= {f"{name}_ends": path[-1], f"{name}_reached": ends[name]}
+    if diffused:
+        arrays |= {"density_x": diffused.x, **{f"density_in_{name}": rho[-1] for name, rho in diffused.rho.items()}}
+        lines += [f"Fokker-Planck in {u:<10} mass in the basin {diffused.mass(u)[-1]:.3f}" for u in diffused.rho]
     suffix = "-2d" if descent.problem.dimension == 2 else ""
     return Outcome(descent.problem.name + suffix, figure, arrays, lines)
 
 
 def _exact(descent: Descent, optimizers: Sequence[str], temperature: float) -> dict[str, float]:
     """Share by descent on the solver's u at the optimizer's own time; 1-D only."""
-    shares: dict[str, float] = {}
+    times = _times(descent, optimizers, temperature)
+    return {
+        name: float(solver_descent(descent, SOLVER[name], times[SOLVER[name]], temperature).mean())
+        for name in optimizers
+        if SOLVER.get(name) in times
+    }
+
+
+def _times(descent: Descent, optimizers: Sequence[str], temperature: float) -> dict[str, float]:
+    """The equations that the optimizers follow, and for how long; empty in 2-D."""
+    times = {}
     for name in optimizers if descent.problem.dimension == 1 else ():
-        if name not in SOLVER:
-            continue
-        keywords = descent.keywords[name]
-        time = keywords["sigma"] ** 2 / temperature if name == "heat" else keywords["gamma"]
-        shares[name] = float(solver_descent(descent, SOLVER[name], time, temperature).mean())
-    return shares
+        if name in SOLVER:
+            keywords = descent.keywords[name]
+            times[SOLVER[name]] = keywords["sigma"] ** 2 / temperature if name == "heat" else keywords["gamma"]
+    return times
+
+
+def _minima_note(problem: Problem) -> str:
+    x = np.zeros((problem.dimension, 6001))
+    x[0] = axis(*problem.domain, 6001)
+    f = problem.value(x)
+    count = int((f < f.min() + 1e-9 * np.ptp(f)).sum())
+    return f"; {count} global minima along an axis, the basin of one counts" if count > 1 else ""
 
 
 def _some(path: Array) -> NDIndex:
@@ -100,5 +124,31 @@ def _shares(ax: Any, ends: dict[str, Any], exact: dict[str, float]) -> None:
         ax.errorbar(share, i, xerr=[[share - low], [high - share]], color="black", capsize=3, linewidth=1)
         if name in exact:
             ax.plot(exact[name], i, "D", color="black", markersize=5, mfc="white", clip_on=False, zorder=5)
-    ax.set(yticks=[], ylim=(len(ends) - 0.6, -0.7))
-    ax.set(xlabel="share, 95 %" + (r"  ($\diamond$: descent on the solver's $u$)" if exact else ""), xlim=(0, 1))
+    ax.set(yticks=[], ylim=(len(ends) - 0.6, -0.7), title="share in the global basin")
+    ax.set(xlabel="95 %" + (r" ($\diamond$: descent on the solver's $u$)" if exact else ""), xlim=(0, 1))
+
+
+POTENTIALS = {
+    "f": ("$f$", GREY), "viscous_hj": ("viscous HJ", BLUE), "hj": ("HJ", GREEN), "heat": ("heat", RED),
+}  # fmt: skip
+
+
+def _densities(ax: Any, descent: Descent, diffused: Densities) -> None:
+    ax.axvspan(*diffused.basin, color=PURPLE, alpha=0.2, linewidth=0)
+    for name, rows in diffused.rho.items():
+        label, colour = POTENTIALS[name]
+        ax.plot(diffused.x, rows[-1], color=colour, linewidth=0.9 if name == "f" else 1.4, label=label)
+    ax.set(xlabel="$x$", ylabel="density", title="Fokker-Planck, at the end", xlim=descent.problem.domain)
+    ax.set_ylim(0, 1.7 * max(float(rows[-1].max()) for rows in diffused.rho.values()))
+    ax.legend(loc="upper right", handlelength=1.0, ncols=2)
+
+
+def _masses(ax: Any, descent: Descent, diffused: Densities, runs: dict[str, tuple[Array, Array]]) -> None:
+    for name in diffused.rho:
+        ax.plot(diffused.evaluations, diffused.mass(name), color=POTENTIALS[name][1])
+    for name, (spent, path) in runs.items():
+        chosen = np.unique(np.linspace(0, len(path) - 1, 60).astype(np.intp))
+        share = [float(reached(descent.problem, path[i], descent.basin_width).mean()) for i in chosen]
+        ax.plot(spent[chosen], share, ":", color=COLOURS[name], linewidth=1.2)
+    ax.set(xlabel="gradient evaluations", ylim=(0, 1.03), xlim=(0, descent.evaluations), title="share in the basin")
+    ax.text(0.97, 0.42, "lines: Fokker-Planck\ndotted: the optimizers", transform=ax.transAxes, ha="right", fontsize=8)

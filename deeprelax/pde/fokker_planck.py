@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.linalg import expm
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import expm_multiply
 
@@ -49,6 +50,15 @@ def _bernoulli(z: Array) -> Array:
     safe = np.where(np.abs(z) < 1e-8, 1.0, z)
     value = np.where(safe > 0, safe * np.exp(-np.abs(safe)), -safe) / -np.expm1(-np.abs(safe))
     return np.where(np.abs(z) < 1e-8, 1 - z / 2, value)
+
+
+def evolution(initial: Array, q: csr_array, time: float, count: int) -> Array:
+    """`density` at count equal steps up to `time`, shape (count + 1, n), by one dense exponential: for lines."""
+    non_negative("time", time)
+    step, rows = expm((q * (time / count)).toarray()), [initial]
+    for _ in range(count):
+        rows.append(step @ rows[-1])
+    return np.stack(rows)
 
 
 def density(initial: Array, q: csr_array, time: float) -> Array:

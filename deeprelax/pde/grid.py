@@ -33,18 +33,35 @@ def with_margin(x: Array, margin: float) -> tuple[Array, slice]:
     return longer, inner
 
 
+def relevant(f: Array, inner: tuple[slice, ...], above: float) -> tuple[slice, ...]:
+    """The box around `inner` and all points where f is at most its largest value in `inner` + `above`.
+
+    A point x in `inner` never has its Hopf-Lax minimiser outside this box, and what the rest adds to local entropy's
+    integral at x is under exp(-above/T) of the value at x itself, a point.
+    """
+    places = np.nonzero(f <= f[inner].max() + above)
+    return tuple(
+        slice(min(part.start, int(at.min())), max(part.stop, int(at.max()) + 1))
+        for part, at in zip(inner, places, strict=True)
+    )
+
+
 def coordinates(*axes: Array) -> Array:
     """The points of the product grid, shape (d, n_1, ..., n_d)."""
     return np.stack(np.meshgrid(*axes, indexing="ij"))
 
 
-def spacings(f: Array, spacing: float | Sequence[float]) -> tuple[float, ...]:
-    """One positive spacing for each axis of f. ValueError for a wrong number, sign, or f with NaN."""
+def spacings(f: Array, spacing: float | Sequence[float], excluded: bool = False) -> tuple[float, ...]:
+    """One positive spacing for each axis of f. ValueError for a wrong number or sign, or for f that is not finite.
+
+    excluded: +inf may stand for points that do not count, as long as one does.
+    """
     each = (float(spacing),) * f.ndim if np.isscalar(spacing) else tuple(map(float, spacing))  # type: ignore[arg-type]
     if len(each) != f.ndim or not all(0 < dx < np.inf for dx in each):
         raise ValueError(f"spacing must be one positive number, or one for each of the {f.ndim} axes, not {spacing!r}")
-    if np.isnan(f).any() or not np.isfinite(f).any():
-        raise ValueError("f must have no NaN and at least one finite value")
+    if not (np.isfinite(f) | (excluded & np.isposinf(f))).all() or not np.isfinite(f).any():
+        more = ", or +inf at points that do not count" if excluded else ""
+        raise ValueError(f"f must be finite{more}: no NaN, and at least one finite value")
     return each
 
 

@@ -25,7 +25,7 @@ def hopf_lax(f: Array, spacing: float | Sequence[float], time: float) -> Array:
     Returns the values of u, shaped like f. Source: arXiv 1704.04932, section 4. Raises ValueError.
     """
     non_negative("time", time)
-    each = spacings(f, spacing)
+    each = spacings(f, spacing, excluded=True)
     u = np.asarray(f, dtype=np.float64)
     if time == 0:
         return u.copy()
@@ -40,7 +40,7 @@ def hopf_lax(f: Array, spacing: float | Sequence[float], time: float) -> Array:
 
 def minimisers(f: Array, spacing: float, time: float) -> NDIndex:
     """The index of the minimiser y for each x of a line, shape (n,), non-decreasing. f: shape (n,); time > 0."""
-    spacings(f, spacing)
+    spacings(f, spacing, excluded=True)
     return _envelope(np.asarray(f, dtype=np.float64), spacing**2 / (2 * time))[1]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from ..optim import SGD, EntropySGD, HamiltonJacobi, Heat, Relaxation
 from .grid import Array
 from .problems import Problem
@@ -90,10 +91,15 @@ def descend(
     """Paths from the starts, shape (d, n), at no more than this many gradient evaluations.
 
     Each gradient carries N(0, noise^2) in every coordinate, as a mini-batch's would. Returns the evaluations spent
-    after each outer step, shape (steps + 1,), and x there, shape (steps + 1, d, n).
+    after each outer step, shape (steps + 1,), and x there, shape (steps + 1, d, n). UserError if there is no step.
     """
     x = torch.nn.Parameter(torch.from_numpy(np.array(starts, dtype=np.float64)))
     stepper = make(optimizer, x, keywords)
+    if evaluations < stepper.evaluations:
+        raise UserError(
+            f"gradient_evaluations={evaluations} is less than one step of {optimizer} takes, {stepper.evaluations}: "
+            "raise it, or lower inner_steps"
+        )
     f, generator = loss(problem), torch.Generator().manual_seed(noise_seed)
 
     def closure() -> Tensor:

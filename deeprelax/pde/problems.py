@@ -76,6 +76,30 @@ def quadratic(dimension: int = 1, curvature: float = 2.0) -> Problem:
     )
 
 
+def ellipse(dimension: int = 2, curvatures: tuple[float, float] = (8.0, 1.0), angle: float = 0.5) -> Problem:
+    """f = 1/2 x'Ax, A = R diag(curvatures) R', R the rotation by the angle: not separable. In 1-D the first curvature.
+
+    u = 1/2 x'A(I + tA)^-1 x + T/2 log det(I + tA); heat: f + s/2 tr A.
+    """
+    a = np.array(curvatures[:dimension])
+    r = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) if dimension == 2 else np.eye(1)
+
+    def half_form(x: Array, c: Array) -> Array:
+        form: Array = 0.5 * np.einsum("i...,ij,j...->...", x, r @ np.diag(c) @ r.T, x)
+        return form
+
+    return Problem(
+        "ellipse",
+        dimension,
+        (-3.0, 3.0),
+        lambda x: half_form(x, a),
+        lambda x: np.einsum("ij,j...->i...", r @ np.diag(a) @ r.T, x),
+        heat=lambda x, s: half_form(x, a) + s / 2 * a.sum(),
+        hopf_lax=lambda x, t: half_form(x, a / (1 + t * a)),
+        local_entropy=lambda x, t, T: half_form(x, a / (1 + t * a)) + T / 2 * np.log1p(t * a).sum(),  # noqa: N803
+    )
+
+
 def double_well(dimension: int = 1) -> Problem:
     """f = (x^2 - 1)^2/4. Under heat the wells merge at the variance 1/3. Its prox solves y^3 + (1/t - 1) y = x/t."""
     return separable(

@@ -10,7 +10,7 @@ from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 
 from .grid import Array
-from .problems import Problem, absolute, cosine, double_well, quadratic, rastrigin, separable
+from .problems import Problem, absolute, cosine, double_well, ellipse, quadratic, rastrigin, separable
 from .wells import Wells
 
 POINTS, SEED = 500, 42
@@ -57,4 +57,5 @@ PROBLEMS: dict[str, Callable[[int], Problem]] = {
     "cosine": cosine,
     "absolute": absolute,
     "quadratic": quadratic,
+    "ellipse": ellipse,
 }

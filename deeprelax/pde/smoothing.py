@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 
 from ..errors import UserError
 from .cole_hopf import local_entropy
-from .grid import Array, axis, coordinates, spacing_of, with_margin
+from .grid import Array, axis, coordinates, relevant, spacing_of, with_margin
 from .heat import heat
 from .hopf_lax import hopf_lax
 from .outcome import GREY, Outcome, letter, panels, shades
@@ -23,6 +23,8 @@ EQUATIONS = {
 }
 POINTS = {1: 500, 2: 161}  # along each axis, by dimension
 MOST_POINTS = 4_000_000
+MOST_SUMS = 4e9  # terms of all convolutions: about half a minute
+NEGLIGIBLE = 45.0  # exp(-45) = 3e-20
 
 
 def relaxations(
@@ -30,24 +32,36 @@ def relaxations(
 ) -> tuple[Array, Array, dict[str, Array]]:
     """x, f and u of the three equations on the domain of the problem: (n,), (n, ...), each (times, n, ...).
 
-    Solved on a grid with a margin, so that the edge of the domain is not felt. Raises UserError if that is too large.
+    Solved on a grid with a margin, so that the edge of the domain is not felt: the Gibbs weight of y seen from x is
+    under exp(-45) of that of x where |x - y|^2/(2t) > f(x) - min f + 45 T. Raises UserError if that is too large.
     """
     x = axis(*problem.domain, points)
-    dx, d = spacing_of(x), problem.dimension
-    longer, inner = with_margin(x, 9.5 * math.sqrt(max(times) * temperature))
-    if len(longer) ** d > MOST_POINTS:
-        raise UserError(
-            f"time={max(times):g} at temperature={temperature:g} needs a grid of {len(longer)}^{d} points for the "
-            f"margin of the smoothing, more than {MOST_POINTS}: lower points, time or temperature"
-        )
-    f = problem.value(coordinates(*[longer] * d))
-    cut = (inner,) * d
+    dx, d, longest = spacing_of(x), problem.dimension, max(times)
+    span = float(np.ptp(problem.value(coordinates(*[x] * d))))
+    margin = math.sqrt(2 * longest * (span + NEGLIGIBLE * temperature))
+    n = points + 2 * math.ceil(margin / dx)
+    _refuse(n**d > MOST_POINTS, f"{n}^{d}", longest, temperature)
+    longer, inner = with_margin(x, margin)
+    f, cut = problem.value(coordinates(*[longer] * d)), (inner,) * d
+    box = relevant(f, cut, NEGLIGIBLE * temperature)
+    within = tuple(slice(c.start - b.start, c.stop - b.start) for c, b in zip(cut, box, strict=True))
+    widest = max(b.stop - b.start for b in box)
+    sums = d * widest ** (d + 1) + d * n**d * math.ceil(9 * math.sqrt(longest * temperature) / dx)
+    _refuse(len(times) * sums > MOST_SUMS, f"{n}^{d}", longest, temperature)
     u = {
         "heat": np.stack([heat(f, dx, t, temperature)[cut] for t in times]),
-        "viscous_hj": np.stack([local_entropy(f, dx, t, temperature)[cut] for t in times]),
-        "hj": np.stack([hopf_lax(f, dx, t)[cut] for t in times]),
+        "viscous_hj": np.stack([local_entropy(f[box], dx, t, temperature)[within] for t in times]),
+        "hj": np.stack([hopf_lax(f[box], dx, t)[within] for t in times]),
     }
     return x, f[cut], u
+
+
+def _refuse(when: bool, points: str, time: float, temperature: float) -> None:
+    if when:
+        raise UserError(
+            f"time={time:g} at temperature={temperature:g} needs a grid of {points} points for what the smoothing "
+            "reaches beyond the domain, which takes too long: lower points, time or temperature"
+        )
 
 
 def smooth(problem: Problem, times: Sequence[float], temperature: float, points: int) -> Outcome:
@@ -76,7 +90,7 @@ def _lines(
         axes[0, 0].set_ylabel("$u(x,t)$")
         letter(axes)
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 7))
         figure.suptitle(rf"{problem.name.replace('_', ' ')}, temperature $1/\beta={temperature:g}$", fontsize=9)
     return Outcome(problem.name, figure)
 
@@ -89,7 +103,9 @@ def _maps(
     levels = np.linspace(scale.vmin or 0.0, scale.vmax or 1.0, 16)
     with panels(3, columns, 1.2 + 1.9 * columns, 6.0, sharex=True, sharey=True) as (figure, axes):
         for row, (name, title) in enumerate(EQUATIONS.items()):
-            for ax, value, t in zip(axes[row], [f, *u[name]], [0.0, *times], strict=True):
+            first = int(row != 1)  # f itself stands in the middle row alone
+            axes[row, 0].set_visible(row == 1)
+            for ax, value, t in zip(axes[row, first:], [f, *u[name]][first:], [0.0, *times][first:], strict=True):
                 drawn = ax.contourf(x, x, value.T, levels=levels, norm=scale, cmap="cividis", extend="both")
                 ax.contour(x, x, value.T, levels=levels[::2], colors="white", linewidths=0.3)
                 i, j = np.nonzero(value < value.min() + 1e-9 * np.ptp(value))  # all of equal minima, up to rounding
@@ -97,8 +113,9 @@ def _maps(
                 ax.set_aspect("equal")
                 ax.grid(visible=False)
                 ax.set_title("$f$ ($t=0$)" if t == 0 else f"$t={t:g}$")
-            axes[row, 0].set_ylabel(title.split(":")[0] + "\n$x_2$")
-        for ax in axes[-1]:
+            axes[row, 1].set_ylabel(title.split(":")[0] + "\n$x_2$")
+            axes[row, 1].tick_params(labelleft=True)
+        for ax in axes[-1, 1:]:
             ax.set_xlabel("$x_1$")
         figure.colorbar(drawn, ax=axes, label="$u$", shrink=0.6, format="%.2g")
         name = problem.name.replace("_", " ")

@@ -26,6 +26,7 @@ from .wells import Wells
 
 COLOURS = {"heat": RED, "viscous_hj": BLUE, "hj": GREEN}
 WIDTHS = {"heat": 1.4, "viscous_hj": 3.0, "hj": 1.2}  # where viscous HJ and HJ agree, both are seen
+STYLES = {"-": "sharp", "--": "wide"}
 NAMES = {"heat": "heat", "viscous_hj": "viscous HJ", "hj": "HJ"}
 
 
@@ -42,47 +43,50 @@ def widen(wells: Wells, longest: float, count: int) -> Outcome:
         _minima(axes[1, 2])
         letter(axes)
         handles = [axes[0, 1].plot([], [], color=c, label=NAMES[name])[0] for name, c in COLOURS.items()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=3)
+        for style, well in STYLES.items():
+            handles += axes[0, 1].plot([], [], style, color=GREY, label=f"{well} well (b, c)")
+        figure.legend(handles=handles, loc="outside lower center", ncols=5)
         about = f"wells of curvature {wells.curvatures[0]:g} and {wells.curvatures[1]:g}"
         gap = f"the wide one higher by {wells.depths[1] - wells.depths[0]:g}"
         figure.suptitle(
             rf"(a-d): {about}, {gap}, temperature $1/\beta={wells.softness:g}$; (e, f): the rough function", fontsize=9
         )
     arrays: dict[str, Any] = {f"{name}: value, curvature, width": values for name, values in measured.items()}
-    crossing = wells.crossing_time(wells.softness)
-    lines = [
-        f"viscous HJ: the wide well is the deeper from t = {crossing:.4g}",
-        f"HJ: the wide well is never the deeper; it is gone at t = {wells.removal_time():.4g}",
-    ]
-    return Outcome("two_wells", figure, {"time": times, **arrays}, lines)
+    return Outcome("two_wells", figure, {"time": times, **arrays}, _found(wells))
+
+
+def _found(wells: Wells) -> list[str]:
+    crossing, removal = wells.crossing_time(wells.softness), wells.removal_time()
+    wins = f"is the deeper from t = {crossing:.4g}" if math.isfinite(crossing) else "never becomes the deeper"
+    gone = f"it is gone at t = {removal:.4g}" if removal > 0 else "it is no minimum of its own"
+    return [f"viscous HJ: the wide well {wins}", f"HJ: the wide well is never the deeper; {gone}"]
 
 
 def _wells(ax: Any, wells: Wells, longest: float) -> None:
-    x = axis(-2, 4, 2001)
+    x = axis(-4, 6, 5001)  # drawn on [-2, 4]
     f = wells.problem().line(x)
     shown = [0.0, longest / 30, longest / 5, longest]
     for t, colour in zip(shown, shades(len(shown)), strict=True):
         u = local_entropy(f, spacing_of(x), t, wells.softness)
         ax.plot(x, u, color=colour, label=f"$t={t:.2g}$")
-    ax.set(xlabel="$x$", ylabel="$u$", ylim=(-0.1, 1.9), xlim=(-2, 4), title="viscous HJ")
+    ax.set(xlabel="$x$", ylabel="$u$", ylim=(-0.1, 1.75 + wells.depths[1]), xlim=(-2, 4), title="viscous HJ")
     ax.legend(loc="lower right", handlelength=1.2)
 
 
 def _curvature(ax: Any, wells: Wells, times: Array, measured: dict[str, Array]) -> None:
     for name, values in measured.items():
-        for well, style in ((0, "-"), (1, "--")):
+        for well, style in enumerate(STYLES):
             ax.loglog(times, values[:, well, 1], style, color=COLOURS[name], linewidth=WIDTHS[name])
     for a in wells.curvatures:
         ax.loglog(times, a / (1 + times * a), ":", color="black", linewidth=1.2)
     ax.set(xlabel="$t$", ylabel="$u''$ at the minimum", title="curvature (dotted: $a/(1+ta)$)")
-    ax.annotate("sharp", (times[0], wells.curvatures[0] * 1.1))
-    ax.annotate("wide (dashed)", (times[0], wells.curvatures[1] * 1.12))
-    ax.set_ylim(0.5, wells.curvatures[0] * 2)
+    relaxed = wells.curvatures[1] / (1 + times[-1] * wells.curvatures[1])
+    ax.set_ylim(0.5 * relaxed, wells.curvatures[0] * 2)
 
 
 def _width(ax: Any, wells: Wells, times: Array, measured: dict[str, Array]) -> None:
     for name, values in measured.items():
-        for well, style in ((0, "-"), (1, "--")):
+        for well, style in enumerate(STYLES):
             ax.semilogx(times, values[:, well, 2], style, color=COLOURS[name], linewidth=WIDTHS[name])
     for a in wells.curvatures:
         ax.semilogx(times, 2 * np.sqrt(0.1 * (1 + times * a) / a), ":", color="black", linewidth=1.2)
@@ -94,10 +98,11 @@ def _lead(ax: Any, wells: Wells, times: Array, measured: dict[str, Array]) -> No
         ax.semilogx(times, values[:, 1, 0] - values[:, 0, 0], color=COLOURS[name])
     crossing = wells.crossing_time(wells.softness)
     if math.isfinite(crossing):
-        ax.axvline(crossing, color=GREY, linestyle=":", label=f"predicted: $t={crossing:.3g}$")
+        ax.axvline(crossing, color=BLUE, linestyle=":", label=f"predicted: $t={crossing:.3g}$")
         ax.legend(loc="lower left")
     ax.axhline(0, color="black", linewidth=0.7)
-    ax.set(xlabel="$t$", ylabel="$u$(wide) - $u$(sharp)", title="who wins (below 0: the wide well)", ylim=(-0.5, 0.25))
+    ax.set(xlabel="$t$", ylabel="$u$(wide) - $u$(sharp)", title="who wins (below 0: the wide well)")
+    ax.set_xlim(times[0], times[-1])
 
 
 def _semiconcavity(ax: Any) -> None:

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deeprelax.pde import controlled, convergence, descent, following, homogenization, regularity
+from deeprelax.pde import convergence, descent, following, homogenization, regularity
 from deeprelax.pde.claims import Claim
-from deeprelax.pde.closed_forms import chain_bias, chain_variance, riccati, riccati_constant
-from deeprelax.pde.control import Setting, simulate, value_function
-from deeprelax.pde.problems import double_well, quadratic
+from deeprelax.pde.closed_forms import chain_bias, chain_variance
+from deeprelax.pde.descent_density import densities
+from deeprelax.pde.problems import double_well, quadratic, rastrigin
 from deeprelax.pde.verify import CLAIMS, Samples, verified
 from deeprelax.pde.wells import Wells
 
@@ -75,34 +75,6 @@ def test_chain_bias_is_that_of_the_written_recursion() -> None:
     assert same == pytest.approx(chain_bias(2.5 - 1 / gamma + 1e-6, gamma, h, a, 9), rel=1e-4)
 
 
-def test_riccati() -> None:
-    all_hold(controlled.riccati_claims(points=801))
-    tau = np.linspace(0, 1, 10_001)
-    p = np.array([riccati(1.5, s) for s in tau])
-    np.testing.assert_allclose(np.gradient(p, tau)[1:-1], (-3 * p - p**2)[1:-1], atol=1e-5)
-    assert riccati_constant(1.5, 1.0, 0.4) == pytest.approx(0.2 * np.trapezoid(p, tau), rel=1e-7)
-
-
-def test_the_control_lowers_the_expected_loss_by_more_than_its_effort() -> None:
-    setting = Setting(double_well(), 0.3, 2.0, 1.0, paths=5000, steps=100, points=401, seed=4)
-    found, sgd, steered = controlled.bound_claims(setting, value_function(setting))
-    all_hold(found)
-    # a control that is worse than none breaks the bound: the claim can fail
-    wrong, *_ = controlled.bound_claims(setting, -value_function(setting))
-    assert not any(claim.holds for claim in wrong)
-    assert sgd.effort.max() == 0
-    assert steered.effort.min() > 0
-
-
-def test_controlled_paths_cost_what_the_riccati_solution_says() -> None:
-    setting = Setting(quadratic(1, 1.0), 0.5, 1.0, 1.0, paths=20_000, steps=200, points=401, seed=5)
-    paths = simulate(setting, value_function(setting))
-    expected = riccati(1.0, 1.0) / 2 + riccati_constant(1.0, 1.0, 0.5)
-    mean, error = controlled.mean_and_error(paths.f + paths.effort)
-    # Euler's error of the cost is at most lambda ds/2 of it, for lambda = 1 on a unit interval of time
-    assert abs(mean - expected) < 4 * error + 0.5 * setting.horizon / setting.steps * expected
-
-
 def test_homogenisation() -> None:
     mean, spread = homogenization.quadratic_orders()
     assert mean == pytest.approx(1, abs=0.05)
@@ -127,7 +99,19 @@ def test_descent_on_the_solvers_u_reaches_the_basin_once_one_minimum_is_left_and
     runs = descent.Descent(descent.rough(), 50, 0, 0.0, 0, 0.15)
     assert descent.solver_descent(runs, "viscous_hj", 0.15, 1.0).all()
     assert descent.solver_descent(runs, "hj", 0.4, 1.0).all()
-    assert descent.solver_descent(runs, "hj", 0.05, 1.0).mean() < 0.5
+    assert descent.solver_descent(runs, "heat", 0.15, 1.0).all()
+    for equation, early in (("viscous_hj", 0.01), ("hj", 0.05), ("heat", 0.015)):
+        assert descent.solver_descent(runs, equation, early, 1.0).mean() < 0.5
+
+
+def test_the_basin_lies_between_the_barriers_of_the_smoothed_function() -> None:
+    barrier = 0.5206186  # x + 2 pi exp(-2 pi^2 0.15^2) sin 2 pi x = 0
+    for dimension in (1, 2):
+        np.testing.assert_allclose(
+            descent.basin(rastrigin(dimension), 0.15), [[-barrier, barrier]] * dimension, atol=2e-3
+        )
+    outside = np.array([[0.0, 0.51, 0.53, 0.0], [0.0, 0.51, 0.0, -0.53]])
+    assert descent.reached(rastrigin(2), outside, 0.15).tolist() == [True, True, False, False]
 
 
 def test_optimizers_reach_the_basin_more_often_than_sgd() -> None:
@@ -136,9 +120,34 @@ def test_optimizers_reach_the_basin_more_often_than_sgd() -> None:
     ends = {name: descent.reached(runs.problem, runs.run(name)[1][-1], 0.15) for name in ("sgd", "heat")}
     assert descent.discordant(ends["heat"], ends["sgd"]) < 1e-6
     assert descent.discordant(ends["sgd"], ends["heat"]) > 0.99
-    spent, path = runs.run("entropy_sgd")
+    spent, path = replace(runs, evaluations=2000).run("entropy_sgd")
     assert spent[-1] == 2000
     assert len(path) == 21
+
+
+def test_the_densities_in_f_and_in_u_agree_with_the_paths() -> None:
+    """SGD with noise and its Fokker-Planck density; in u nearly all mass moves into the basin, in f none does."""
+    runs = descent.Descent(descent.rough(), 100, 1000, 3.0, 3, 0.15, descent.presets(0.15, 0.4, 1.0, 100, seed=3))
+    found = densities(runs, {"viscous_hj": 0.15, "hj": 0.4, "heat": 0.15}, 1.0)
+    assert found is not None
+    measured = descent.reached(runs.problem, runs.run("sgd")[1][-1], 0.15)
+    low, high = descent.interval(int(measured.sum()), 100, 1e-3)
+    assert low < found.mass("f")[-1] < high
+    start = 1.052 / 6  # the basin's share of the interval
+    for name in found.rho:
+        assert found.mass(name)[0] == pytest.approx(start, abs=0.005)
+        assert found.rho[name].sum(axis=1) * 0.01 == pytest.approx(1, abs=1e-9)
+        assert (found.mass(name)[-1] > 0.85) == (name != "f")
+    assert densities(replace(runs, noise=0.0), {}, 1.0) is None
+
+
+def test_entropy_sgds_chain_crosses_barriers_only_with_its_temperature() -> None:
+    keywords = descent.presets(0.15, 0.4, 1.0, 100, seed=8)
+    runs = descent.Descent(descent.rough(), 60, 3000, 0.0, 8, 0.15, keywords)
+    warm, sgd = (descent.reached(runs.problem, runs.run(name)[1][-1], 0.15) for name in ("entropy_sgd", "sgd"))
+    assert descent.discordant(warm, sgd) < 1e-4
+    cold = replace(runs, keywords=descent.presets(0.15, 0.4, 0.0, 100, seed=8))
+    assert descent.discordant(descent.reached(runs.problem, cold.run("entropy_sgd")[1][-1], 0.15), sgd) > 0.01
 
 
 def test_intervals_are_clopper_pearsons() -> None:
