@@ -1,25 +1,40 @@
-"""A whole `deeprelax train` against the gradient evaluations in it."""
+"""A whole `deeprelax train` against the gradient evaluations in it.
+
+The run has a process of its own, `python -m deeprelax.bench.whole train KEY=VALUE ...`, in which bare passes stand
+between its evaluations, all along: a floor before and after would be another machine's, where others share it.
+"""
 
 from __future__ import annotations
 
+import copy
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
+from ..cli import main as deeprelax
 from ..errors import UserError
 from ..schema import BenchConf
+from ..training.graph import Graphed
+from ..training.objective import Objective
 from .images import shape_of
 from .steps import Bare
 from .timing import seconds
 
+EVERY, PASSES = 60, 8  # evaluations of the run between two measurements of the floor; passes of one
+FLOORS = "DEEPRELAX_BENCH_FLOORS"
+
 
 @dataclass(frozen=True, slots=True)
 class WholeRun:
-    """Of `evaluations` gradient evaluations."""
+    """Of `evaluations` gradient evaluations. All without the floor's own time."""
 
     evaluations: int
     loop_seconds: float  # result.json's: steps, evaluation of x, records, checkpoints
@@ -27,31 +42,69 @@ class WholeRun:
     floor_seconds: float  # the same number of bare passes
 
 
-def whole_run(conf: BenchConf, overrides: list[str], floor: Bare) -> WholeRun:
-    """Train with Entropy-SGD in a process of its own, the floor measured before and after.
+def whole_run(conf: BenchConf, overrides: list[str]) -> WholeRun:
+    """Train with Entropy-SGD. `overrides` choose network, data set and hardware as for the benchmark.
 
-    `overrides` choose network, data set and hardware as for the benchmark. Raises UserError with the process's last
-    words if it fails.
+    Raises UserError with the process's last words if it fails.
     """
-    device = floor.images.device
     options = [f"dataset.options.{key}={value}" for key, value in shape_of(conf.dataset).items()]
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            sys.executable, "-m", "deeprelax", "train", "dataset=mnist", "model=lenet", *overrides,
+            sys.executable, "-m", "deeprelax.bench.whole", "train", "dataset=mnist", "model=lenet", *overrides,
             "dataset.name=deeprelax.bench.images:random_images", "dataset.image_size=null", "dataset.train_size=null",
             *options, f"batch_size={conf.batch_size}", f"epochs={conf.whole_run}",
             f"output_dir={folder}",
         ]  # fmt: skip
-        floor()
-        before = [seconds(floor, device) for _ in range(conf.repeats)]
-        finished: list[subprocess.CompletedProcess[str]] = []
-        taken = seconds(lambda: finished.append(subprocess.run(command, capture_output=True, text=True)), device)
-        floor()
-        after = [seconds(floor, device) for _ in range(conf.repeats)]
-        if finished[0].returncode:
-            words = finished[0].stderr.strip().splitlines() or [f"status {finished[0].returncode}"]
+        file = Path(folder) / "floors.json"
+        began = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, FLOORS: str(file)})
+        taken = time.perf_counter() - began
+        if done.returncode:
+            words = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
             raise UserError(f"the whole run failed: {words[-1]}")
         result = json.loads(next(Path(folder).rglob("result.json")).read_text())
+        floors: dict[str, list[float]] = json.loads(file.read_text())
     evaluations = int(result["gradient_evaluations"])
-    bare = statistics.median(before + after) / floor.times
-    return WholeRun(evaluations, float(result["seconds"]), taken, bare * evaluations)
+    bare = statistics.fmean(floors["seconds"]) / PASSES
+    spent = sum(floors["spent"])
+    return WholeRun(evaluations, float(result["seconds"]) - spent, taken - spent, bare * evaluations)
+
+
+@dataclass(slots=True)
+class Between:
+    """Bare passes of a copy of the network between the evaluations of a run: their seconds, and all that is spent."""
+
+    seconds: list[float] = field(default_factory=list)
+    spent: list[float] = field(default_factory=list)
+    floor: Bare | None = None
+
+    def measure(self, objective: Objective) -> None:
+        device = objective.batches.images.device
+        began = time.perf_counter()
+        if self.floor is None:
+            precision = "bfloat16" if objective.autocast.enabled else "float32"
+            model, graphs = copy.deepcopy(objective.model), isinstance(objective.evaluate, Graphed)
+            self.floor = Bare(model, objective.batches[0], precision, PASSES, graphs=graphs)
+            self.floor()
+        self.floor.once()
+        self.seconds.append(seconds(self.floor, device))
+        self.spent.append(time.perf_counter() - began)
+
+
+def main(arguments: list[str]) -> int:
+    """Run deeprelax with these arguments, and leave the floors in the file that $DEEPRELAX_BENCH_FLOORS names."""
+    between, original = Between(), Objective.__call__
+
+    def call(self: Objective) -> torch.Tensor:
+        if self.evaluations % EVERY == 0:
+            between.measure(self)
+        return original(self)
+
+    Objective.__call__ = call  # type: ignore[method-assign]
+    status = deeprelax(arguments)
+    Path(os.environ[FLOORS]).write_text(json.dumps({"seconds": between.seconds, "spent": between.spent}))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -49,12 +49,12 @@ def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
     from ..bench.images import random_images, shape_of
     from ..bench.report import Report
     from ..bench.startup import startup_seconds
-    from ..bench.steps import Bare, layouts, step_cost
+    from ..bench.steps import layouts, step_cost
     from ..bench.whole import whole_run
     from ..bench.yardsticks import compared
-    from ..data.batches import Batches, Images
+    from ..data.batches import Images
     from ..data.normalize import fit
-    from ..training.setup import Data, build_model, choose_device, set_up_cpu
+    from ..training.setup import Data, choose_device, set_up_cpu
 
     set_up_cpu(conf.hardware)
     device = choose_device(conf.hardware)
@@ -63,9 +63,6 @@ def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
     normalization = fit("mean_std", images.train.images)
     train, test = (Images(split, normalization, device) for split in (images.train, images.test))
     data = Data(train, test, None, shape["channels"], shape["image_size"], images.classes)
-    model = build_model(conf.model, data, 0, device).train()
-    batch, graphs = Batches(train, conf.batch_size, 0)[0], conf.hardware.cuda_graphs
-    floor = Bare(model, batch, conf.hardware.precision, conf.evaluations, graphs=graphs)
 
     report = Report(conf, device)
     for name in conf.only or conf.optimizers:
@@ -79,7 +76,7 @@ def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
         report.yardsticks = compared(conf, data, images.train)
         yield report
     if conf.whole_run is not None:
-        report.whole = whole_run(conf, overrides, floor)
+        report.whole = whole_run(conf, overrides)
         yield report
     if conf.startup:
         report.startup = startup_seconds(3)

@@ -27,9 +27,9 @@ class Objective:
         self.interrupt: Callable[[], None] | None = None  # called before each evaluation; may raise
         self._seed, self._rank = seed, rank
         self._parameters = list(model.parameters())
-        self._autocast = Autocast(precision, batches.images.device)
+        self.autocast = Autocast(precision, batches.images.device)
         self._generator = default_generator(batches.images.device)
-        self._pass: Callable[..., Tensor] = Graphed(self._eager, self._parameters) if graphs else self._eager
+        self.evaluate: Callable[..., Tensor] = Graphed(self._eager, self._parameters) if graphs else self._eager
 
     def __call__(self) -> Tensor:
         """The mean cross-entropy of the next batch, a 0-dim tensor; its gradient is in the parameters' .grad."""
@@ -40,14 +40,14 @@ class Objective:
         self._generator.manual_seed(derive_seed(self._seed, Purpose.DROPOUT, self.evaluations, self._rank))
         for p in self._parameters:
             p.grad = None
-        loss = self._pass(*drawn)
+        loss = self.evaluate(*drawn)
         self.evaluations += 1
         return loss
 
     def _eager(self, *drawn: Tensor) -> Tensor:
         """Everything that happens on the device."""
         images, labels = self.batches.make(*drawn)
-        with self._autocast():
+        with self.autocast():
             loss = nn.functional.cross_entropy(self.model(images), labels)
         loss.backward()
         return loss
@@ -57,10 +57,10 @@ class Autocast:
     """Mixed precision as configured: `float32` for none, `bfloat16` for torch.autocast."""
 
     def __init__(self, precision: str, device: torch.device) -> None:
-        self._enabled, self._type = precision == "bfloat16", device.type
+        self.enabled, self._type = precision == "bfloat16", device.type
 
     def __call__(self) -> torch.autocast:
-        return torch.autocast(self._type, dtype=torch.bfloat16, enabled=self._enabled)
+        return torch.autocast(self._type, dtype=torch.bfloat16, enabled=self.enabled)
 
 
 def default_generator(device: torch.device) -> torch.Generator:

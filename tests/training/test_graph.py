@@ -122,7 +122,7 @@ def test_an_objective_with_replays_is_the_same_objective(optimizer: str, graphs_
         method = call("optimizer", optimizer, model.parameters())
         losses = [method.step(objective).item() for _ in range(2 * WARM_UP)]
         runs.append([torch.tensor(losses), *model.state_dict().values()])
-    replayed = objective._pass
+    replayed = objective.evaluate
     assert isinstance(replayed, Graphed)
     assert isinstance(replayed._graph, Recorded)
     assert all(torch.equal(one, other) for one, other in zip(*runs, strict=True))
