@@ -117,17 +117,17 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
             _remove_empty(directory, Path(rundir.run_root(config)).absolute())
             if os.getpid() != own_process:
                 raise  # a launcher's worker: nothing else comes back from there
-            sweep = HydraConfig.get().mode != RunMode.RUN
-            jobs.failed.append((" ".join(HydraConfig.get().overrides.task) if sweep else "", directory, error))
-            return None  # raised in here, Hydra would add words of its own
+            problem = error
         except (Exception, SystemExit) as error:
             if os.getpid() != own_process or HydraConfig.get().mode == RunMode.RUN:
                 raise
             traceback.print_exc()  # a bug, ours or of the user's own classes; the other jobs go on all the same
-            problem = UserError(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
-            overrides = " ".join(HydraConfig.get().overrides.task)
-            jobs.failed.append((overrides, Path(HydraConfig.get().runtime.output_dir), problem))
-            return None
+            first, *_ = str(error).strip().splitlines() or [""]
+            problem = UserError(f"{type(error).__name__}: {first}")
+        running = HydraConfig.get()
+        overrides = " ".join(running.overrides.task) if running.mode != RunMode.RUN else ""
+        jobs.failed.append((overrides, Path(running.runtime.output_dir), problem))
+        return None  # raised in here, Hydra would add words of its own
 
     try:
         hydra.main(version_base="1.3", config_path=folder, config_name=name)(guarded)()

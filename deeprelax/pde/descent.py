@@ -22,6 +22,7 @@ from .problems import Problem
 from .rough import rough
 from .verify import Samples
 
+LR = 0.002  # of all that descend grad f or grad u, and the step of the chains
 MOST_GRADIENTS = 10**8  # of all paths, each of which is kept: 1 or 2 GB
 HELP = {"sgd": "gradient_noise", "entropy_sgd": "gamma", "hj_proximal": "hj_gamma", "hj": "hj_gamma", "heat": "gamma"}
 
@@ -120,13 +121,13 @@ def presets(
 
     HJ has a time of its own: without temperature it takes longer until one minimum is left.
     """
-    spring = {"inner_steps": inner_steps, "inner_lr": 0.002, "inner_momentum": 0.0, "lr": 1.0}
+    spring = {"inner_steps": inner_steps, "inner_lr": LR, "inner_momentum": 0.0, "lr": 1.0}
     return {
-        "sgd": {"lr": 0.002, "momentum": 0.0},
+        "sgd": {"lr": LR, "momentum": 0.0},
         "entropy_sgd": {**spring, "gamma": gamma, "temperature": temperature, "averaging": 0.95, "seed": seed},
         "hj_proximal": {**spring, "gamma": hj_gamma},
-        "hj": {"gamma": hj_gamma, "inner_steps": 5, "lr": 0.002, "momentum": 0.0},
-        "heat": {"sigma": math.sqrt(gamma * temperature), "samples": 1, "lr": 0.002, "momentum": 0.0, "seed": seed},
+        "hj": {"gamma": hj_gamma, "inner_steps": 5, "lr": LR, "momentum": 0.0},
+        "heat": {"sigma": math.sqrt(gamma * temperature), "samples": 1, "lr": LR, "momentum": 0.0, "seed": seed},
     }
 
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .descent import Descent, basin
+from .descent import LR, Descent, basin
 from .fokker_planck import evolution, generator
 from .grid import Array, spacing_of
 from .smoothing import relaxations
 
 POINTS, RECORDS = 601, 80
-LR = 0.002  # of SGD: s = LR evaluations
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -14,7 +13,7 @@ from typing import Any
 import yaml
 
 from ..errors import UserError
-from ..files import is_held
+from ..files import is_held, read_json
 from ..rundir import LEFT_OUT, flat
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is eight times faster
@@ -106,13 +105,13 @@ def read(directory: Path, config: dict[str, Any]) -> Run:
     if "continue_from" in settings:
         settings["continue_from"] = "/".join(Path(SEED_FOLDER.sub("", str(settings["continue_from"]))).parts[-2:])
     if settings.get("optimizer.seed") == config["seed"]:
-        settings.pop("optimizer.seed", None)  # it follows the seed
+        del settings["optimizer.seed"]  # it follows the seed
     result: dict[str, Any] = {}
     records: list[dict[str, Any]] = []
     versions: dict[str, Any] = {}
     try:
         if (directory / "provenance.json").exists():
-            provenance = _object(directory / "provenance.json")
+            provenance = read_json(directory / "provenance.json")
             versions = provenance.get("versions", {}) | {"commit": provenance.get("commit")}
             if settings.get("hardware.share") == "chains":  # each chain is one more sample of d
                 settings["ranks"] = provenance.get("ranks")
@@ -125,24 +124,10 @@ def read(directory: Path, config: dict[str, Any]) -> Run:
     return Run(directory, settings, config["seed"], state, reason, result, records, versions)
 
 
-def _object(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_bytes())
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise UserError(f"{file} is damaged: delete it, and the run's own command writes it again")
-    return value
-
-
 def _result(file: Path) -> dict[str, Any]:
-    result = _object(file)
-    for key in RESULT:
-        value = result.get(key)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
-            raise UserError(
-                f"{file} is damaged, {key} is {value!r}: delete it, and the run's own command writes it again"
-            )
+    result = read_json(file, RESULT)
+    if wrong := [key for key in RESULT if result[key] <= 0]:
+        raise UserError(f"{file} is damaged, {wrong[0]} is {result[wrong[0]]}: delete it, and redo the run")
     return result
 
 

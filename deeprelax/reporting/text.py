@@ -51,8 +51,7 @@ def markdown(comparison: Comparison) -> str:
 
 def heading(block: Block, metric: str) -> str:
     budgets = {run.result["epochs"] for row in block.rows for run in row.counted}
-    (epochs, *_) = budgets or [0]
-    passes = f", {epochs:g} pass{'es' * (epochs != 1)}" if len(budgets) == 1 else ""
+    passes = f", {counted(budgets.pop())}" if len(budgets) == 1 else ""
     pooled = any(len({run.seed for run in row.counted}) < len(row.counted) for row in block.rows)
     return f"{block.title}{passes}: {named(metric)}, mean ± standard deviation over n {'runs' if pooled else 'seeds'}"
 
@@ -168,7 +167,11 @@ def _drop_empty(head: Sequence[str], row: Sequence[str]) -> list[str]:
 def _progress(passes: float, state: str, why: str) -> str:
     if state in ("again", "finished", "damaged"):
         return why
-    return f"after {passes:.4g} pass{'es' * (passes != 1)}" + (f": {why}" if why else "")
+    return f"after {counted(passes)}" + (f": {why}" if why else "")
+
+
+def counted(passes: float) -> str:
+    return f"{passes:.4g} pass{'es' * (passes != 1)}"
 
 
 def _bar(words: Sequence[str]) -> str:

@@ -45,8 +45,7 @@ def begin_from_finished(conf: TrainConf, config: DictConfig, directory: Path) ->
 
     Raises UserError if there is no finished run, it is not shorter, or it differs in more than its length.
     """
-    begun = any((directory / name).exists() for name in ("checkpoint.pt", "checkpoint.previous.pt"))
-    if conf.continue_from is None or begun:
+    if conf.continue_from is None or has_begun(directory):
         return
     source = _finished_run(Path(conf.continue_from).expanduser(), conf.seed)
     load(source / "config.yaml")  # is it whole?
@@ -65,6 +64,11 @@ def begin_from_finished(conf: TrainConf, config: DictConfig, directory: Path) ->
     checkpoint.load(source / checkpoint.NAME)  # is it whole?
     for name in ("metrics.jsonl", "checkpoint.pt"):  # the checkpoint last: with it the run has begun
         _copy(source / name, directory / name)
+
+
+def has_begun(directory: Path) -> bool:
+    """Has the run in this directory reached a checkpoint?"""
+    return any((directory / name).exists() for name in ("checkpoint.pt", "checkpoint.previous.pt"))
 
 
 def _copy(source: Path, target: Path) -> None:

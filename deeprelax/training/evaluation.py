@@ -15,6 +15,7 @@ from .objective import Autocast
 from .setup import Data
 
 CHUNK = 1000  # images
+Interrupt = Callable[[], None] | None  # called between chunks; may raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,11 @@ class Chunks:
 
 @torch.inference_mode()
 def score(
-    model: nn.Module, chunks: Chunks, autocast: Autocast, ranks: Ranks = SOLO, interrupt: Callable[[], object] = int
+    model: nn.Module,
+    chunks: Chunks,
+    autocast: Autocast,
+    ranks: Ranks = SOLO,
+    interrupt: Interrupt = None,
 ) -> dict[str, float]:
     """{"loss": mean cross-entropy, "error": percent misclassified} in eval mode; the same on all ranks.
 
@@ -39,7 +44,8 @@ def score(
     try:
         rows = []
         for i in range(ranks.rank, chunks.count, ranks.world):
-            interrupt()
+            if interrupt is not None:
+                interrupt()
             rows.append(_sums(model, chunks.take(i), autocast))
     finally:
         model.train(mode)
@@ -70,7 +76,7 @@ def scores(
     ranks: Ranks = SOLO,
     *,
     train: bool = False,
-    interrupt: Callable[[], object] = int,
+    interrupt: Interrupt = None,
 ) -> dict[str, dict[str, float]]:
     """`score` on each split, batch-norm statistics re-estimated before; with `train` on the batches for these too."""
     reestimate(model, *statistics, autocast)

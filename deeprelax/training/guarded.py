@@ -29,12 +29,7 @@ class GuardedStep:
         """The step's loss. Raises Stopped if a stop was asked for too long ago."""
         evaluations = self._objective.evaluations
         self._copy(self._start, self._buffers)
-
-        def interrupt() -> None:
-            if requests.overdue and self._can_give_up:
-                raise Stopped(requests.number or 0)
-
-        self._objective.interrupt = interrupt
+        self._objective.interrupt = requests.give_up if self._can_give_up else None
         try:
             loss = self._optimizer.step(self._objective)
         except Stopped:

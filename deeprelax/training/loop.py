@@ -7,6 +7,7 @@ import logging
 import math
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..optim import Relaxation
-from ..schema import OptimizerConf, TrainConf
+from ..schema import TrainConf
 from . import checkpoint
 from .batchnorm import statistics
 from .budget import Budget
@@ -185,28 +186,22 @@ class Trainer:
             more = f" and {count - 1} more" if count > 1 else ""
             log.warning("outer step %d%s: not finite, left out", step, more)
             return
-        raise UserError(step_sentence(step, *self._circumstances(), saved=self._has_saved()))
+        raise self._not_finite(step_sentence, step)
 
     def _stop_unless_weights_are_finite(self) -> None:
         """A finite step may lead to a weight that is not; it must reach no checkpoint."""
         if not has_finite_values(self.model):
-            what = "weights or batch-norm statistics are"
-            raise UserError(state_sentence(what, *self._circumstances(), saved=self._has_saved()))
+            raise self._not_finite(state_sentence, "weights or batch-norm statistics are")
 
-    def _circumstances(self) -> tuple[float, Relaxation, OptimizerConf]:
-        return self.budget.passes(self.evaluations), self.optimizer, self.conf.optimizer
-
-    def _has_saved(self) -> bool:
-        return (self.directory / checkpoint.NAME).exists()
+    def _not_finite(self, sentence: Callable[..., str], what: str | int) -> UserError:
+        saved = (self.directory / checkpoint.NAME).exists()
+        conf, passes = self.conf.optimizer, self.budget.passes(self.evaluations)
+        return UserError(sentence(what, passes, self.optimizer, conf, saved=saved))
 
     def _evaluate(self, requests: Requests) -> None:
         """Everything is computed before anything is written: given up for a stop, it is made when the run goes on."""
         last = self.outer_steps == self.budget.outer_steps
-
-        def interrupt() -> None:
-            if requests.overdue and self.ranks.world == 1:
-                raise Stopped(requests.number or 0)
-
+        interrupt = requests.give_up if self.ranks.world == 1 else None
         try:
             self.scores = scores(
                 self.model, self.data, self.statistics, self.autocast, self.ranks, train=last, interrupt=interrupt
@@ -215,7 +210,7 @@ class Trainer:
             self._save_before_stopping()
             raise
         if not all(math.isfinite(found["loss"]) for found in self.scores.values()):
-            raise UserError(state_sentence("the loss of x is", *self._circumstances(), saved=self._has_saved()))
+            raise self._not_finite(state_sentence, "the loss of x is")
         self.unevaluated = False
         self.journal.evaluated(self.scores, self._counts())
 

@@ -175,12 +175,15 @@ def _replacing(conf: TrainConf, directory: Path) -> Iterator[None]:
     if not conf.force or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
         yield
         return
-    shutil.rmtree(aside, ignore_errors=True)
-    _move(directory, aside)
+    if aside.exists() and not continuation.has_begun(directory):
+        _clear(directory)  # of a new run that was killed before its checkpoint: the one before it is still aside
+    else:
+        shutil.rmtree(aside, ignore_errors=True)
+        _move(directory, aside)
     try:
         yield
     finally:
-        if not any((directory / name).exists() for name in ("checkpoint.pt", "checkpoint.previous.pt")):
+        if not continuation.has_begun(directory):
             _move(aside, directory)
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -191,10 +194,14 @@ def _move(source: Path, target: Path) -> None:
     if not found:
         return
     target.mkdir(exist_ok=True)
-    for name in RUN_FILES:
-        if (target / name).is_dir():
-            shutil.rmtree(target / name)
-        else:
-            (target / name).unlink(missing_ok=True)
+    _clear(target)
     for name in found:
         (source / name).rename(target / name)
+
+
+def _clear(directory: Path) -> None:
+    for name in RUN_FILES:
+        if (directory / name).is_dir():
+            shutil.rmtree(directory / name)
+        else:
+            (directory / name).unlink(missing_ok=True)

@@ -43,6 +43,11 @@ class Requests:
             os._exit(128 + number)
         self.number, self._since = number, time.monotonic()
 
+    def give_up(self) -> None:
+        """Raise Stopped if a stop is overdue: for work that can be left in the middle."""
+        if self.overdue:
+            raise Stopped(self.number or 0)
+
     @property
     def overdue(self) -> bool:
         """Was a stop asked for longer ago than a step may take?"""

@@ -7,7 +7,6 @@ import math
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from deeprelax.training import checkpoint, evaluation, signals
+from deeprelax.training import checkpoint, evaluation, session, signals
 from deeprelax.training.objective import Objective
+from deeprelax.training.run import REPLACED, _move
 from tests.data.fakes import write_images
 
 from .test_kill import assert_same
@@ -124,6 +124,20 @@ def test_force_takes_nothing_away_before_the_new_run_has_a_checkpoint(mistake: s
     assert {file.name for file in after.keys() - before.keys()} == set()
 
 
+def test_a_forced_run_that_is_killed_twice_takes_nothing_away(deeprelax: Command) -> None:
+    """What SIGKILL leaves: the files of the finished run aside, and those of the new one, without a checkpoint."""
+    run = [*RUN, "hydra.run.dir=here", "epochs=1"]
+    assert deeprelax(*run)[0] == 0
+    before = (Path("here") / "result.json").read_bytes()
+    _move(Path("here"), Path("here") / REPLACED)
+    for name in ("config.yaml", "train.log"):
+        (Path("here") / name).write_text("of the killed run")
+    assert deeprelax(*run, "force=true", "batch_size=1")[0] == 1
+    assert (Path("here") / "result.json").read_bytes() == before
+    assert not (Path("here") / REPLACED).exists()
+    assert deeprelax(*run)[1].count("finished before") == 1
+
+
 def test_a_run_cannot_continue_from_itself(deeprelax: Command) -> None:
     assert deeprelax(*RUN, "hydra.run.dir=here", "epochs=1")[0] == 0
     command = [*RUN, "hydra.run.dir=here", "epochs=2", "continue_from=here", "force=true"]
@@ -209,87 +223,26 @@ def test_whatever_a_job_raises_the_others_run_and_the_table_names_it(
     assert "KeyError: 'mine'" in log.read_text().splitlines()[-1]
 
 
-@pytest.mark.parametrize(
-    ("override", "said"),
-    [
-        ("optimizer.lr=1e300", "optimizer.lr=1e+300 is out of range"),
-        ("optimizer.weight_decay=1e308", "optimizer.weight_decay=1e+308 is out of range"),
-        ("schedule.factor=1e300", "schedule.factor=1e+300 is out of range"),
-        ("schedule.milestones=[[1]]", "schedule.milestones=[[1]] is out of range"),
-        ("schedule.milestones=[nan]", "schedule.milestones=[nan] is out of range"),
-        ("batch_size=100000000", "not enough memory ("),
-    ],
-)
-def test_values_that_no_number_or_memory_holds(override: str, said: str, deeprelax: Command) -> None:
-    status, _, err = deeprelax(*RUN, "schedule=step", "model=mlp", override)
-    assert status == 1
-    assert said in err
-    assert "Traceback" not in err
+def test_what_changes_on_resume_and_a_schedule_that_never_acts_are_told(
+    deeprelax: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = [*RUN, "schedule=step", "schedule.milestones=[50,60]", "schedule.factor=0.1", "train.checkpoint_every=1"]
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 20)
+        status, out, _ = deeprelax(*run)
+    assert status == 130
+    assert "schedule.milestones begin at 50, beyond epochs=6: the lr never changes" in out
+    assert "2 threads, not 1 as before: no longer bit for bit the same run" in deeprelax(*run, "hardware.threads=2")[1]
+    torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize("content", [b"[]", b"{}", b"\x80\x00", b'{"test_error": "x"}', b"{"])
-def test_a_damaged_result_is_named(content: bytes, deeprelax: Command) -> None:
-    assert deeprelax(*RUN, "epochs=1")[0] == 0
-    file = directory() / "result.json"
-    whole = json.loads(file.read_text())
-    file.write_bytes(content)
-    for command in (["evaluate", str(directory())], [*RUN, "epochs=1"]):
-        status, _, err = deeprelax(*command)
-        assert status == 1
-        assert err.startswith("deeprelax: ")
-        assert "result.json is damaged: delete it, and the run's own command writes it again" in err
-    file.unlink()
-    assert deeprelax(*RUN, "epochs=1")[0] == 0
-    assert json.loads(file.read_text())["test_loss"] == whole["test_loss"]
-
-
-@pytest.mark.parametrize("content", [b"[]", b"", b"\x80\x00", b"{a: [", b"text", b"optimizer: 3"])
-def test_a_damaged_configuration_is_named(content: bytes, deeprelax: Command) -> None:
-    assert deeprelax(*RUN, "epochs=1")[0] == 0
-    (directory() / "config.yaml").write_bytes(content)
-    for command in (
-        ["evaluate", str(directory())], [*RUN, "epochs=1"],
-        [*RUN, "epochs=2", f"continue_from={directory()}", "output_dir=b"],
-    ):  # fmt: skip
-        status, _, err = deeprelax(*command)
-        assert status == 1
-        assert "config.yaml is damaged: delete it, and the run's own command writes it again" in err
-
-
-def test_an_override_of_evaluate_that_cannot_be_read(deeprelax: Command) -> None:
-    assert deeprelax(*RUN, "epochs=1")[0] == 0
-    status, _, err = deeprelax("evaluate", str(directory()), "hardware.threads=[1")
-    assert (status, err.count("\n")) == (1, 1)
-
-
-@pytest.mark.parametrize(("rank", "world"), [("abc", "2"), ("0", "0"), ("2", "2"), ("-1", "2")])
-def test_a_place_that_cannot_be(rank: str, world: str, deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", rank)
-    monkeypatch.setenv("WORLD_SIZE", world)
-    status, _, err = deeprelax(*RUN)
-    assert (status, err.count("\n")) == (1, 1)
-    assert "start with torchrun" in err
-
-
-def test_a_run_goes_on_when_nobody_reads_its_words() -> None:
-    command = [sys.executable, "-m", "deeprelax", *RUN, "epochs=1", "train.evaluate_every=0.2"]
-    reader, writer = os.pipe()
-    os.close(reader)
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60)
-    os.close(writer)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert (directory() / "result.json").exists()
-
-
-def test_flags_may_stand_between_overrides(deeprelax: Command) -> None:
-    assert deeprelax(*RUN, "epochs=1", "-m", "seed=0,1")[0] == 0
-    assert len(list(Path("outputs").rglob("result.json"))) == 2
-    status, out, _ = deeprelax("train", "seed=7", "--cfg", "job", "epochs=3")
-    assert status == 0
-    assert "seed: 7" in out
-
-
-def test_what_must_be_quoted_is_shown_quoted(deeprelax: Command) -> None:
-    status, _, err = deeprelax("train", "output_dir=a=b")
-    assert status == 1
-    assert """quote a value with special characters, as 'output_dir="a=b"'""" in err
+def test_a_run_names_the_commit_of_its_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    root = Path(session.__file__).parents[2]
+    head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True)
+    if head.returncode:
+        pytest.skip("not a git checkout")
+    found = session._commit()
+    assert found is not None
+    assert found.rstrip("+") == head.stdout.strip()
+    monkeypatch.setattr(session, "__file__", str(tmp_path / "deeprelax" / "training" / "session.py"))
+    assert session._commit() is None
