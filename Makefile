@@ -13,6 +13,7 @@ help: ## show this list
 install: $(INSTALLED) ## make .venv and install deeprelax into it, with what development needs
 
 $(INSTALLED): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV): some minutes, and several GB where torch comes with CUDA"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
