@@ -3,8 +3,8 @@
 Both trees train every optimizer for a few steps on one thread: LeNet on the digits (dropout, batch norm), and All-CNN
 (batch norm, dropout, augmentation). Weights, metrics.jsonl and result.json must be equal bit for bit, but for times.
 The configurations of every experiment with every optimizer are compared key by key, but for the keys in
-same_numbers.json, and so are the printed numbers of `deeprelax pde verify`. Prints a line for each comparison and ends with
-status 1 if anything differs.
+same_numbers.json, and so are the printed numbers of `deeprelax pde verify`. Prints a line for each comparison and ends
+with status 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Tree:
         return {name: text if text is None else _flat(text) for name, text in composed.items()}
 
     def verify(self) -> dict[str, Any]:
-        """The numbers of `pde verify`, by claim, as printed: scipy's expm_multiply draws from a generator of its own."""
+        """The numbers of `pde verify` as printed: scipy's expm_multiply draws from a generator of its own."""
         self.python("-m", "deeprelax", *VERIFY)
         (file,) = (self.folder / "outputs").rglob("verify.json")
         return {
