@@ -17,12 +17,12 @@ DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # package.module:N
 
 REGISTRY: dict[str, dict[str, str]] = {
     "dataset": {
-        "digits": "deeprelax.data.digits:load_digits",
-        "mnist": "deeprelax.data.mnist:load_mnist",
-        "fashion_mnist": "deeprelax.data.mnist:load_fashion_mnist",
-        "cifar10": "deeprelax.data.cifar:load_cifar10",
-        "cifar100": "deeprelax.data.cifar:load_cifar100",
-        "image_folder": "deeprelax.data.image_folder:load_image_folder",
+        "digits": "deeprelax.data.sources.digits:load_digits",
+        "mnist": "deeprelax.data.sources.mnist:load_mnist",
+        "fashion_mnist": "deeprelax.data.sources.mnist:load_fashion_mnist",
+        "cifar10": "deeprelax.data.sources.cifar:load_cifar10",
+        "cifar100": "deeprelax.data.sources.cifar:load_cifar100",
+        "image_folder": "deeprelax.data.sources.image_folder:load_image_folder",
     },
     "model": {
         "all_cnn": "deeprelax.models:AllCNN",

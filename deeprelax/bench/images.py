@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from ..data.catalog import CATALOG
 from ..data.images import ImageData, Split
+from ..data.sources.catalog import CATALOG
 from ..schema import DatasetConf
 
 

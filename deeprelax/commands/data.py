@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..data.catalog import CATALOG
-from ..data.store import data_folder
+from ..data.sources.catalog import CATALOG
+from ..data.sources.store import data_folder
 from ..errors import UserError
 from ..registry import REGISTRY, call, did_you_mean
 

@@ -17,7 +17,7 @@ from ..config import keywords
 from ..data.batches import Images
 from ..data.images import ImageData, part
 from ..data.normalize import fit
-from ..data.store import data_folder
+from ..data.sources.store import data_folder
 from ..errors import UserError
 from ..optim import Relaxation
 from ..randomness import Purpose, derive_seed

@@ -14,11 +14,11 @@ import pytest
 import torchvision
 from PIL import Image
 
-import deeprelax.data.mnist
+import deeprelax.data.sources.mnist
 
 
 def write_mnist(root: Path, monkeypatch: pytest.MonkeyPatch, name: str = "MNIST", per_class: int = 20) -> None:
-    """IDX files with random images, of which `deeprelax.data.mnist` expects exactly these sizes and digests."""
+    """IDX files with random images, of which `deeprelax.data.sources.mnist` expects exactly these sizes and digests."""
     raw = root / name / "raw"
     raw.mkdir(parents=True)
     rng, files = np.random.default_rng(0), []
@@ -32,7 +32,7 @@ def write_mnist(root: Path, monkeypatch: pytest.MonkeyPatch, name: str = "MNIST"
         for file, content in contents.items():
             (raw / file).write_bytes(content)
             files.append((file, len(content), hashlib.sha256(content).hexdigest()))
-    monkeypatch.setattr(deeprelax.data.mnist, "FILES", tuple(files))
+    monkeypatch.setattr(deeprelax.data.sources.mnist, "FILES", tuple(files))
 
 
 def write_cifar(root: Path, monkeypatch: pytest.MonkeyPatch, classes: int = 10, per_file: int = 20) -> Path:

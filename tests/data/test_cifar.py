@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deeprelax.data.cifar import load_cifar10, load_cifar100
+from deeprelax.data.sources.cifar import load_cifar10, load_cifar100
 from deeprelax.errors import UserError
 
 from .fakes import write_cifar

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deeprelax.data.cifar import load_cifar10, load_cifar100
-from deeprelax.data.image_folder import load_image_folder
 from deeprelax.data.images import ImageData
-from deeprelax.data.mnist import load_fashion_mnist, load_mnist
+from deeprelax.data.sources.cifar import load_cifar10, load_cifar100
+from deeprelax.data.sources.image_folder import load_image_folder
+from deeprelax.data.sources.mnist import load_fashion_mnist, load_mnist
 from deeprelax.errors import UserError
 
 from .fakes import write_cifar, write_images, write_mnist

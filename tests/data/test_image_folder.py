@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from deeprelax.data import image_folder
 from deeprelax.data.images import ImageData
+from deeprelax.data.sources import image_folder
 from deeprelax.errors import UserError
 
 from .fakes import write_images

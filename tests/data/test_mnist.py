@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deeprelax.data.mnist import load_fashion_mnist, load_mnist
+from deeprelax.data.sources.mnist import load_fashion_mnist, load_mnist
 from deeprelax.errors import UserError
 
 from .fakes import write_mnist

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..errors import UserError
-from ..files import exclusive, replace
-from .images import ImageData, Split
+from ...errors import UserError
+from ...files import exclusive, replace
+from ..images import ImageData, Split
 
 log = logging.getLogger(__name__)
 EXTENSIONS = (".jpg", ".jpeg", ".png")

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from .images import ImageData, Split, resized
+from ...errors import UserError
+from ..images import ImageData, Split, resized
 from .store import fetch
 
 # Name, size in bytes, and SHA-256 of MNIST's file; all uncompressed.

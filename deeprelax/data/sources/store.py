@@ -8,8 +8,8 @@ from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 
-from ..errors import UserError
-from ..files import exclusive
+from ...errors import UserError
+from ...files import exclusive
 
 
 def data_folder(data_dir: str | None) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from .images import ImageData, Split, balanced, resized
+from ..images import ImageData, Split, balanced, resized
 
 
 def load_digits(data_dir: Path, image_size: int | None = 28) -> ImageData:

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ..errors import UserError
-from .images import ImageData, Split, resized
+from ...errors import UserError
+from ..images import ImageData, Split, resized
 from .store import fetch
 
 
