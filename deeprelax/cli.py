@@ -13,8 +13,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from . import __version__
-from .errors import UserError
-from .registry import did_you_mean
+from .errors import UserError, did_you_mean
 
 # name: (module with a function main(arguments), one line)
 COMMANDS = {

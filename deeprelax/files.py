@@ -122,3 +122,14 @@ def sole_writer(directory: Path) -> Iterator[None]:
         lock.write(f"{os.getpid()} on {os.uname().nodename}")
         lock.flush()
         yield
+
+
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """{"optimizer": {"lr": 0.1}} to {"optimizer.lr": 0.1}."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = value
+    return result

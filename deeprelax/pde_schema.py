@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from .schema import Check, _choice, _limited, _whole
+from .configuration.schema import Check, _choice, _limited, _whole
 
 PROBLEMS = ("rough", "double_well", "two_wells", "rastrigin", "cosine", "absolute", "quadratic", "ellipse")
 CLAIMS = (1, 2, 3, 4, 5, 6)

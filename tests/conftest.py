@@ -11,7 +11,7 @@ from hydra import compose as compose_api
 from hydra import initialize_config_dir
 from omegaconf import DictConfig
 
-from deeprelax import hydra_app
+from deeprelax.configuration import hydra_app
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 REAL_DATA = os.environ.get("DEEPRELAX_TEST_DATA")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
+from ..configuration.schema import DatasetConf
 from ..data.images import ImageData, Split
 from ..data.sources.catalog import CATALOG
-from ..schema import DatasetConf
 
 
 def random_images(data_dir: Path, *, channels: int, image_size: int, classes: int, train: int, test: int) -> ImageData:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..schema import BenchConf
+from ..configuration.schema import BenchConf
 from .steps import StepCost
 from .timing import Ratio
 from .whole import WholeRun

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..configuration.registry import call
+from ..configuration.schema import BenchConf
 from ..data.batches import Batches
 from ..errors import UserError
 from ..optim import Relaxation
-from ..registry import call
-from ..schema import BenchConf
 from ..training.graph import Graphed
 from ..training.objective import Autocast, Objective
 from ..training.setup import Data, build_model

@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 
 from ..cli import main as deeprelax
+from ..configuration.schema import BenchConf
 from ..errors import UserError
-from ..schema import BenchConf
 from ..training.graph import Graphed
 from ..training.objective import Objective
 from .images import shape_of

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from ..configuration.schema import BenchConf
 from ..data.batches import Batches
 from ..data.images import Split
 from ..optim import SGD, EntropySGD, Relaxation
-from ..schema import BenchConf
 from ..training.objective import Autocast, Objective
 from ..training.setup import Data, build_model
 from .timing import Ratio, Work, beside

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from .. import files, hydra_app
-from ..config import validated
+from .. import files
+from ..configuration import hydra_app
+from ..configuration.check import validated
+from ..configuration.schema import BenchConf
 from ..errors import UserError
-from ..schema import BenchConf
 
 if TYPE_CHECKING:
     from ..bench.report import Report

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ..configuration.registry import REGISTRY, call
 from ..data.sources.catalog import CATALOG
 from ..data.sources.store import data_folder
-from ..errors import UserError
-from ..registry import REGISTRY, call, did_you_mean
+from ..errors import UserError, did_you_mean
 
 USAGE = """List the data sets, or fetch one.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..config import load
+from ..configuration.check import load
 from ..errors import UserError
 from ..files import read_json
 

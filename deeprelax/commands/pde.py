@@ -14,10 +14,10 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from .. import files, hydra_app, pde_schema
-from ..config import validated
-from ..errors import UserError
-from ..registry import did_you_mean
+from .. import files, pde_schema
+from ..configuration import hydra_app
+from ..configuration.check import validated
+from ..errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from ..pde.outcome import Outcome

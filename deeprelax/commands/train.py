@@ -8,8 +8,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from .. import hydra_app
-from ..config import checked
+from ..configuration import hydra_app
+from ..configuration.check import checked
 from ..errors import UserError
 from ..training.run import run
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..errors import UserError
-from ..registry import did_you_mean
+from ..errors import UserError, did_you_mean
 from .budgets import flag, same_budget
 from .groups import ABSENT, METHOD, Group, group, matches, resolve_key, split
 from .rows import Block, Comparison, Row

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import UserError
-from ..registry import did_you_mean
+from ..errors import UserError, did_you_mean
 from .runs import NO_SETTING, Run
 
 NAMES = ("dataset.name", "model.name", "optimizer.name")

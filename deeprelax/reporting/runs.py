@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
+from ..configuration.run_name import LEFT_OUT
 from ..errors import UserError
-from ..files import is_held, read_json
-from ..rundir import LEFT_OUT, flat
+from ..files import flat, is_held, read_json
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is eight times faster
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ ([A-Z]+) (.*)")

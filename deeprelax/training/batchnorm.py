@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..configuration.schema import TrainConf
 from ..data.batches import Batches, Images
 from ..randomness import Purpose
-from ..schema import TrainConf
 from .objective import Autocast
 
 

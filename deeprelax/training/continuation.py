@@ -10,10 +10,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from .. import files
-from ..config import load, stored
+from ..configuration.check import load, stored
+from ..configuration.run_name import WITHOUT_EFFECT
+from ..configuration.schema import TrainConf
 from ..errors import UserError
-from ..rundir import WITHOUT_EFFECT, flat
-from ..schema import TrainConf
+from ..files import flat
 
 LENGTH = {"epochs", "continue_from"}  # what may differ between a finished run and the one that goes on from it
 

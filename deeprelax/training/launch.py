@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..configuration.schema import HardwareConf
 from ..errors import UserError
-from ..schema import HardwareConf
 from .signals import STOPPING, Requests, Stopped
 
 GRACE = 5.0  # seconds from SIGTERM to SIGKILL

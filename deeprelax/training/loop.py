@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..configuration.schema import TrainConf
 from ..errors import UserError
 from ..optim import Relaxation
-from ..schema import TrainConf
 from . import checkpoint
 from .batchnorm import statistics
 from .budget import Budget

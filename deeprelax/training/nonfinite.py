@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..configuration.schema import OptimizerConf
 from ..optim import Relaxation
-from ..schema import OptimizerConf
 
 LIKELY = ("lr", "inner_lr", "gamma", "sigma", "temperature")  # the keys that may be behind it
 

@@ -10,7 +10,7 @@ import threading
 import traceback
 from pathlib import Path
 
-from ..config import load
+from ..configuration.check import load
 from ..errors import UserError
 from ..files import sentence
 from . import launch

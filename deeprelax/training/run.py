@@ -13,8 +13,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from .. import files
+from ..configuration.schema import TrainConf
 from ..errors import UserError
-from ..schema import TrainConf
 from . import continuation, launch
 from .progress import logging_to
 

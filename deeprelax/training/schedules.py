@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import torch
 
+from ..configuration.schema import ScheduleConf
 from ..optim.hyperparameters import LARGEST
-from ..schema import ScheduleConf
 
 Schedule = Callable[[float], float]
 

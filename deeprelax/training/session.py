@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from .. import files
+from ..configuration.schema import TrainConf
 from ..errors import UserError
-from ..schema import TrainConf
 from . import checkpoint
 from .batchnorm import has_batch_norm
 from .determinism import deterministic

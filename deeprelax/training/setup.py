@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..config import keywords
+from ..configuration.check import keywords
+from ..configuration.registry import call, resolve
+from ..configuration.schema import DatasetConf, HardwareConf, ImageFolderConf, ModelConf, OptimizerConf
 from ..data.batches import Images
 from ..data.images import ImageData, part
 from ..data.normalize import fit
@@ -21,8 +23,6 @@ from ..data.sources.store import data_folder
 from ..errors import UserError
 from ..optim import Relaxation
 from ..randomness import Purpose, derive_seed
-from ..registry import call, resolve
-from ..schema import DatasetConf, HardwareConf, ImageFolderConf, ModelConf, OptimizerConf
 from .distributed import SOLO, Ranks
 from .launch import Place
 

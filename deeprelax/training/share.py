@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..configuration.schema import TrainConf
 from ..data.augment import AUGMENTATIONS
 from ..data.batches import Batches, Images
 from ..errors import UserError
 from ..optim import Relaxation
-from ..schema import TrainConf
 from .distributed import Ranks
 from .objective import Objective
 

@@ -15,8 +15,8 @@ import torch
 from deeprelax.bench import timing
 from deeprelax.bench.images import random_images, shape_of
 from deeprelax.bench.yardsticks import PortStyle
+from deeprelax.configuration.schema import DatasetConf
 from deeprelax.optim import EntropySGD
-from deeprelax.schema import DatasetConf
 
 Command = Callable[..., tuple[int, str, str]]
 QUICK = ["bench", "model=mlp", "model.hidden=16", "repeats=1", "evaluations=2", "dataset.train_size=300",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deeprelax.hydra_app import configuration_folder
+from deeprelax.configuration.hydra_app import configuration_folder
 from tests.data.fakes import write_cifar, write_images, write_mnist
 
 Command = Callable[..., tuple[int, str, str]]

@@ -7,7 +7,7 @@ import re
 import pytest
 from omegaconf import OmegaConf
 
-from deeprelax.rundir import LONGEST, run_family, run_name
+from deeprelax.configuration.run_name import LONGEST, run_family, run_name
 
 
 def name(*overrides: str, choices: dict[str, str] | None = None, **values: object) -> str:

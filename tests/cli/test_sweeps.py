@@ -15,8 +15,8 @@ import pytest
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
-from deeprelax.hydra_app import configuration_folder
-from deeprelax.schema import TrainConf
+from deeprelax.configuration.hydra_app import configuration_folder
+from deeprelax.configuration.schema import TrainConf
 
 Command = Callable[..., tuple[int, str, str]]
 FOLDER = configuration_folder() / "sweep"

@@ -64,7 +64,7 @@ def test_pde_relaxed_takes_each_equation(equation: str, deeprelax: Command) -> N
 
 @pytest.mark.parametrize("optimizer", ["sgd", "entropy_sgd", "hj", "hj_proximal", "heat", "pde_relaxed"])
 def test_experiments_and_their_presets_compose(optimizer: str, deeprelax: Command) -> None:
-    from deeprelax.hydra_app import configuration_folder
+    from deeprelax.configuration.hydra_app import configuration_folder
 
     for file in (configuration_folder() / "experiment").glob("*.yaml"):
         status, out, err = deeprelax("train", f"experiment={file.stem}", f"optimizer={optimizer}", "--cfg", "job")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deeprelax.commands.pde import COMMANDS, JOBS, as_list
-from deeprelax.hydra_app import configuration_folder
+from deeprelax.configuration.hydra_app import configuration_folder
 from deeprelax.pde.claims import Claim
 from deeprelax.pde.problems import double_well
 from deeprelax.pde.rough import PROBLEMS

@@ -19,8 +19,8 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from torch import Tensor
 
 from deeprelax.cli import main
-from deeprelax.config import load
-from deeprelax.rundir import flat
+from deeprelax.configuration.check import load
+from deeprelax.files import flat
 from deeprelax.training.objective import Objective
 from tests.reporting.fakes import record, write_run
 

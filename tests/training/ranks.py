@@ -15,12 +15,12 @@ import torch.distributed as dist
 from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
-from deeprelax.config import checked
+from deeprelax.configuration.check import checked
+from deeprelax.configuration.hydra_app import configuration_folder
+from deeprelax.configuration.schema import TrainConf
 from deeprelax.data.batches import Batches, Images
 from deeprelax.data.images import Split
 from deeprelax.data.normalize import fit
-from deeprelax.hydra_app import configuration_folder
-from deeprelax.schema import TrainConf
 from deeprelax.training.distributed import SOLO, Ranks
 from deeprelax.training.evaluation import every_image, score
 from deeprelax.training.objective import Autocast, Objective

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from deeprelax.configuration.registry import call
+from deeprelax.configuration.schema import HardwareConf
 from deeprelax.data.augment import AUGMENTATIONS
 from deeprelax.data.batches import Batches, Images
 from deeprelax.data.images import Split
 from deeprelax.data.normalize import fit
 from deeprelax.errors import UserError
-from deeprelax.registry import call
-from deeprelax.schema import HardwareConf
 from deeprelax.training.distributed import Ranks
 from deeprelax.training.graph import WARM_UP, Graphed
 from deeprelax.training.objective import Objective

@@ -15,12 +15,12 @@ import torch
 from torch import nn
 
 from deeprelax import files
+from deeprelax.configuration.schema import ScheduleConf
 from deeprelax.data.batches import Batches, Images
 from deeprelax.data.images import Split
 from deeprelax.data.normalize import fit
 from deeprelax.errors import UserError
 from deeprelax.optim import SGD
-from deeprelax.schema import ScheduleConf
 from deeprelax.training import checkpoint
 from deeprelax.training.batchnorm import reestimate
 from deeprelax.training.budget import Budget

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from deeprelax.commands.evaluate import evaluate
-from deeprelax.config import checked
+from deeprelax.configuration.check import checked
 from deeprelax.data.batches import Images
 from deeprelax.errors import UserError
 from deeprelax.training import checkpoint

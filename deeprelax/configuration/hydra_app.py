@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import sys
 import traceback
 from collections.abc import Callable
@@ -14,21 +13,15 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import (
-    ConfigAttributeError,
-    ConfigKeyError,
-    InterpolationToMissingValueError,
-    MissingMandatoryValue,
-    OmegaConfBaseException,
-    ValidationError,
-)
+from omegaconf.errors import OmegaConfBaseException
 
-from . import config, devices, rundir, schema
-from .errors import UserError
-from .registry import did_you_mean
+from .. import devices
+from ..errors import UserError
+from . import check, run_name
+from .messages import explain
 
 Job = Callable[[DictConfig], Any]
 OPTION = re.compile(
@@ -43,8 +36,8 @@ WITH_A_VALUE = {
 
 
 def configuration_folder() -> Path:
-    """configs/: beside this module in an installed package, at the repository's root in a working copy."""
-    here = Path(__file__).resolve().parent
+    """configs/: in the installed package, or beside the package in a working copy."""
+    here = Path(__file__).resolve().parents[1]
     for folder in (here / "configs", here.parent / "configs"):
         if folder.is_dir():
             return folder
@@ -61,11 +54,11 @@ def choices(*wanted: str) -> str:
 
 def register() -> None:
     """The schema and the resolvers of configs/*.yaml. Called on import: the workers of launchers import us too."""
-    config.register()
+    check.register()
     for name, resolver in [
-        ("run_root", rundir.run_root),
-        ("run_family", rundir.run_family),
-        ("run_name", rundir.run_name),
+        ("run_root", run_name.run_root),
+        ("run_family", run_name.run_family),
+        ("run_name", run_name.run_name),
     ]:
         OmegaConf.register_new_resolver(name, lambda _root_, f=resolver: f(_root_), replace=True)
     OmegaConf.register_new_resolver("choices", choices, replace=True)
@@ -114,7 +107,7 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
             return job(config)
         except UserError as error:
             directory = Path(HydraConfig.get().runtime.output_dir)
-            _remove_empty(directory, Path(rundir.run_root(config)).absolute())
+            _remove_empty(directory, Path(run_name.run_root(config)).absolute())
             if os.getpid() != own_process:
                 raise  # a launcher's worker: nothing else comes back from there
             problem = error
@@ -162,30 +155,3 @@ def _remove_empty(directory: Path, above: Path) -> None:
         except OSError:  # not empty: somebody's
             return
         directory = directory.parent
-
-
-def explain(error: Exception) -> str:
-    """One sentence for an error of Hydra's or OmegaConf's."""
-    cause = error.__cause__ or error
-    if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        options = [option for option in error.options if option != "custom"]
-        more = " (more come with pip install 'deeprelax[sweeps]')" if group.startswith("hydra/") else ""
-        known = f"one of {', '.join(error.options)}{more}"
-        return f"{group}={choice} is not a choice{did_you_mean(choice, options)}: {known}"
-    if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(error, ConfigCompositionException):
-        node = cause.object_type if isinstance(cause.object_type, type) else schema.TrainConf
-        return config.unknown_key(str(cause.full_key), getattr(node, "__dataclass_fields__", {}))
-    if isinstance(cause, MissingMandatoryValue | InterpolationToMissingValueError):
-        return f"{str(cause).splitlines()[0]}: give it a value"
-    if isinstance(cause, ValidationError):
-        first = str(cause).splitlines()[0]
-        return f"{cause.full_key}: {first[0].lower()}{first[1:]}"
-    if isinstance(error, OverrideParseException):
-        key, equals, value = str(error.override).partition("=")
-        example = shlex.quote(f'{key}="{value}"')
-        quoted = f", as {example}" if equals and '"' not in value else ""
-        return f"{error.override} cannot be read: write KEY=VALUE, and quote a value with special characters{quoted}"
-    if isinstance(error, ConfigCompositionException) and "override ~" in str(error):
-        return f"{str(error).rpartition(' ')[2]}: a key of the schema cannot be removed"
-    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())

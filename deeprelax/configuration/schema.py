@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from .optim.hyperparameters import RANGES
+from ..optim.hyperparameters import RANGES
 
 Check = tuple[Callable[[Any], bool], str]
 

@@ -70,14 +70,3 @@ def _safe(text: str) -> str:
     if safe == text and len(safe) <= LONGEST:
         return safe
     return f"{safe[: LONGEST - 9]}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
-
-
-def flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    """{"optimizer": {"lr": 0.1}} to {"optimizer.lr": 0.1}."""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            result |= flat(value, f"{prefix}{key}.")
-        else:
-            result[f"{prefix}{key}"] = value
-    return result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from .errors import UserError
-from .registry import DOTTED, REGISTRY, did_you_mean
+from ..errors import UserError, did_you_mean
+from .messages import unknown_key
+from .registry import DOTTED, REGISTRY
 from .schema import BASES, SCHEMAS, BenchConf, TrainConf
 
 
@@ -85,15 +85,6 @@ def _wrong_name(node: DictConfig, prefix: str) -> Iterator[str]:
     if ":" not in node.name and node.name not in REGISTRY[kind]:
         allowed = f"one of {', '.join(REGISTRY[kind])}, or your own as package.module:Name"
         yield f"{kind}.name={node.name} is unknown{did_you_mean(node.name, REGISTRY[kind])}: {allowed}"
-
-
-def unknown_key(key: str, known: Iterable[str]) -> str:
-    """One sentence for a key that the schema does not have; `known` are the keys beside it."""
-    prefix, dot, last = key.rpartition(".")
-    names = list(known)
-    near = difflib.get_close_matches(last, names, n=1)
-    hint = f" (did you mean {prefix}{dot}{near[0]}?)" if near else ""
-    return f"{key} is not a key{hint}: the keys {f'of {prefix}' if prefix else 'there'} are {', '.join(names)}"
 
 
 def keywords(conf: Any) -> dict[str, Any]:

@@ -1,0 +1,55 @@
+"""One sentence for each mistake in a configuration, and for each error of Hydra's or OmegaConf's."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Iterable
+
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationToMissingValueError,
+    MissingMandatoryValue,
+    ValidationError,
+)
+
+from ..errors import did_you_mean
+from .schema import TrainConf
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """One sentence for a key that the schema does not have; `known` are the keys beside it."""
+    prefix, dot, last = key.rpartition(".")
+    names = list(known)
+    near = difflib.get_close_matches(last, names, n=1)
+    hint = f" (did you mean {prefix}{dot}{near[0]}?)" if near else ""
+    return f"{key} is not a key{hint}: the keys {f'of {prefix}' if prefix else 'there'} are {', '.join(names)}"
+
+
+def explain(error: Exception) -> str:
+    """One sentence for an error of Hydra's or OmegaConf's."""
+    cause = error.__cause__ or error
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        options = [option for option in error.options if option != "custom"]
+        more = " (more come with pip install 'deeprelax[sweeps]')" if group.startswith("hydra/") else ""
+        known = f"one of {', '.join(error.options)}{more}"
+        return f"{group}={choice} is not a choice{did_you_mean(choice, options)}: {known}"
+    if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(error, ConfigCompositionException):
+        node = cause.object_type if isinstance(cause.object_type, type) else TrainConf
+        return unknown_key(str(cause.full_key), getattr(node, "__dataclass_fields__", {}))
+    if isinstance(cause, MissingMandatoryValue | InterpolationToMissingValueError):
+        return f"{str(cause).splitlines()[0]}: give it a value"
+    if isinstance(cause, ValidationError):
+        first = str(cause).splitlines()[0]
+        return f"{cause.full_key}: {first[0].lower()}{first[1:]}"
+    if isinstance(error, OverrideParseException):
+        key, equals, value = str(error.override).partition("=")
+        example = shlex.quote(f'{key}="{value}"')
+        quoted = f", as {example}" if equals and '"' not in value else ""
+        return f"{error.override} cannot be read: write KEY=VALUE, and quote a value with special characters{quoted}"
+    if isinstance(error, ConfigCompositionException) and "override ~" in str(error):
+        return f"{str(error).rpartition(' ')[2]}: a key of the schema cannot be removed"
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
