@@ -18,8 +18,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from .. import devices
 from ..errors import UserError
+from ..parallel import devices
 from . import check, run_name
 from .messages import explain
 

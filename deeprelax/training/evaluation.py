@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..data.batches import Batches, Images
+from ..parallel.ranks import SOLO, Ranks
 from .batchnorm import reestimate
-from .distributed import SOLO, Ranks
 from .objective import Autocast
 from .setup import Data
 

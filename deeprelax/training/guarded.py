@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ..optim import Relaxation
+from ..parallel.signals import Requests, Stopped
 from .objective import Objective
-from .signals import Requests, Stopped
 
 
 class GuardedStep:

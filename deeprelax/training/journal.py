@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..optim import Relaxation
+from ..parallel.ranks import Ranks
 from .budget import Budget
-from .distributed import Ranks
 from .progress import Progress
 from .records import Number, Records
 

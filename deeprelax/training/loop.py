@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from ..configuration.schema import TrainConf
 from ..errors import UserError
 from ..optim import Relaxation
+from ..parallel.ranks import SOLO, Ranks
+from ..parallel.signals import Requests, Stopped
 from . import checkpoint
 from .batchnorm import statistics
 from .budget import Budget
 from .continuation import LENGTH, decisive, differences
-from .distributed import SOLO, Ranks
 from .evaluation import scores
 from .guarded import GuardedStep
 from .journal import Journal
@@ -31,7 +32,6 @@ from .records import Number
 from .schedules import make_schedule, set_lr
 from .setup import Data, load_weights
 from .share import shared_objective
-from .signals import Requests, Stopped
 
 log = logging.getLogger(__name__)
 

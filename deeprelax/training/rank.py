@@ -13,9 +13,9 @@ from pathlib import Path
 from ..configuration.check import load
 from ..errors import UserError
 from ..files import sentence
-from . import launch
+from ..parallel import launch
+from ..parallel.signals import Stopped
 from .progress import logging_to
-from .signals import Stopped
 
 
 def main(directory: Path) -> int:
@@ -44,7 +44,7 @@ def main(directory: Path) -> int:
 def _train(directory: Path) -> None:
     conf = load(directory / "config.yaml")
 
-    from .distributed import Ranks, join, leave
+    from ..parallel.ranks import Ranks, join, leave
     from .session import train
     from .setup import choose_device
 

@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from .. import files
 from ..configuration.schema import TrainConf
 from ..errors import UserError
-from . import continuation, launch
+from ..parallel import launch
+from . import continuation
 from .progress import logging_to
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def _train_here(conf: TrainConf, directory: Path) -> None:
 
 def _run_among_peers(conf: TrainConf, config: DictConfig, directory: Path, place: launch.Place) -> dict[str, Any]:
     """The main rank looks after the directory; what it finds holds for all."""
-    from .distributed import Ranks, join, leave
+    from ..parallel.ranks import Ranks, join, leave
     from .session import train
     from .setup import choose_device
 

@@ -16,15 +16,15 @@ import torch
 from .. import files
 from ..configuration.schema import TrainConf
 from ..errors import UserError
+from ..parallel.ranks import SOLO, Ranks
+from ..parallel.signals import Stopped
 from . import checkpoint
 from .batchnorm import has_batch_norm
 from .determinism import deterministic
-from .distributed import SOLO, Ranks
 from .loop import Trainer
 from .schedules import make_schedule
 from .setup import build_model, build_optimizer, load_data, set_up_cpu
 from .share import compile_problem
-from .signals import Stopped
 
 log = logging.getLogger(__name__)
 LIBRARIES = ("deeprelax", "torch", "torchvision", "numpy", "hydra-core", "omegaconf", "scikit-learn")

@@ -22,9 +22,9 @@ from ..data.normalize import fit
 from ..data.sources.store import data_folder
 from ..errors import UserError
 from ..optim import Relaxation
+from ..parallel.launch import Place
+from ..parallel.ranks import SOLO, Ranks
 from ..randomness import Purpose, derive_seed
-from .distributed import SOLO, Ranks
-from .launch import Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from ..data.augment import AUGMENTATIONS
 from ..data.batches import Batches, Images
 from ..errors import UserError
 from ..optim import Relaxation
-from .distributed import Ranks
+from ..parallel.ranks import Ranks
 from .objective import Objective
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from deeprelax import devices
-from deeprelax.devices import Job, run_jobs, visible_devices
 from deeprelax.errors import UserError
-from deeprelax.training.signals import Stopped
+from deeprelax.parallel import devices
+from deeprelax.parallel.devices import Job, run_jobs, visible_devices
+from deeprelax.parallel.signals import Stopped
 
 Command = Callable[..., tuple[int, str, str]]
 NOTE = """

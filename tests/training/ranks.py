@@ -21,7 +21,7 @@ from deeprelax.configuration.schema import TrainConf
 from deeprelax.data.batches import Batches, Images
 from deeprelax.data.images import Split
 from deeprelax.data.normalize import fit
-from deeprelax.training.distributed import SOLO, Ranks
+from deeprelax.parallel.ranks import SOLO, Ranks
 from deeprelax.training.evaluation import every_image, score
 from deeprelax.training.objective import Autocast, Objective
 from deeprelax.training.setup import build_optimizer
@@ -147,8 +147,8 @@ def evaluated(ranks: Ranks) -> dict[str, float]:
 
 
 def main(folder: Path) -> None:
-    from deeprelax.training import launch
-    from deeprelax.training.distributed import join, leave
+    from deeprelax.parallel import launch
+    from deeprelax.parallel.ranks import join, leave
 
     torch.set_num_threads(1)
     place = launch.place()

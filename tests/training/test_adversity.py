@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from deeprelax.training import checkpoint, evaluation, session, signals
+from deeprelax.parallel import signals
+from deeprelax.training import checkpoint, evaluation, session
 from deeprelax.training.objective import Objective
 from deeprelax.training.run import REPLACED, _move
 from tests.data.fakes import write_images

@@ -18,8 +18,9 @@ import pytest
 import torch
 
 from deeprelax.errors import UserError
-from deeprelax.training import checkpoint, launch
-from deeprelax.training.distributed import SOLO
+from deeprelax.parallel import launch
+from deeprelax.parallel.ranks import SOLO
+from deeprelax.training import checkpoint
 
 from . import ranks as job
 

@@ -17,7 +17,7 @@ from deeprelax.data.batches import Batches, Images
 from deeprelax.data.images import Split
 from deeprelax.data.normalize import fit
 from deeprelax.errors import UserError
-from deeprelax.training.distributed import Ranks
+from deeprelax.parallel.ranks import Ranks
 from deeprelax.training.graph import WARM_UP, Graphed
 from deeprelax.training.objective import Objective
 from deeprelax.training.setup import choose_device

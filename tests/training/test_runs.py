@@ -18,10 +18,10 @@ from deeprelax.commands.evaluate import evaluate
 from deeprelax.configuration.check import checked
 from deeprelax.data.batches import Images
 from deeprelax.errors import UserError
+from deeprelax.parallel.signals import Requests, Stopped
 from deeprelax.training import checkpoint
 from deeprelax.training.objective import Objective
 from deeprelax.training.run import run
-from deeprelax.training.signals import Requests, Stopped
 
 Compose = Callable[..., DictConfig]
 OPTIMIZERS = ["sgd", "entropy_sgd", "hj", "hj_proximal", "heat", "pde_relaxed"]

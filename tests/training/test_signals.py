@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from deeprelax.parallel.launch import _raise_first_error
+from deeprelax.parallel.signals import Stopped
 from deeprelax.training import checkpoint
-from deeprelax.training.launch import _raise_first_error
-from deeprelax.training.signals import Stopped
 
 from .test_kill import QUICK, assert_same, finish
 

@@ -23,9 +23,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from .errors import UserError
-from .training.launch import command_for
-from .training.signals import Requests, Stopped
+from ..errors import UserError
+from .launch import command_for
+from .signals import Requests, Stopped
 
 log = logging.getLogger(__name__)
 POLL = 0.1  # seconds

@@ -1,0 +1,1 @@
+"""Processes: ranks of one run, jobs on devices of their own, and the signals that reach them."""
