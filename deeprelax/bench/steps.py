@@ -13,9 +13,9 @@ from ..configuration.schema import BenchConf
 from ..data.batches import Batches
 from ..errors import UserError
 from ..optim import Relaxation
+from ..runs.build import Data, build_model
 from ..training.graph import Graphed
 from ..training.objective import Autocast, Objective
-from ..training.setup import Data, build_model
 from ..training.share import compile_problem
 from .timing import Ratio, beside, seconds
 

@@ -20,8 +20,8 @@ from ..configuration.schema import BenchConf
 from ..data.batches import Batches
 from ..data.images import Split
 from ..optim import SGD, EntropySGD, Relaxation
+from ..runs.build import Data, build_model
 from ..training.objective import Autocast, Objective
-from ..training.setup import Data, build_model
 from .timing import Ratio, Work, beside
 
 

@@ -55,7 +55,7 @@ def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
     from ..bench.yardsticks import compared
     from ..data.batches import Images
     from ..data.normalize import fit
-    from ..training.setup import Data, choose_device, set_up_cpu
+    from ..runs.build import Data, choose_device, set_up_cpu
 
     set_up_cpu(conf.hardware)
     device = choose_device(conf.hardware)

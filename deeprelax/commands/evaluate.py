@@ -32,11 +32,11 @@ def evaluate(directory: Path, overrides: list[str]) -> dict[str, float]:
     if not directory.is_dir():
         raise UserError(f"{directory} is not a directory: give the directory of a run")
     conf = load(directory / "config.yaml", overrides)
-    from ..training import checkpoint
+    from ..records import checkpoint
+    from ..runs.build import build_model, choose_device, load_data, load_weights, set_up_cpu
     from ..training.batchnorm import statistics
     from ..training.evaluation import scores
     from ..training.objective import Autocast
-    from ..training.setup import build_model, choose_device, load_data, load_weights, set_up_cpu
 
     state = checkpoint.latest(directory)
     if state is None:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from ..configuration import hydra_app
 from ..configuration.check import checked
 from ..errors import UserError
-from ..training.run import run
+from ..runs.run import run
 
 
 def main(arguments: list[str]) -> None:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from ..data.batches import Batches, Images
 from ..parallel.ranks import SOLO, Ranks
+from ..runs.build import Data
 from .batchnorm import reestimate
 from .objective import Autocast
-from .setup import Data
 
 CHUNK = 1000  # images
 Interrupt = Callable[[], None] | None  # called between chunks; may raise

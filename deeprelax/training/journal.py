@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..optim import Relaxation
 from ..parallel.ranks import Ranks
-from .budget import Budget
-from .progress import Progress
-from .records import Number, Records
+from ..records.metrics import Number, Records
+from ..runs.log import Progress
+from .cadence import Budget
 
 log = logging.getLogger(__name__)
 

@@ -19,18 +19,18 @@ from ..errors import UserError
 from ..optim import Relaxation
 from ..parallel.ranks import SOLO, Ranks
 from ..parallel.signals import Requests, Stopped
-from . import checkpoint
+from ..records import checkpoint
+from ..records.metrics import Number
+from ..runs.build import Data, load_weights
+from ..runs.continuation import LENGTH, decisive, differences
 from .batchnorm import statistics
-from .budget import Budget
-from .continuation import LENGTH, decisive, differences
+from .cadence import Budget
 from .evaluation import scores
-from .guarded import GuardedStep
+from .guard import GuardedStep
 from .journal import Journal
 from .nonfinite import has_finite_values, state_sentence, step_sentence
 from .objective import Autocast
-from .records import Number
 from .schedules import make_schedule, set_lr
-from .setup import Data, load_weights
 from .share import shared_objective
 
 log = logging.getLogger(__name__)

@@ -22,9 +22,9 @@ from deeprelax.data.batches import Batches, Images
 from deeprelax.data.images import Split
 from deeprelax.data.normalize import fit
 from deeprelax.parallel.ranks import SOLO, Ranks
+from deeprelax.runs.build import build_optimizer
 from deeprelax.training.evaluation import every_image, score
 from deeprelax.training.objective import Autocast, Objective
-from deeprelax.training.setup import build_optimizer
 from deeprelax.training.share import shared_objective
 
 CPU = torch.device("cpu")
@@ -168,7 +168,7 @@ def main(folder: Path) -> None:
     torch.save(found, folder / f"{ranks.rank}.pt")
     dist.barrier()
     leave()
-    os._exit(0)  # as deeprelax.training.rank does
+    os._exit(0)  # as deeprelax.runs.rank does
 
 
 if __name__ == "__main__":

@@ -15,9 +15,11 @@ import pytest
 import torch
 
 from deeprelax.parallel import signals
-from deeprelax.training import checkpoint, evaluation, session
+from deeprelax.records import checkpoint
+from deeprelax.runs import train as session
+from deeprelax.runs.run import REPLACED, _move
+from deeprelax.training import evaluation
 from deeprelax.training.objective import Objective
-from deeprelax.training.run import REPLACED, _move
 from tests.data.fakes import write_images
 
 from .test_kill import assert_same

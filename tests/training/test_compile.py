@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deeprelax.training import checkpoint
+from deeprelax.records import checkpoint
 
 from .test_kill import finish, kill_after
 from .test_runs import QUICK

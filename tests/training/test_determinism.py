@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from deeprelax.errors import UserError
-from deeprelax.training import checkpoint
-from deeprelax.training.determinism import deterministic
+from deeprelax.records import checkpoint
+from deeprelax.runs.determinism import deterministic
 
 from .test_kill import finish
 from .test_runs import QUICK

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from deeprelax.training import checkpoint
+from deeprelax.records import checkpoint
 from deeprelax.training.objective import Objective
 from tests.data.fakes import write_images, write_mnist
 

@@ -20,7 +20,7 @@ import torch
 from deeprelax.errors import UserError
 from deeprelax.parallel import launch
 from deeprelax.parallel.ranks import SOLO
-from deeprelax.training import checkpoint
+from deeprelax.records import checkpoint
 
 from . import ranks as job
 

@@ -18,9 +18,9 @@ from deeprelax.data.images import Split
 from deeprelax.data.normalize import fit
 from deeprelax.errors import UserError
 from deeprelax.parallel.ranks import Ranks
+from deeprelax.runs.build import choose_device
 from deeprelax.training.graph import WARM_UP, Graphed
 from deeprelax.training.objective import Objective
-from deeprelax.training.setup import choose_device
 
 from .test_kill import finish, kill_after
 from .test_runs import QUICK

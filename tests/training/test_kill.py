@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deeprelax.training import checkpoint
+from deeprelax.records import checkpoint
 
 QUICK = [
     "hardware.threads=1", "hardware.device=cpu", "dataset.train_size=400", "batch_size=32", "train.bn_batches=2",

@@ -21,12 +21,12 @@ from deeprelax.data.images import Split
 from deeprelax.data.normalize import fit
 from deeprelax.errors import UserError
 from deeprelax.optim import SGD
-from deeprelax.training import checkpoint
+from deeprelax.records import checkpoint
+from deeprelax.records.metrics import Records
 from deeprelax.training.batchnorm import reestimate
-from deeprelax.training.budget import Budget
+from deeprelax.training.cadence import Budget
 from deeprelax.training.evaluation import every_image, score
 from deeprelax.training.objective import Autocast, Objective
-from deeprelax.training.records import Records
 from deeprelax.training.schedules import make_schedule, set_lr
 
 CPU = torch.device("cpu")
@@ -238,7 +238,7 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
 def test_freed_memory_is_kept_and_used_again() -> None:
     code = """
 import resource, torch
-from deeprelax.training.setup import keep_freed_memory
+from deeprelax.runs.build import keep_freed_memory
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def work():

@@ -19,9 +19,9 @@ from deeprelax.configuration.check import checked
 from deeprelax.data.batches import Images
 from deeprelax.errors import UserError
 from deeprelax.parallel.signals import Requests, Stopped
-from deeprelax.training import checkpoint
+from deeprelax.records import checkpoint
+from deeprelax.runs.run import run
 from deeprelax.training.objective import Objective
-from deeprelax.training.run import run
 
 Compose = Callable[..., DictConfig]
 OPTIMIZERS = ["sgd", "entropy_sgd", "hj", "hj_proximal", "heat", "pde_relaxed"]

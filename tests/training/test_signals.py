@@ -14,7 +14,7 @@ import pytest
 
 from deeprelax.parallel.launch import _raise_first_error
 from deeprelax.parallel.signals import Stopped
-from deeprelax.training import checkpoint
+from deeprelax.records import checkpoint
 
 from .test_kill import QUICK, assert_same, finish
 

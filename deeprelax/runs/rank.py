@@ -1,4 +1,4 @@
-"""One rank of a run that `launch` has started: `python -m deeprelax.training.rank DIRECTORY`."""
+"""One rank of a run that `launch` has started: `python -m deeprelax.runs.rank DIRECTORY`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..files import sentence
 from ..parallel import launch
 from ..parallel.signals import Stopped
-from .progress import logging_to
+from .log import logging_to
 
 
 def main(directory: Path) -> int:
@@ -45,8 +45,8 @@ def _train(directory: Path) -> None:
     conf = load(directory / "config.yaml")
 
     from ..parallel.ranks import Ranks, join, leave
-    from .session import train
-    from .setup import choose_device
+    from .build import choose_device
+    from .train import train
 
     place = launch.place()
     assert place is not None

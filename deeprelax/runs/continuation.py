@@ -60,7 +60,7 @@ def begin_from_finished(conf: TrainConf, config: DictConfig, directory: Path) ->
         raise UserError(
             f"epochs={conf.epochs:g}, but continue_from={source} has done {there['epochs']:g}: give the new total"
         )
-    from . import checkpoint  # imports torch
+    from ..records import checkpoint  # imports torch
 
     checkpoint.load(source / checkpoint.NAME)  # is it whole?
     for name in ("metrics.jsonl", "checkpoint.pt"):  # the checkpoint last: with it the run has begun

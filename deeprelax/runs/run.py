@@ -17,7 +17,7 @@ from ..configuration.schema import TrainConf
 from ..errors import UserError
 from ..parallel import launch
 from . import continuation
-from .progress import logging_to
+from .log import logging_to
 
 log = logging.getLogger(__name__)
 RUN_FILES = (
@@ -55,7 +55,7 @@ def _run(conf: TrainConf, config: DictConfig, directory: Path) -> dict[str, Any]
     world = launch.wanted(conf.hardware)
     check_share(conf, world)
     if world > 1:
-        from .setup import choose_device
+        from .build import choose_device
 
         choose_device(conf.hardware, launch.Place(0, world, 0, world))
     directory.mkdir(parents=True, exist_ok=True)
@@ -66,14 +66,14 @@ def _run(conf: TrainConf, config: DictConfig, directory: Path) -> dict[str, Any]
                 if world == 1:
                     _train_here(conf, directory)
                 else:
-                    launch.launch(launch.command_for("deeprelax.training.rank", str(directory)), world)
+                    launch.launch(launch.command_for("deeprelax.runs.rank", str(directory)), world)
                 return _end(directory)
     return _result(directory)
 
 
 def _train_here(conf: TrainConf, directory: Path) -> None:
-    from .session import train  # imports torch
-    from .setup import choose_device
+    from .build import choose_device
+    from .train import train  # imports torch
 
     train(conf, directory, choose_device(conf.hardware))
 
@@ -81,8 +81,8 @@ def _train_here(conf: TrainConf, directory: Path) -> None:
 def _run_among_peers(conf: TrainConf, config: DictConfig, directory: Path, place: launch.Place) -> dict[str, Any]:
     """The main rank looks after the directory; what it finds holds for all."""
     from ..parallel.ranks import Ranks, join, leave
-    from .session import train
-    from .setup import choose_device
+    from .build import choose_device
+    from .train import train
 
     ranks = Ranks(*place)
     check_share(conf, ranks.world)

@@ -18,13 +18,13 @@ from ..configuration.schema import TrainConf
 from ..errors import UserError
 from ..parallel.ranks import SOLO, Ranks
 from ..parallel.signals import Stopped
-from . import checkpoint
-from .batchnorm import has_batch_norm
+from ..records import checkpoint
+from ..training.batchnorm import has_batch_norm
+from ..training.loop import Trainer
+from ..training.schedules import make_schedule
+from ..training.share import compile_problem
+from .build import build_model, build_optimizer, load_data, set_up_cpu
 from .determinism import deterministic
-from .loop import Trainer
-from .schedules import make_schedule
-from .setup import build_model, build_optimizer, load_data, set_up_cpu
-from .share import compile_problem
 
 log = logging.getLogger(__name__)
 LIBRARIES = ("deeprelax", "torch", "torchvision", "numpy", "hydra-core", "omegaconf", "scikit-learn")

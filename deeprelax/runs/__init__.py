@@ -1,0 +1,1 @@
+"""The life of a run: started, resumed or skipped, and put together from its configuration."""
