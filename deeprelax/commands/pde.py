@@ -88,7 +88,7 @@ def job(config: DictConfig) -> None:
 def verify(conf: Any, directory: Path) -> None:
     """Print a line for each claim, write verify.json. Raises UserError if one fails."""
     from ..pde.claims import HEADER
-    from ..pde.verify import Samples, verified
+    from ..pde.experiments.verify import Samples, verified
 
     print(HEADER)
     records, failed = [], 0
@@ -122,8 +122,8 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _smooth(conf: Any) -> Outcome:
-    from ..pde.rough import PROBLEMS
-    from ..pde.smoothing import POINTS, smooth
+    from ..pde.experiments.smooth import POINTS, smooth
+    from ..pde.problems.rough import PROBLEMS
 
     return smooth(
         PROBLEMS[conf.problem](conf.dimension), conf.time, conf.temperature, conf.points or POINTS[conf.dimension]
@@ -131,8 +131,8 @@ def _smooth(conf: Any) -> Outcome:
 
 
 def _widen(conf: Any) -> Outcome:
-    from ..pde.wells import Wells
-    from ..pde.widening import widen
+    from ..pde.experiments.widen import widen
+    from ..pde.problems.wells import Wells
 
     if conf.sharp_curvature <= conf.wide_curvature:
         raise UserError(
@@ -143,27 +143,27 @@ def _widen(conf: Any) -> Outcome:
 
 
 def _control(conf: Any) -> Outcome:
-    from ..pde.control import Setting
-    from ..pde.control_figure import control
-    from ..pde.rough import PROBLEMS
+    from ..pde.experiments.control import Setting
+    from ..pde.experiments.control_figure import control
+    from ..pde.problems.rough import PROBLEMS
 
     problem = PROBLEMS[conf.problem](1)
     return control(Setting(problem, conf.temperature, conf.horizon, conf.start, conf.paths, conf.steps, seed=conf.seed))
 
 
 def _homogenize(conf: Any) -> Outcome:
-    from ..pde.homogenization import TwoScales
-    from ..pde.homogenization_figure import homogenize
-    from ..pde.rough import PROBLEMS
+    from ..pde.experiments.homogenize import TwoScales
+    from ..pde.experiments.homogenize_figure import homogenize
+    from ..pde.problems.rough import PROBLEMS
 
     system = TwoScales(PROBLEMS[conf.problem](1), conf.gamma, conf.temperature, conf.start, conf.horizon)
     return homogenize(system, list(dict.fromkeys(conf.epsilon)), conf.paths, conf.seed, conf.fast_step)
 
 
 def _descend(conf: Any) -> Outcome:
-    from ..pde.descent import Descent, presets
-    from ..pde.descent_figure import descend
-    from ..pde.rough import PROBLEMS
+    from ..pde.experiments.descend import Descent, presets
+    from ..pde.experiments.descend_figure import descend
+    from ..pde.problems.rough import PROBLEMS
 
     keywords = presets(conf.gamma, conf.hj_gamma, conf.temperature, conf.inner_steps, conf.seed)
     descent = Descent(
@@ -179,14 +179,14 @@ def _descend(conf: Any) -> Outcome:
 
 
 def _converge(_: Any) -> Outcome:
-    from ..pde.convergence import figure
+    from ..pde.experiments.converge import figure
 
     return figure()
 
 
 def _directions(conf: Any) -> Outcome:
-    from ..pde.following_figure import figure
-    from ..pde.verify import Samples
+    from ..pde.experiments.directions_figure import figure
+    from ..pde.experiments.verify import Samples
 
     return figure(Samples(conf.seed, chains=conf.chains))
 

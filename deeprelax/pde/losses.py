@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..optim import SGD, EntropySGD, HamiltonJacobi, Heat, Relaxation
-from .grid import Array
-from .problems import Problem
+from .problems.functions import Problem
+from .solvers.grid import Array
 
 OPTIMIZERS: dict[str, Callable[..., Relaxation]] = {
     "sgd": SGD,

@@ -7,13 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deeprelax.pde import convergence, descent, following, homogenization, regularity
 from deeprelax.pde.claims import Claim
-from deeprelax.pde.closed_forms import chain_bias, chain_variance
-from deeprelax.pde.descent_density import densities
-from deeprelax.pde.problems import double_well, quadratic, rastrigin
-from deeprelax.pde.verify import CLAIMS, Samples, verified
-from deeprelax.pde.wells import Wells
+from deeprelax.pde.experiments import converge as convergence
+from deeprelax.pde.experiments import descend as descent
+from deeprelax.pde.experiments import directions_claims as following
+from deeprelax.pde.experiments import homogenize as homogenization
+from deeprelax.pde.experiments import widen_claims as regularity
+from deeprelax.pde.experiments.descend_density import densities
+from deeprelax.pde.experiments.verify import CLAIMS, Samples, verified
+from deeprelax.pde.problems.closed_forms import chain_bias, chain_variance
+from deeprelax.pde.problems.functions import double_well, quadratic, rastrigin
+from deeprelax.pde.problems.wells import Wells
 
 
 def all_hold(claims: list[Claim]) -> None:

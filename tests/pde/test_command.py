@@ -12,9 +12,9 @@ import pytest
 from deeprelax.commands.pde import COMMANDS, JOBS, as_list
 from deeprelax.configuration.hydra_app import configuration_folder
 from deeprelax.pde.claims import Claim
-from deeprelax.pde.problems import double_well
-from deeprelax.pde.rough import PROBLEMS
-from deeprelax.pde.smoothing import smooth
+from deeprelax.pde.experiments.smooth import smooth
+from deeprelax.pde.problems.functions import double_well
+from deeprelax.pde.problems.rough import PROBLEMS
 from deeprelax.pde_schema import PROBLEMS as NAMES
 from deeprelax.pde_schema import SCHEMAS
 
@@ -198,7 +198,9 @@ def test_verify_writes_what_it_prints_and_fails_when_a_claim_does(
     record = json.loads((tmp_path / "outputs/pde/verify/verify.json").read_text())
     assert record["all_hold"] is True
     assert len(record["claims"]) == out.count(" holds\n") - 1  # the heading has the word too
-    monkeypatch.setattr("deeprelax.pde.regularity.claims", lambda: [Claim(4, "the moon is cheese", 2.0, 1.0)])
+    monkeypatch.setattr(
+        "deeprelax.pde.experiments.widen_claims.claims", lambda: [Claim(4, "the moon is cheese", 2.0, 1.0)]
+    )
     status, out, err = deeprelax("pde", "verify", "claims=4")
     assert status == 1
     assert "FAILS" in out

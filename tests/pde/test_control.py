@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deeprelax.pde import controlled, descent
 from deeprelax.pde.claims import Claim
-from deeprelax.pde.closed_forms import riccati, riccati_constant
-from deeprelax.pde.control import Setting, simulate, value_function
-from deeprelax.pde.problems import double_well, quadratic
+from deeprelax.pde.experiments import control_claims as controlled
+from deeprelax.pde.experiments import descend as descent
+from deeprelax.pde.experiments.control import Setting, simulate, value_function
+from deeprelax.pde.problems.closed_forms import riccati, riccati_constant
+from deeprelax.pde.problems.functions import double_well, quadratic
 
 
 def _all_hold(claims: list[Claim]) -> None:

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from deeprelax.pde.fokker_planck import density, evolution, generator
-from deeprelax.pde.grid import axis, observed_order, spacing_of
-from deeprelax.pde.problems import double_well
-from deeprelax.pde.rough import rough
+from deeprelax.pde.problems.functions import double_well
+from deeprelax.pde.problems.rough import rough
+from deeprelax.pde.solvers.fokker_planck import density, evolution, generator
+from deeprelax.pde.solvers.grid import axis, observed_order, spacing_of
 
 
 def test_fokker_planck_conserves_mass_keeps_the_sign_and_the_gibbs_density() -> None:

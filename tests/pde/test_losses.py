@@ -13,8 +13,8 @@ import torch
 
 import deeprelax.pde
 from deeprelax.pde.losses import descend, direction, loss
-from deeprelax.pde.problems import quadratic
-from deeprelax.pde.rough import PROBLEMS
+from deeprelax.pde.problems.functions import quadratic
+from deeprelax.pde.problems.rough import PROBLEMS
 
 
 @pytest.mark.parametrize("dimension", [1, 2])

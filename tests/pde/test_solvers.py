@@ -9,17 +9,17 @@ import pytest
 from scipy.ndimage import gaussian_filter1d, grey_erosion
 from scipy.special import ndtr
 
-from deeprelax.pde import cole_hopf
-from deeprelax.pde.cole_hopf import gibbs_moments, local_entropy, local_entropy_gradient
-from deeprelax.pde.fokker_planck import generator
-from deeprelax.pde.godunov import cfl_step, godunov
-from deeprelax.pde.grid import axis, coordinates, observed_order, second_difference, spacing_of, with_margin
-from deeprelax.pde.heat import heat
-from deeprelax.pde.hopf_lax import hopf_lax, minimisers, proximal_points
-from deeprelax.pde.problems import Problem, absolute, cosine, double_well, ellipse, quadratic, rastrigin
-from deeprelax.pde.rough import rough
-from deeprelax.pde.smoothing import relaxations
-from deeprelax.pde.wells import Wells
+from deeprelax.pde.experiments.smooth import relaxations
+from deeprelax.pde.problems.functions import Problem, absolute, cosine, double_well, ellipse, quadratic, rastrigin
+from deeprelax.pde.problems.rough import rough
+from deeprelax.pde.problems.wells import Wells
+from deeprelax.pde.solvers import cole_hopf
+from deeprelax.pde.solvers.cole_hopf import gibbs_moments, local_entropy, local_entropy_gradient
+from deeprelax.pde.solvers.fokker_planck import generator
+from deeprelax.pde.solvers.godunov import cfl_step, godunov
+from deeprelax.pde.solvers.grid import axis, coordinates, observed_order, second_difference, spacing_of, with_margin
+from deeprelax.pde.solvers.heat import heat
+from deeprelax.pde.solvers.hopf_lax import hopf_lax, minimisers, proximal_points
 
 RNG = np.random.default_rng(0)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import chi2, norm
 
+from ..claims import Claim
+from ..losses import direction
+from ..problems.closed_forms import chain_bias, chain_variance, fixed_point_factor
+from ..problems.functions import quadratic
+from ..solvers.grid import axis, observed_order
 from . import directions as measured
-from .claims import Claim
-from .closed_forms import chain_bias, chain_variance, fixed_point_factor
 from .directions import CHAINS
-from .grid import axis, observed_order
-from .losses import direction
-from .problems import quadratic
 from .verify import Samples
 
 CURVATURES = (1e-3, 0.01, 0.1, 1.0, 5.0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import erf
 
-from .grid import Array
+from ..solvers.grid import Array
 
 Function = Callable[[Array], Array]
 

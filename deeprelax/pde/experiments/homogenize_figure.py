@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from .grid import Array
-from .homogenization import Rate, TwoScales, measure
-from .outcome import BLUE, GREY, ORANGE, RED, Outcome, letter, panels, shades
+from ..outcome import BLUE, GREY, ORANGE, RED, Outcome, letter, panels, shades
+from ..solvers.grid import Array
+from .homogenize import Rate, TwoScales, measure
 
 
 def homogenize(system: TwoScales, eps: Sequence[float], count: int, seed: int, fast_step: float) -> Outcome:

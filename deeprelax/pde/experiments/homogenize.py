@@ -11,11 +11,11 @@ from scipy.integrate import solve_ivp
 from scipy.interpolate import CubicSpline
 from scipy.linalg import expm, solve_continuous_lyapunov
 
-from ..errors import UserError
-from .claims import Claim
-from .cole_hopf import local_entropy_gradient
-from .grid import Array, axis, observed_order, second_difference
-from .problems import Problem, double_well
+from ...errors import UserError
+from ..claims import Claim
+from ..problems.functions import Problem, double_well
+from ..solvers.cole_hopf import local_entropy_gradient
+from ..solvers.grid import Array, axis, observed_order, second_difference
 from .verify import Samples
 
 MOST_STEPS, MOST_PATH_STEPS = 10**6, 5 * 10**8  # a minute, at each epsilon

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .descent import LR, Descent, basin
-from .fokker_planck import evolution, generator
-from .grid import Array, spacing_of
-from .smoothing import relaxations
+from ..solvers.fokker_planck import evolution, generator
+from ..solvers.grid import Array, spacing_of
+from .descend import LR, Descent, basin
+from .smooth import relaxations
 
 POINTS, RECORDS = 601, 80
 

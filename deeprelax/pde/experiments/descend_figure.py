@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .descent import SOLVER, Descent, basin, interval, reached, solver_descent
-from .descent_density import Densities, densities
-from .grid import Array, axis, coordinates
-from .outcome import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Outcome, letter, panels
-from .problems import Problem
+from ..outcome import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Outcome, letter, panels
+from ..problems.functions import Problem
+from ..solvers.grid import Array, axis, coordinates
+from .descend import SOLVER, Descent, basin, interval, reached, solver_descent
+from .descend_density import Densities, densities
 
 COLOURS = {"sgd": GREY, "entropy_sgd": BLUE, "hj_proximal": GREEN, "hj": ORANGE, "heat": RED}
 SHOWN = 40  # paths

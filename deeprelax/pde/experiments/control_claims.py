@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import norm
 
-from .claims import Claim
-from .closed_forms import riccati, riccati_constant
+from ..claims import Claim
+from ..problems.closed_forms import riccati, riccati_constant
+from ..problems.functions import double_well, quadratic
+from ..problems.rough import rough
+from ..solvers.fokker_planck import density, generator
+from ..solvers.grid import Array, second_difference, spacing_of
 from .control import Paths, Setting, simulate, value_function
-from .fokker_planck import density, generator
-from .grid import Array, second_difference, spacing_of
-from .problems import double_well, quadratic
-from .rough import rough
 from .verify import Samples
 
 CHANCE = 1e-4  # of a true claim to fail at another seed

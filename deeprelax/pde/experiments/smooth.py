@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.colors import Normalize
 
-from ..errors import UserError
-from .cole_hopf import local_entropy
-from .grid import Array, axis, coordinates, relevant, spacing_of, with_margin
-from .heat import heat
-from .hopf_lax import hopf_lax
-from .outcome import GREY, Outcome, letter, panels, shades
-from .problems import Problem
+from ...errors import UserError
+from ..outcome import GREY, Outcome, letter, panels, shades
+from ..problems.functions import Problem
+from ..solvers.cole_hopf import local_entropy
+from ..solvers.grid import Array, axis, coordinates, relevant, spacing_of, with_margin
+from ..solvers.heat import heat
+from ..solvers.hopf_lax import hopf_lax
 
 EQUATIONS = {
     "heat": r"heat: $u_t=\frac{1}{2\beta}\Delta u$",

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..outcome import BLUE, GREY, ORANGE, RED, SKY, Outcome, letter, panels
+from ..solvers.grid import Array, spacing_of
 from .control import Paths, Setting, value_function
-from .controlled import bound_claims, expected, mean_and_error, sgd_density
-from .grid import Array, spacing_of
-from .outcome import BLUE, GREY, ORANGE, RED, SKY, Outcome, letter, panels
+from .control_claims import bound_claims, expected, mean_and_error, sgd_density
 
 
 def control(setting: Setting) -> Outcome:

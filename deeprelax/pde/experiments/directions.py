@@ -7,12 +7,12 @@ from functools import cache
 
 import numpy as np
 
-from .cole_hopf import local_entropy_gradient
-from .grid import Array, axis, spacing_of, with_margin
-from .heat import heat
-from .hopf_lax import proximal_points
-from .losses import direction
-from .rough import rough, rough_curvature
+from ..losses import direction
+from ..problems.rough import rough, rough_curvature
+from ..solvers.cole_hopf import local_entropy_gradient
+from ..solvers.grid import Array, axis, spacing_of, with_margin
+from ..solvers.heat import heat
+from ..solvers.hopf_lax import proximal_points
 
 GAMMA, TEMPERATURE = 0.01, 0.5  # of the viscous equation: the chain at any x relaxes at a rate of at least 27
 HEAT_VARIANCE = 0.01

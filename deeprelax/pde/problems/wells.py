@@ -8,8 +8,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import logsumexp, softmax
 
-from .grid import Array
-from .problems import Problem
+from ..solvers.grid import Array
+from .functions import Problem
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from functools import cache
 
 import numpy as np
 
-from .claims import Claim
-from .cole_hopf import local_entropy
-from .godunov import godunov
-from .grid import Array, axis, observed_order, second_difference, spacing_of, with_margin
-from .heat import heat
-from .hopf_lax import hopf_lax
-from .outcome import BLUE, GREEN, GREY, ORANGE, RED, Outcome, panels
-from .problems import cosine, double_well
-from .rough import rough
+from ..claims import Claim
+from ..outcome import BLUE, GREEN, GREY, ORANGE, RED, Outcome, panels
+from ..problems.functions import cosine, double_well
+from ..problems.rough import rough
+from ..solvers.cole_hopf import local_entropy
+from ..solvers.godunov import godunov
+from ..solvers.grid import Array, axis, observed_order, second_difference, spacing_of, with_margin
+from ..solvers.heat import heat
+from ..solvers.hopf_lax import hopf_lax
 
 SIZES = (128, 256, 512, 1024)
 TIME = 0.25

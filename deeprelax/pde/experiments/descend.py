@@ -11,15 +11,15 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.stats import beta, binomtest
 
-from ..errors import UserError
-from .claims import Claim
-from .cole_hopf import local_entropy_gradient
-from .grid import Array, axis, second_difference, spacing_of
-from .heat import heat
-from .hopf_lax import minimisers
-from .losses import descend
-from .problems import Problem
-from .rough import rough
+from ...errors import UserError
+from ..claims import Claim
+from ..losses import descend
+from ..problems.functions import Problem
+from ..problems.rough import rough
+from ..solvers.cole_hopf import local_entropy_gradient
+from ..solvers.grid import Array, axis, second_difference, spacing_of
+from ..solvers.heat import heat
+from ..solvers.hopf_lax import minimisers
 from .verify import Samples
 
 LR = 0.002  # of all that descend grad f or grad u, and the step of the chains

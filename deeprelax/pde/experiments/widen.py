@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
-from .cole_hopf import local_entropy
-from .grid import Array, axis, spacing_of
-from .outcome import BLUE, GREEN, GREY, PURPLE, RED, Outcome, letter, panels, shades
-from .regularity import (
+from ..outcome import BLUE, GREEN, GREY, PURPLE, RED, Outcome, letter, panels, shades
+from ..problems.rough import rough
+from ..problems.wells import Wells
+from ..solvers.cole_hopf import local_entropy
+from ..solvers.grid import Array, axis, spacing_of
+from .widen_claims import (
     EQUATIONS,
     TEMPERATURE,
     TIMES,
@@ -21,8 +23,6 @@ from .regularity import (
     semiconcavity,
     semiconcavity_bound,
 )
-from .rough import rough
-from .wells import Wells
 
 COLOURS = {"heat": RED, "viscous_hj": BLUE, "hj": GREEN}
 WIDTHS = {"heat": 1.4, "viscous_hj": 3.0, "hj": 1.2}  # where viscous HJ and HJ agree, both are seen

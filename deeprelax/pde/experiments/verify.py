@@ -6,16 +6,16 @@ import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .claims import Claim
+from ..claims import Claim
 
 # claim: (module with a function claims, what it is about); imported late, for claims 2 and 6 need torch
 CLAIMS = {
-    1: ("convergence", "the relaxations solve their equations"),
-    2: ("following", "the optimizers' mean directions are the gradients of the relaxed losses"),
-    3: ("controlled", "the controlled diffusion does better in expectation"),
-    4: ("regularity", "curvature is bounded, minima widen, and which of them wins"),
-    5: ("homogenization", "the two-scale diffusion follows the gradient flow of u"),
-    6: ("descent", "descent on the relaxed losses reaches the global basin"),
+    1: ("converge", "the relaxations solve their equations"),
+    2: ("directions_claims", "the optimizers' mean directions are the gradients of the relaxed losses"),
+    3: ("control_claims", "the controlled diffusion does better in expectation"),
+    4: ("widen_claims", "curvature is bounded, minima widen, and which of them wins"),
+    5: ("homogenize", "the two-scale diffusion follows the gradient flow of u"),
+    6: ("descend", "descent on the relaxed losses reaches the global basin"),
 }
 
 

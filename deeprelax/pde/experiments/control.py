@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse.linalg import expm_multiply
 
-from ..errors import UserError
-from .cole_hopf import LARGEST_EXPONENT
-from .fokker_planck import generator
-from .grid import Array, axis, second_difference, spacing_of
-from .problems import Problem
+from ...errors import UserError
+from ..problems.functions import Problem
+from ..solvers.cole_hopf import LARGEST_EXPONENT
+from ..solvers.fokker_planck import generator
+from ..solvers.grid import Array, axis, second_difference, spacing_of
 
 STIFFEST = 1e5  # horizon times the largest rate of the generator: its exponential costs some 4 products for each
 MOST_STEPS = 10**9  # of all paths: minutes

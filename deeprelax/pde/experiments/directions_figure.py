@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from ..outcome import BLUE, GREEN, GREY, ORANGE, RED, Outcome, letter, panels
+from ..problems.rough import rough
+from ..solvers.grid import Array, axis
 from . import directions as measured
 from .directions import CHAINS, GAMMA, HEAT_VARIANCE, TEMPERATURE
-from .grid import Array, axis
-from .outcome import BLUE, GREEN, GREY, ORANGE, RED, Outcome, letter, panels
-from .rough import rough
 from .verify import Samples
 
 

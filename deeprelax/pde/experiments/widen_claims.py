@@ -9,14 +9,14 @@ from functools import cache
 import numpy as np
 from scipy.optimize import brentq
 
-from ..errors import UserError
-from .claims import Claim
-from .cole_hopf import local_entropy
-from .grid import Array, axis, relevant, second_difference, spacing_of, with_margin
-from .heat import heat
-from .hopf_lax import hopf_lax
-from .rough import rough, rough_curvature
-from .wells import Wells
+from ...errors import UserError
+from ..claims import Claim
+from ..problems.rough import rough, rough_curvature
+from ..problems.wells import Wells
+from ..solvers.cole_hopf import local_entropy
+from ..solvers.grid import Array, axis, relevant, second_difference, spacing_of, with_margin
+from ..solvers.heat import heat
+from ..solvers.hopf_lax import hopf_lax
 
 TIMES = tuple(np.geomspace(0.003, 1.0, 12))
 TEMPERATURE = 0.1

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 
-from .grid import Array
-from .problems import Problem, absolute, cosine, double_well, ellipse, quadratic, rastrigin, separable
+from ..solvers.grid import Array
+from .functions import Problem, absolute, cosine, double_well, ellipse, quadratic, rastrigin, separable
 from .wells import Wells
 
 POINTS, SEED = 500, 42

@@ -1,0 +1,1 @@
+"""Functions to relax, with what is known of them in closed form."""
