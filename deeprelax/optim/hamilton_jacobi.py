@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from .block import Block, copy_
-from .chain import spring_chain
+from .entropy_sgd import spring_chain
 from .hyperparameters import scoped_gamma
 from .relaxation import Evaluate, Relaxation
+from .scratch import Block, copy_
 
 
 class HamiltonJacobi(Relaxation):

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .block import Block, copy_
 from .relaxation import Evaluate, Relaxation
+from .scratch import Block, copy_
 
 
 class Heat(Relaxation):

@@ -26,10 +26,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .block import Block, copy_
-from .buffers import Buffers
 from .hyperparameters import check_ranges, scoped_gamma
-from .noise import Noise
+from .scratch import Block, Buffers, Noise, copy_
 
 Closure = Callable[[], Tensor]
 Evaluate = Callable[[], None]

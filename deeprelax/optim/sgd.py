@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .block import Block
 from .relaxation import Evaluate, Relaxation
+from .scratch import Block
 
 
 class SGD(Relaxation):

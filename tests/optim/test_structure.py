@@ -13,8 +13,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from deeprelax.models import LeNet
 from deeprelax.optim import EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
-from deeprelax.optim.buffers import Buffers
-from deeprelax.optim.noise import Noise
+from deeprelax.optim.scratch import Buffers, Noise
 
 from .problems import OPTIMIZERS
 
