@@ -6,33 +6,13 @@ Values and what they mean stand in configs/, one file a choice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
 
 from ..optim.hyperparameters import RANGES
-
-Check = tuple[Callable[[Any], bool], str]
-
-
-def _limited(check: Check) -> Any:
-    return field(default=MISSING, metadata={"check": check})
-
-
-def _choice(*allowed: str) -> Any:
-    return _limited((lambda v: v in allowed, ", ".join(allowed[:-1]) + " or " + allowed[-1]))
-
-
-def _whole(low: int, high: int = 10**9) -> Any:
-    return _limited((lambda v: v is None or low <= v <= high, f"an integer from {low} to {high}"))
-
-
-def _positive(high: float = math.inf) -> Any:
-    bound = "a finite number > 0" if high == math.inf else f"a number > 0 and at most {high:g}"
-    return _limited((lambda v: v is None or (0 < v <= high and v < math.inf), bound))
-
+from ..ranges import Check, choice, limited, positive, whole
 
 _NUMBERS: Check = (
     lambda v: all(isinstance(each, int | float) and 0 <= each < math.inf for each in v),
@@ -41,21 +21,21 @@ _NUMBERS: Check = (
 
 
 def _probability() -> Any:
-    return _limited((lambda v: 0 <= v < 1, "a number in [0, 1)"))
+    return limited(lambda v: 0 <= v < 1, "a number in [0, 1)")
 
 
 def _hyper(name: str) -> Any:
-    return _limited(RANGES[name])
+    return limited(*RANGES[name])
 
 
 @dataclass
 class DatasetConf:
     name: str = MISSING
-    image_size: int | None = _whole(1, 4096)
-    train_size: int | None = _whole(1)
-    validation: int = _whole(0)
-    normalize: str = _choice("mean_std", "gcn_zca", "none")
-    augment: str = _choice("none", "flip_crop")
+    image_size: int | None = whole(1, 4096)
+    train_size: int | None = whole(1)
+    validation: int = whole(0)
+    normalize: str = choice("mean_std", "gcn_zca", "none")
+    augment: str = choice("none", "flip_crop")
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -77,21 +57,21 @@ class LeNetConf(ModelConf):
 
 @dataclass
 class MLPConf(ModelConf):
-    hidden: int = _whole(1)
+    hidden: int = whole(1)
     dropout: float = _probability()
 
 
 @dataclass
 class AllCNNConf(ModelConf):
-    variant: str = _choice("paper", "original")
+    variant: str = choice("paper", "original")
     input_dropout: float = _probability()
     dropout: float = _probability()
 
 
 @dataclass
 class WideResNetConf(ModelConf):
-    depth: int = _limited((lambda v: v >= 10 and (v - 4) % 6 == 0, "6 n + 4 with n >= 1 (10, 16, 22, 28, 40, ...)"))
-    width: int = _whole(1)
+    depth: int = limited(lambda v: v >= 10 and (v - 4) % 6 == 0, "6 n + 4 with n >= 1 (10, 16, 22, 28, 40, ...)")
+    width: int = whole(1)
     dropout: float = _probability()
 
 
@@ -155,7 +135,7 @@ class HeatConf(OptimizerConf):
 @dataclass
 class PDERelaxedConf(OptimizerConf):
     equation: str = _hyper("equation")
-    gamma: float = _positive()
+    gamma: float = positive()
     temperature: float = _hyper("temperature")
     inner_steps: int = _hyper("inner_steps")
     lr: float = _hyper("lr")
@@ -167,31 +147,31 @@ class PDERelaxedConf(OptimizerConf):
 
 @dataclass
 class ScheduleConf:
-    name: str = _choice("constant", "step", "cosine")
+    name: str = choice("constant", "step", "cosine")
     milestones: list[float] = field(default_factory=list, metadata={"check": _NUMBERS})
-    factor: float = _limited((lambda v: 0 <= v <= 1000, "a number from 0 to 1000"))
+    factor: float = limited(lambda v: 0 <= v <= 1000, "a number from 0 to 1000")
 
 
 @dataclass
 class HardwareConf:
-    device: str = _choice("auto", "cpu", "cuda")
-    devices: str = _limited((lambda v: v == "all" or (v.isdecimal() and int(v) >= 1), "an integer >= 1 or all"))
-    share: str = _choice("data", "chains")
+    device: str = choice("auto", "cpu", "cuda")
+    devices: str = limited(lambda v: v == "all" or (v.isdecimal() and int(v) >= 1), "an integer >= 1 or all")
+    share: str = choice("data", "chains")
     sync_batchnorm: bool = MISSING
-    precision: str = _choice("float32", "bfloat16")
+    precision: str = choice("float32", "bfloat16")
     compile: bool = MISSING
     cuda_graphs: bool = MISSING
-    threads: int | None = _whole(1, 4096)
+    threads: int | None = whole(1, 4096)
 
 
 @dataclass
 class LoopConf:
-    evaluate_every: float = _positive()
-    record_every: float = _positive()
-    checkpoint_every: float | None = _positive()
-    checkpoint_seconds: float | None = _positive()
-    on_nonfinite: str = _choice("stop", "skip")
-    bn_batches: int = _whole(1)
+    evaluate_every: float = positive()
+    record_every: float = positive()
+    checkpoint_every: float | None = positive()
+    checkpoint_seconds: float | None = positive()
+    on_nonfinite: str = choice("stop", "skip")
+    bn_batches: int = whole(1)
 
 
 @dataclass
@@ -202,12 +182,12 @@ class TrainConf:
     schedule: ScheduleConf = MISSING
     hardware: HardwareConf = MISSING
     train: LoopConf = MISSING
-    epochs: float = _positive(1e6)
-    batch_size: int = _whole(1)
-    seed: int = _whole(0)
+    epochs: float = positive(1e6)
+    batch_size: int = whole(1)
+    seed: int = whole(0)
     data_dir: str | None = MISSING
-    output_dir: str = _limited((lambda v: v.strip() != "", "the path of a folder"))
-    continue_from: str | None = _limited((lambda v: v is None or v.strip() != "", "the directory of a finished run"))
+    output_dir: str = limited(lambda v: v.strip() != "", "the path of a folder")
+    continue_from: str | None = limited(lambda v: v is None or v.strip() != "", "the directory of a finished run")
     force: bool = MISSING
     deterministic: bool = MISSING
 
@@ -217,17 +197,17 @@ class BenchConf:
     dataset: DatasetConf = MISSING
     model: ModelConf = MISSING
     hardware: HardwareConf = MISSING
-    batch_size: int = _whole(2)
-    repeats: int = _whole(1, 1000)
-    evaluations: int = _whole(1, 10_000)
+    batch_size: int = whole(2)
+    repeats: int = whole(1, 1000)
+    evaluations: int = whole(1, 10_000)
     optimizers: dict[str, Any] = field(default_factory=dict)
     only: list[str] = field(default_factory=list)
     compile: bool = MISSING
     yardsticks: bool = MISSING
-    workers: int = _whole(0, 256)
-    whole_run: float | None = _positive(1e6)
+    workers: int = whole(0, 256)
+    whole_run: float | None = positive(1e6)
     startup: bool = MISSING
-    output_dir: str = _limited((lambda v: v.strip() != "", "the path of a folder"))
+    output_dir: str = limited(lambda v: v.strip() != "", "the path of a folder")
 
 
 SCHEMAS: dict[str, dict[str, type[Any]]] = {
