@@ -49,7 +49,7 @@ bench-gpu: $(INSTALLED) ## run the GPU tests and measure on a GPU (BIN=DIR INSTA
 	for net in lenet mlp; do $(BIN)/python -m deeprelax bench model=$$net dataset=mnist $(ON_GPU)/$$net \
 	  hardware.cuda_graphs=true || exit 1; done
 	for net in all_cnn wrn_16_4 wrn_28_10; do $(BIN)/python -m deeprelax bench model=$$net dataset=cifar10 $(ON_GPU)/$$net \
-	  hardware.precision=bfloat16 compile=true whole_run=null startup=false || exit 1; done
+	  hardware.precision=bfloat16 whole_run=null || exit 1; done
 
 tensorboard: $(INSTALLED) ## show the runs under outputs/ on http://localhost:6006
 	$(BIN)/tensorboard --logdir outputs

@@ -103,7 +103,7 @@ def stop_by_signals() -> dict[signal.Signals, Any]:
 
     Returns the handlers that were there before.
     """
-    from .parallel.signals import Stopped
+    from .errors import Stopped
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Stopped(number)

@@ -23,11 +23,8 @@ class Report:
     device: torch.device
     floor_ms: float = 0.0
     steps: dict[str, StepCost] = field(default_factory=dict)
-    layouts: dict[str, Ratio] = field(default_factory=dict)
-    compile_seconds: float | None = None
     yardsticks: dict[str, Ratio] = field(default_factory=dict)  # over our own loop
     whole: WholeRun | None = None
-    startup: dict[str, float] = field(default_factory=dict)
 
     def setting(self) -> dict[str, Any]:
         """Hardware, versions, and what the numbers are of."""
@@ -55,11 +52,8 @@ class Report:
             "images_per_second": {name: cost.images_per_second for name, cost in self.steps.items()},
             "copies_of_the_weights": {name: cost.copies for name, cost in self.steps.items()},
             "peak_megabytes": {name: cost.peak_megabytes for name, cost in self.steps.items()},
-            "layouts": {name: ratio.median for name, ratio in self.layouts.items()},
-            "compile_seconds": self.compile_seconds,
             "yardsticks": {name: ratio.median for name, ratio in self.yardsticks.items()},
             "whole_run": None if self.whole is None else _whole(self.whole),
-            "startup_seconds": self.startup,
         }
 
     def table(self) -> str:
@@ -87,9 +81,6 @@ class Report:
 
     def _rest(self) -> list[str]:
         lines = [""]
-        for name, ratio in self.layouts.items():
-            compiled = f" ({self.compile_seconds:.0f} s to compile)" if name == "compiled" else ""
-            lines.append(f"bare pass, {name}: {ratio.median:.2f} times that in channels_last{compiled}")
         for name, ratio in self.yardsticks.items():
             lines.append(f"{name}: {ratio.median:.2f} times the time of our loop")
         if self.whole is not None:
@@ -99,8 +90,6 @@ class Report:
                 f"{values['process_over_floor']:.3f} times their bare cost "
                 f"({values['loop_over_floor']:.3f} without imports and loading)"
             )
-        for name, taken in self.startup.items():
-            lines.append(f"start: {name} after {taken:.2f} s")
         return lines
 
 

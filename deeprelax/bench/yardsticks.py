@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from ..configuration.schema import BenchConf
-from ..data.batches import Batches
+from ..data.batches import Batches, Data
 from ..data.images import Split
 from ..optim import SGD, EntropySGD, Relaxation
-from ..runs.build import Data, build_model
+from ..runs.build import build_model
 from ..training.objective import Autocast, Objective
 from .timing import Ratio, Work, beside
 

@@ -49,13 +49,12 @@ def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
     """The report, growing part by part."""
     from ..bench.images import random_images, shape_of
     from ..bench.report import Report
-    from ..bench.startup import startup_seconds
-    from ..bench.steps import layouts, step_cost
+    from ..bench.steps import step_cost
     from ..bench.whole import whole_run
     from ..bench.yardsticks import compared
-    from ..data.batches import Images
+    from ..data.batches import Data, Images
     from ..data.normalize import fit
-    from ..runs.build import Data, choose_device, set_up_cpu
+    from ..runs.build import choose_device, set_up_cpu
 
     set_up_cpu(conf.hardware)
     device = choose_device(conf.hardware)
@@ -71,14 +70,9 @@ def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
         report.steps[name] = step_cost(conf, data, conf.optimizers[name])
         report.floor_ms = report.steps[name].floor_ms
         yield report
-    report.layouts, report.compile_seconds = layouts(conf, data)
-    yield report
     if conf.yardsticks:
         report.yardsticks = compared(conf, data, images.train)
         yield report
     if conf.whole_run is not None:
         report.whole = whole_run(conf, overrides)
-        yield report
-    if conf.startup:
-        report.startup = startup_seconds(3)
         yield report

@@ -34,8 +34,7 @@ def evaluate(directory: Path, overrides: list[str]) -> dict[str, float]:
     conf = load(directory / "config.yaml", overrides)
     from ..records import checkpoint
     from ..runs.build import build_model, choose_device, load_data, load_weights, set_up_cpu
-    from ..training.batchnorm import statistics
-    from ..training.evaluation import scores
+    from ..training.evaluation import scores, statistics_batches
     from ..training.objective import Autocast
 
     state = checkpoint.latest(directory)
@@ -47,7 +46,8 @@ def evaluate(directory: Path, overrides: list[str]) -> dict[str, float]:
     model = build_model(conf.model, data, conf.seed, device)
     load_weights(model, state, directory)
     autocast = Autocast(conf.hardware.precision, device)
-    found = scores(model, data, statistics(conf, data.train), autocast)
+    statistics = statistics_batches(data.train, conf.batch_size, conf.seed, conf.train.bn_batches)
+    found = scores(model, data, statistics, autocast)
     values = {f"{split}_{name}": value for split, numbers in found.items() for name, value in numbers.items()}
     for name, value in values.items():
         print(f"{name} {value:.6g}{' %' if name.endswith('error') else ''}")

@@ -202,11 +202,9 @@ class BenchConf:
     evaluations: int = whole(1, 10_000)
     optimizers: dict[str, Any] = field(default_factory=dict)
     only: list[str] = field(default_factory=list)
-    compile: bool = MISSING
     yardsticks: bool = MISSING
     workers: int = whole(0, 256)
     whole_run: float | None = positive(1e6)
-    startup: bool = MISSING
     output_dir: str = limited(lambda v: v.strip() != "", "the path of a folder")
 
 

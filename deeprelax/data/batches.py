@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -43,6 +44,24 @@ class Images:
     def normalized(self, pixels: Tensor) -> Tensor:
         """uint8 (batch, height, width, channels) to float32 (batch, channels, height, width) in channels_last."""
         return self._normalization(pixels.permute(0, 3, 1, 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A data set on the device."""
+
+    train: Images
+    test: Images
+    validation: Images | None
+    channels: int
+    image_size: int
+    classes: tuple[str, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells whether a run resumes with the data that it began with."""
+        digests = [split.digest() for split in (self.train, self.test, self.validation) if split is not None]
+        return hashlib.blake2b(f"{self.classes} {digests}".encode(), digest_size=16).hexdigest()
 
 
 class Batches:

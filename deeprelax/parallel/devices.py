@@ -23,9 +23,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from ..errors import UserError
+from ..errors import Stopped, UserError
 from .launch import command_for
-from .signals import Requests, Stopped
+from .signals import Requests
 
 log = logging.getLogger(__name__)
 POLL = 0.1  # seconds

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..configuration.schema import HardwareConf
-from ..errors import UserError
-from .signals import STOPPING, Requests, Stopped
+from ..errors import Stopped, UserError
+from .signals import STOPPING, Requests
 
 GRACE = 5.0  # seconds from SIGTERM to SIGKILL
 LIFELINE, LISTENER, ERROR_FILE = "DEEPRELAX_LIFELINE", "DEEPRELAX_LISTENER", "DEEPRELAX_ERROR_FILE"

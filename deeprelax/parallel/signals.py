@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: noted, and obeyed when the run is whole."""
+"""Signals that ask a run to stop: noted, and obeyed by the loop (training/stop.py)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,10 @@ import time
 from types import FrameType
 from typing import Any
 
+from ..errors import Stopped
+
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # Slurm can send the last one before it takes the machine
-PATIENCE = 5.0  # seconds that an outer step may go on for
-
-
-class Stopped(KeyboardInterrupt):
-    """The run was asked to stop and has left a checkpoint. Like Ctrl-C it ends a whole sweep."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
-        self.status = 128 + number
+PATIENCE = 5.0  # seconds that a step or an evaluation may go on for after the signal
 
 
 class Requests:
@@ -43,7 +37,7 @@ class Requests:
             os._exit(128 + number)
         self.number, self._since = number, time.monotonic()
 
-    def give_up(self) -> None:
+    def abort_if_overdue(self) -> None:
         """Raise Stopped if a stop is overdue: for work that can be left in the middle."""
         if self.overdue:
             raise Stopped(self.number or 0)

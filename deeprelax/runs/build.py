@@ -1,12 +1,10 @@
-"""From a configuration to data, network and optimizer on a device."""
+"""From a configuration to a device, and to data, network and optimizer on it."""
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import platform
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from torch import nn
 from ..configuration.check import keywords
 from ..configuration.registry import call, resolve
 from ..configuration.schema import DatasetConf, HardwareConf, ImageFolderConf, ModelConf, OptimizerConf
-from ..data.batches import Images
+from ..data.batches import Data, Images
 from ..data.images import ImageData, part
 from ..data.normalize import fit
 from ..data.sources.store import data_folder
@@ -25,24 +23,6 @@ from ..optim import Relaxation
 from ..parallel.launch import Place
 from ..parallel.ranks import SOLO, Ranks
 from ..randomness import Purpose, derive_seed
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """A data set on the device."""
-
-    train: Images
-    test: Images
-    validation: Images | None
-    channels: int
-    image_size: int
-    classes: tuple[str, ...]
-
-    @property
-    def fingerprint(self) -> str:
-        """Tells whether a run goes on with the data that it began with."""
-        digests = [split.digest() for split in (self.train, self.test, self.validation) if split is not None]
-        return hashlib.blake2b(f"{self.classes} {digests}".encode(), digest_size=16).hexdigest()
 
 
 def choose_device(conf: HardwareConf, ranks: Ranks | Place = SOLO) -> torch.device:

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar on a terminal, plain lines elsewhere."""
+"""The log of a run: a file with times, and a terminal that keeps its progress bar."""
 
 from __future__ import annotations
 
@@ -9,40 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..errors import UserError
-from ..training.cadence import Budget
-
-BAR = "{desc} |{bar}| {percentage:3.0f}% {rate_fmt} {elapsed}<{remaining}{postfix}"
-
-
-class Progress:
-    """A tqdm bar in images with passes, loss and error; nothing where standard error is not a terminal."""
-
-    def __init__(self, budget: Budget, evaluations: int, *, show: bool = True) -> None:
-        self._budget = budget
-        total = budget.outer_steps * budget.per_step
-        self._bar = tqdm(
-            total=total * budget.batch_size, initial=evaluations * budget.batch_size, unit="img", unit_scale=True,
-            bar_format=BAR, disable=None if show else True, leave=False, dynamic_ncols=True,
-        )  # fmt: skip
-        self._shown: dict[str, str] = {}
-
-    def advance(self, evaluations: int) -> None:
-        """The evaluations done so far."""
-        if not self._bar.disable:
-            self._bar.set_description_str(f"pass {self._budget.passes(evaluations):.2f}/{self._budget.epochs:g}", False)
-            self._bar.update(evaluations * self._budget.batch_size - self._bar.n)
-
-    def show(self, **values: str) -> None:
-        """Values beside the bar, kept until they change."""
-        self._shown |= values
-        self._bar.set_postfix(self._shown, refresh=False)
-
-    def close(self) -> None:
-        self._bar.close()
 
 
 class _LogFile(logging.FileHandler):

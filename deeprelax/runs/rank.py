@@ -11,10 +11,9 @@ import traceback
 from pathlib import Path
 
 from ..configuration.check import load
-from ..errors import UserError
+from ..errors import Stopped, UserError
 from ..files import sentence
 from ..parallel import launch
-from ..parallel.signals import Stopped
 from .log import logging_to
 
 

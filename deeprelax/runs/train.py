@@ -1,33 +1,43 @@
-"""One run from its configuration to its result."""
+"""The composition root of a run: from its configuration to its parts, to the trained network, to result.json."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import logging
-import platform
-import signal
-import subprocess
-import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from .. import files
 from ..configuration.schema import TrainConf
+from ..data.augment import AUGMENTATIONS
+from ..data.batches import Data, Images
 from ..errors import UserError
+from ..optim import Relaxation
+from ..optim.batchnorm import has_batch_norm
 from ..parallel.ranks import SOLO, Ranks
-from ..parallel.signals import Stopped
+from ..parallel.signals import Requests
 from ..records import checkpoint
-from ..training.batchnorm import has_batch_norm
+from ..records.provenance import device_name, provenance
+from ..training.cadence import Budget, Cadence
+from ..training.collectives import Collectives
+from ..training.evaluation import scores, statistics_batches
+from ..training.guard import Guard, GuardedStep
+from ..training.journal import Journal
 from ..training.loop import Trainer
-from ..training.schedules import make_schedule
-from ..training.share import compile_problem
-from .build import build_model, build_optimizer, load_data, set_up_cpu
+from ..training.objective import Objective
+from ..training.schedules import Schedule, make_schedule
+from ..training.share import Share, compile_problem
+from ..training.stop import Stop
+from .build import build_model, build_optimizer, load_data, load_weights, set_up_cpu
+from .continuation import LENGTH, decisive, differences
 from .determinism import deterministic
 
 log = logging.getLogger(__name__)
-LIBRARIES = ("deeprelax", "torch", "torchvision", "numpy", "hydra-core", "omegaconf", "scikit-learn")
+LIKELY = ("lr", "inner_lr", "gamma", "sigma", "temperature")  # the keys that may be behind a value that is not finite
 
 
 def train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks = SOLO) -> None:
@@ -61,36 +71,102 @@ def _train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks)
     if conf.batch_size // ranks.world == 1 and has_batch_norm(model):
         raise UserError(f"batch_size={conf.batch_size} leaves one image to a rank, and batch norm needs two: raise it")
     optimizer = build_optimizer(conf.optimizer, model)
-    trainer = Trainer(conf, data, model, optimizer, directory, ranks)
-    _announce(trainer)
+    trainer = compose(conf, data, model, optimizer, directory, ranks)
+    _announce(conf, trainer.budget)
     if state is not None:
-        trainer.load_state(state)
+        _resume(conf, trainer, state)
     reached = (trainer.evaluations, trainer.outer_steps)
     if ranks.from_main(reached) != reached:
         raise UserError(
             f"{directory / checkpoint.NAME} is not the same file on all machines: put output_dir on a shared disk"
         )
     if state is not None:
-        log.info("going on from pass %.4g%s", trainer.budget.passes(trainer.evaluations), _lengthened(conf, state))
-        if state["threads"] != torch.get_num_threads():
-            now, before = torch.get_num_threads(), state["threads"]
-            log.warning("%d threads, not %d as before: no longer bit for bit the same run", now, before)
-        if state["ranks"] != ranks.world:
-            log.warning("%d ranks, not %d as before: no longer bit for bit the same run", ranks.world, state["ranks"])
+        _say_what_changed(conf, trainer, state)
     if ranks.main:
-        files.write_json(directory / "provenance.json", _provenance(device, ranks))
+        files.write_json(directory / "provenance.json", provenance(device, ranks.world))
     trainer.fit()
     if ranks.main:
-        files.write_json(directory / "result.json", _result(trainer))
-    if asked := _asked_too_late(trainer):
-        raise Stopped(asked)
+        files.write_json(directory / "result.json", _result(conf, trainer, device, ranks))
+    trainer.stop.raise_if_late()
 
 
-def _asked_too_late(trainer: Trainer) -> int:
-    """The signal that some rank got when nothing was left to stop: there may be more jobs. 0 for none."""
-    asked = torch.tensor(float(trainer.asked is not None), device=trainer.data.train.device)
-    trainer.ranks.sum_(asked)
-    return (trainer.asked or signal.SIGTERM) if asked > 0 else 0
+def compose(
+    conf: TrainConf, data: Data, model: nn.Module, optimizer: Relaxation, directory: Path, ranks: Ranks = SOLO
+) -> Trainer:
+    """Everything that trains, put together from a configuration."""
+    device = data.train.device
+    budget = Budget(conf.epochs, len(data.train), conf.batch_size, optimizer.evaluations)
+    stop = Stop(Requests(), ranks, device)
+    objective = compose_objective(conf, data.train, model, optimizer, ranks, stop.flag)
+    loop, skips = conf.train, conf.train.on_nonfinite == "skip"
+    statistics = statistics_batches(data.train, conf.batch_size, conf.seed, loop.bn_batches)
+    return Trainer(
+        model=model,
+        optimizer=optimizer,
+        objective=objective,
+        step=GuardedStep(model, optimizer, objective, can_abort=ranks.world == 1, skips=skips),
+        evaluate=functools.partial(scores, model, data, statistics, objective.autocast, ranks),
+        budget=budget,
+        schedule=_schedule(conf, conf.epochs),
+        cadence=Cadence(
+            budget, loop.record_every, loop.evaluate_every, loop.checkpoint_every, loop.checkpoint_seconds, ranks.main
+        ),
+        guard=Guard(
+            model,
+            optimizer,
+            skips,
+            lower=[f"optimizer.{key}" for key in LIKELY if hasattr(conf.optimizer, key)],
+            has_checkpoint=(directory / checkpoint.NAME).exists,
+            passes=lambda: budget.passes(objective.evaluations),
+        ),
+        stop=stop,
+        journal=Journal(directory, budget, device, main=ranks.main),
+        directory=directory,
+        writes=ranks.main,
+        identity={
+            "configuration": decisive(dataclasses.asdict(conf)),
+            "data": data.fingerprint,
+            "threads": torch.get_num_threads(),
+            "ranks": ranks.world,
+        },
+    )
+
+
+def compose_objective(
+    conf: TrainConf, images: Images, model: nn.Module, optimizer: Relaxation, ranks: Collectives, stop: torch.Tensor
+) -> Objective:
+    """This rank's share of the objective; also tells the optimizer what the ranks average, `stop` among it."""
+    share, hardware = Share(ranks, conf.hardware.share), conf.hardware
+    share.average(optimizer, stop)
+    batches = share.batches(images, conf.batch_size, conf.seed, AUGMENTATIONS[conf.dataset.augment])
+    wrapped = share.wrapped(model, images.device, sync_batchnorm=hardware.sync_batchnorm, compiled=hardware.compile)
+    return Objective(wrapped, batches, conf.seed, hardware.precision, ranks.rank, graphs=hardware.cuda_graphs)
+
+
+def _schedule(conf: TrainConf, epochs: float) -> Schedule:
+    return make_schedule(conf.schedule.name, conf.schedule.milestones, conf.schedule.factor, epochs)
+
+
+def _resume(conf: TrainConf, trainer: Trainer, state: dict[str, Any]) -> None:
+    """Put the trainer where the checkpoint is. Raises UserError if configuration, data or network are not the same."""
+    directory, there = trainer.directory, state["configuration"]
+    lengthens = conf.continue_from != there["continue_from"]
+    if different := differences(there, trainer.identity["configuration"], LENGTH if lengthens else None):
+        raise UserError(f"the checkpoint in {directory} is of another configuration: {different}")
+    if state["data"] != trainer.identity["data"]:
+        raise UserError(
+            f"the data are not those that {directory} began with: put them back, or start anew with force=true"
+        )
+    load_weights(trainer.model, state, directory)  # before the rest, for its message
+    trainer.load_state(state)
+
+
+def _say_what_changed(conf: TrainConf, trainer: Trainer, state: dict[str, Any]) -> None:
+    log.info("going on from pass %.4g%s", trainer.passes, _lengthened(conf, state))
+    for what in ("threads", "ranks"):
+        now, before = trainer.identity[what], state[what]
+        if now != before:
+            log.warning("%d %s, not %d as before: no longer bit for bit the same run", now, what, before)
 
 
 def _lengthened(conf: TrainConf, state: dict[str, Any]) -> str:
@@ -100,15 +176,14 @@ def _lengthened(conf: TrainConf, state: dict[str, Any]) -> str:
         return ""
     if conf.schedule.name != "cosine":
         return f" of a run of {before:g}, as one run of {conf.epochs:g} would"
-    ended, now = (make_schedule(conf.schedule, epochs)(before) for epochs in (before, conf.epochs))
+    ended, now = (_schedule(conf, epochs)(before) for epochs in (before, conf.epochs))
     return (
         f" of a run of {before:g}: schedule=cosine depends on the total, so the lr goes on at {now:.3g} times its "
         f"initial value, where that run had come down to {ended:.3g}; not the same as one run of {conf.epochs:g}"
     )
 
 
-def _announce(trainer: Trainer) -> None:
-    conf, budget = trainer.conf, trainer.budget
+def _announce(conf: TrainConf, budget: Budget) -> None:
     taken = budget.outer_steps * budget.per_step
     log.info(
         "%s on %s with %s: %g passes over %d images = %d gradient evaluations of %d images, %d outer steps",
@@ -132,9 +207,8 @@ def _schedule_problem(conf: TrainConf) -> str:
     return ""
 
 
-def _result(trainer: Trainer) -> dict[str, Any]:
-    conf, budget = trainer.conf, trainer.budget
-    images = trainer.evaluations * budget.batch_size
+def _result(conf: TrainConf, trainer: Trainer, device: torch.device, ranks: Ranks) -> dict[str, Any]:
+    budget, clock = trainer.budget, trainer.clock
     return {
         "dataset": conf.dataset.name,
         "model": conf.model.name,
@@ -145,45 +219,15 @@ def _result(trainer: Trainer) -> dict[str, Any]:
         "budget": budget.evaluations,
         "gradient_evaluations": trainer.evaluations,
         "outer_steps": trainer.outer_steps,
-        "skipped_steps": trainer.skipped,
+        "skipped_steps": trainer.guard.skipped,
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "training_images": budget.images,
         **{f"{split}_{name}": value for split, scores in trainer.scores.items() for name, value in scores.items()},
-        "seconds": trainer.seconds,
-        "images_per_second": images / trainer.step_seconds,
-        "device": _device_name(trainer.data.train.device),
+        "seconds": clock.seconds,
+        "images_per_second": trainer.evaluations * budget.batch_size / clock.step_seconds,
+        "device": device_name(device),
         "precision": conf.hardware.precision,
         "threads": torch.get_num_threads(),
-        "ranks": trainer.ranks.world,
+        "ranks": ranks.world,
         "share": conf.hardware.share,
     }
-
-
-def _device_name(device: torch.device) -> str:
-    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
-
-
-def _provenance(device: torch.device, ranks: Ranks) -> dict[str, Any]:
-    return {
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": _device_name(device),
-        "threads": torch.get_num_threads(),
-        "ranks": ranks.world,
-        "cuda": torch.version.cuda,
-        "commit": _commit(),
-        "versions": {name: version(name) for name in LIBRARIES},
-    }
-
-
-def _commit() -> str | None:
-    """The commit of the checkout that this package runs from, with + if files were changed since; None if installed."""
-    package = Path(__file__).parents[1]
-    words = ["git", "-C", str(package), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
-    tracked = [*words[:3], "ls-files", "--error-unmatch", "cli.py"]
-    try:
-        subprocess.run(tracked, capture_output=True, check=True)
-        return subprocess.run(words, capture_output=True, check=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -1,15 +1,21 @@
-"""How long a run is, in gradient evaluations: the same for every optimizer, so that equal epochs are equal cost."""
+"""How long a run is, when it records, evaluates and saves, and how long that took."""
 
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """epochs passes over `images` training images in batches of `batch_size`, `per_step` evaluations an outer step."""
+    """epochs passes over `images` training images in batches of `batch_size`, `per_step` evaluations an outer step.
+
+    Counted in gradient evaluations, the same for every optimizer: equal epochs are equal cost.
+    """
 
     epochs: float
     images: int
@@ -42,3 +48,85 @@ class Budget:
 def _exact(number: float) -> Fraction:
     """The decimal number that was written: 0.1 is a tenth, so that no multiple of it is missed by rounding."""
     return Fraction(str(number))
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is to be done after a step."""
+
+    record: bool
+    evaluate: bool
+    save: bool
+
+
+@dataclass
+class Cadence:
+    """When to record, evaluate and save: each so many passes, and after the last step. Every evaluation is saved.
+
+    Checkpoints by the clock come every `checkpoint_seconds`, but where one takes long to write they come less often: at
+    most 1 % of the time goes into them. `by_clock` is for the main rank alone, which writes without the others.
+    """
+
+    budget: Budget
+    record_every: float
+    evaluate_every: float
+    checkpoint_every: float | None
+    checkpoint_seconds: float | None
+    by_clock: bool = True
+    _saved: float = 0.0  # when the last checkpoint was
+    _took: float = 0.0  # seconds to write it
+
+    def start(self) -> None:
+        """The clock of the checkpoints starts."""
+        self._saved = time.monotonic()
+
+    def due(self, evaluations: int, *, last: bool) -> Due:
+        """After the step that ended at `evaluations`."""
+        crosses = self.budget.crosses
+        evaluate = last or crosses(self.evaluate_every, evaluations)
+        return Due(
+            record=last or crosses(self.record_every, evaluations),
+            evaluate=evaluate,
+            save=evaluate or crosses(self.checkpoint_every, evaluations) or self._time_to_save(),
+        )
+
+    def _time_to_save(self) -> bool:
+        if self.checkpoint_seconds is None or not self.by_clock:
+            return False
+        return time.monotonic() - self._saved >= max(self.checkpoint_seconds, 100 * self._took)
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Around the writing of a checkpoint."""
+        began = time.monotonic()
+        yield
+        self._saved = time.monotonic()
+        self._took = self._saved - began
+
+
+@dataclass
+class Clock:
+    """Seconds of the whole loop, and of its steps alone: without evaluations of x and checkpoints."""
+
+    seconds: float = 0.0
+    step_seconds: float = 0.0
+    _mark: float = 0.0
+
+    def start(self) -> None:
+        """What has passed until now is in neither."""
+        self._mark = time.perf_counter()
+
+    def stepped(self) -> None:
+        """What has passed since the last call was a step."""
+        self.step_seconds += self._lap()
+
+    def rested(self) -> None:
+        """What has passed since the last call was something else."""
+        self._lap()
+
+    def _lap(self) -> float:
+        now = time.perf_counter()
+        lap = now - self._mark
+        self.seconds += lap
+        self._mark = now
+        return lap

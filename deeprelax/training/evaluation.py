@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import Batches, Images
-from ..parallel.ranks import SOLO, Ranks
-from ..runs.build import Data
-from .batchnorm import reestimate
+from ..data.batches import Batches, Data, Images
+from ..optim.batchnorm import reestimate_batchnorm
+from ..randomness import Purpose
+from .collectives import ALONE, Collectives
 from .objective import Autocast
 
 CHUNK = 1000  # images
@@ -31,7 +31,7 @@ def score(
     model: nn.Module,
     chunks: Chunks,
     autocast: Autocast,
-    ranks: Ranks = SOLO,
+    ranks: Collectives = ALONE,
     interrupt: Interrupt = None,
 ) -> dict[str, float]:
     """{"loss": mean cross-entropy, "error": percent misclassified} in eval mode; the same on all ranks.
@@ -71,20 +71,21 @@ def _sums(model: nn.Module, chunk: tuple[Tensor, Tensor], autocast: Autocast) ->
 def scores(
     model: nn.Module,
     data: Data,
-    statistics: tuple[Batches, int],
+    statistics: Chunks,
     autocast: Autocast,
-    ranks: Ranks = SOLO,
+    ranks: Collectives = ALONE,
     *,
     train: bool = False,
     interrupt: Interrupt = None,
 ) -> dict[str, dict[str, float]]:
     """`score` on each split, batch-norm statistics re-estimated before; with `train` on the batches for these too."""
-    reestimate(model, *statistics, autocast)
+    with autocast():
+        reestimate_batchnorm(model, (statistics.take(i) for i in range(statistics.count)))
     splits = {"test": every_image(data.test)}
     if data.validation is not None:
         splits["validation"] = every_image(data.validation)
     if train:
-        splits["train"] = first_batches(*statistics)
+        splits["train"] = statistics
     return {name: score(model, chunks, autocast, ranks, interrupt) for name, chunks in splits.items()}
 
 
@@ -93,6 +94,7 @@ def every_image(images: Images) -> Chunks:
     return Chunks(lambda i: images.chunk(i * CHUNK, (i + 1) * CHUNK), -(-len(images) // CHUNK))
 
 
-def first_batches(batches: Batches, count: int) -> Chunks:
-    """Batches 0 to count - 1."""
-    return Chunks(batches.__getitem__, count)
+def statistics_batches(images: Images, batch_size: int, seed: int, most: int) -> Chunks:
+    """The training batches that statistics at x are taken on: always the same, at most one pass."""
+    batches = Batches(images, batch_size, seed, purpose=Purpose.STATISTICS)
+    return Chunks(batches.__getitem__, min(most, max(1, len(images) // batch_size)))

@@ -1,35 +1,47 @@
-"""An outer step that can be given up, or left out, without a trace."""
+"""Steps that can be aborted or skipped without a trace, and the watch over values that are not finite."""
 
 from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import Stopped, UserError
 from ..optim import Relaxation
-from ..parallel.signals import Requests, Stopped
+from .cadence import Due
 from .objective import Objective
+
+log = logging.getLogger(__name__)
 
 
 class GuardedStep:
-    """Steps of the optimizer; one that is given up leaves weights, batch-norm buffers and the count as at its start.
+    """Steps of the optimizer that leave nothing behind where they are aborted or skipped.
 
-    can_give_up: several ranks could not do so at the same moment, and a step of one evaluation has none to leave out.
-    skips: a step that is not finite, which changes no weight, leaves no batch-norm statistics either.
+    An aborted step (a stop is overdue) leaves weights, batch-norm buffers and the count of evaluations as at its start.
+    Of one rank only, and only if a step has several evaluations: one alone has no middle to leave in.
+
+    skips: a step that is not finite changes no weight by the optimizer's own rule; with `skips` the batch-norm buffers
+    that its evaluations wrote are put back, too.
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: Relaxation, objective: Objective, *, can_give_up: bool, skips: bool
+        self, model: nn.Module, optimizer: Relaxation, objective: Objective, *, can_abort: bool, skips: bool
     ) -> None:
         self._optimizer, self._objective = optimizer, objective
-        self._can_give_up, self._skips = can_give_up, skips
-        self._buffers = list(model.buffers()) if can_give_up or skips else []
+        self._can_abort = can_abort and optimizer.evaluations > 1
+        self._skips = skips
+        self._buffers = list(model.buffers()) if self._can_abort or skips else []
         self._start = [buffer.clone() for buffer in self._buffers]
 
-    def __call__(self, requests: Requests) -> Tensor:
-        """The step's loss. Raises Stopped if a stop was asked for too long ago."""
+    def __call__(self, interrupt: Callable[[], None] | None) -> Tensor:
+        """The step's loss. Passes on what `interrupt`, called before each evaluation, raises to abort the step."""
         evaluations = self._objective.evaluations
         self._copy(self._start, self._buffers)
-        self._objective.interrupt = requests.give_up if self._can_give_up else None
+        self._objective.interrupt = interrupt if self._can_abort else None
         try:
             loss = self._optimizer.step(self._objective)
         except Stopped:
@@ -41,7 +53,7 @@ class GuardedStep:
         return loss
 
     def _restore_unless(self, finite: bool | Tensor) -> None:
-        if isinstance(finite, Tensor):  # on a GPU: the host does not ask
+        if isinstance(finite, Tensor):  # on a GPU the host does not wait for the answer: both cases in one kernel
             for buffer, start in zip(self._buffers, self._start, strict=True):
                 torch.where(finite, buffer, start, out=buffer)
         elif not finite:
@@ -51,3 +63,78 @@ class GuardedStep:
     def _copy(to: list[Tensor], source: list[Tensor]) -> None:
         if to:
             torch._foreach_copy_(to, source)
+
+
+@dataclass
+class Guard:
+    """No record and no checkpoint holds what is not finite: steps, weights and scores are checked before.
+
+    skips: a step that is not finite is counted in `skipped` instead of ending the run.
+    lower: the keys that the message says to lower. has_checkpoint: has the run reached one? passes: done so far.
+    """
+
+    model: nn.Module
+    optimizer: Relaxation
+    skips: bool
+    lower: Sequence[str]
+    has_checkpoint: Callable[[], bool]
+    passes: Callable[[], float]
+    skipped: int = 0
+
+    def check(self, due: Due) -> None:
+        """After each step. Raises UserError.
+
+        A CPU knows whether the step was finite. A GPU has it in a flag, which is read, and so waited for, only where
+        something is to be written.
+        """
+        on_cpu = isinstance(self.optimizer.finite, bool)
+        if due.record or due.save or on_cpu:
+            self.check_steps()
+        if due.save:
+            self.check_weights()
+
+    def check_steps(self) -> None:
+        """All steps since the last call. Raises UserError, or counts those that were skipped."""
+        count, step = self.optimizer.nonfinite_steps()
+        if not count:
+            return
+        if self.skips:
+            self.skipped += count
+            more = f" and {count - 1} more" if count > 1 else ""
+            log.warning("outer step %d%s: not finite, left out", step, more)
+            return
+        latest = step == self._steps() - 1  # not so on a GPU, which is asked at records
+        weights = "The weights are as before it" if latest else "It changed no weight, the steps since then did"
+        raise UserError(
+            f"outer step {step} (pass {self.passes():.3g}): the loss or its direction is not finite "
+            f"({self._in_force()}). {weights}, {self._advice()}"
+        )
+
+    @torch.no_grad()
+    def check_weights(self) -> None:
+        """A finite step may lead to weights or batch-norm statistics that are not. Waits for the device."""
+        tensors = [t for t in (*self.model.parameters(), *self.model.buffers()) if t.is_floating_point()]
+        if tensors and not torch.stack([torch.isfinite(t).all() for t in tensors]).all():
+            raise self._not_finite("weights or batch-norm statistics are")
+
+    def check_scores(self, scores: dict[str, dict[str, float]]) -> None:
+        """The losses of x on all splits."""
+        if not all(math.isfinite(found["loss"]) for found in scores.values()):
+            raise self._not_finite("the loss of x is")
+
+    def _not_finite(self, what: str) -> UserError:
+        return UserError(
+            f"after outer step {self._steps()} (pass {self.passes():.3g}) {what} not finite ({self._in_force()}). "
+            f"Nothing of it is written, {self._advice()}"
+        )
+
+    def _steps(self) -> int:
+        return int(self.optimizer.param_groups[0]["outer_steps"])
+
+    def _in_force(self) -> str:
+        values = {**self.optimizer.scalars(), "direction_norm": float(self.optimizer.direction_norm())}
+        return ", ".join(f"{name} {value:.3g}" for name, value in values.items())
+
+    def _advice(self) -> str:
+        kept = "the last checkpoint is kept" if self.has_checkpoint() else "there was no checkpoint yet"
+        return f"and {kept}; lower {' or '.join(self.lower) or 'the step size'}"

@@ -1,4 +1,4 @@
-"""What a run says as it goes: records and their curves, the bar on a terminal, the log."""
+"""What a run shows as it goes: records and their curves, the log, and a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -9,28 +9,55 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from ..optim import Relaxation
-from ..parallel.ranks import Ranks
 from ..records.metrics import Number, Records
-from ..runs.log import Progress
 from .cadence import Budget
 
 log = logging.getLogger(__name__)
+BAR = "{desc} |{bar}| {percentage:3.0f}% {rate_fmt} {elapsed}<{remaining}{postfix}"
+
+
+class Progress:
+    """A tqdm bar in images with passes, loss and error; nothing where standard error is not a terminal."""
+
+    def __init__(self, budget: Budget, evaluations: int, *, show: bool = True) -> None:
+        self._budget = budget
+        total = budget.outer_steps * budget.per_step
+        self._bar = tqdm(
+            total=total * budget.batch_size, initial=evaluations * budget.batch_size, unit="img", unit_scale=True,
+            bar_format=BAR, disable=None if show else True, leave=False, dynamic_ncols=True,
+        )  # fmt: skip
+        self._shown: dict[str, str] = {}
+
+    def advance(self, evaluations: int) -> None:
+        """The evaluations done so far."""
+        if not self._bar.disable:
+            self._bar.set_description_str(f"pass {self._budget.passes(evaluations):.2f}/{self._budget.epochs:g}", False)
+            self._bar.update(evaluations * self._budget.batch_size - self._bar.n)
+
+    def show(self, **values: str) -> None:
+        """Values beside the bar, kept until they change."""
+        self._shown |= values
+        self._bar.set_postfix(self._shown, refresh=False)
+
+    def close(self) -> None:
+        self._bar.close()
 
 
 class Journal:
     """Keeps the loss since the last record, on the device; the main rank's writes it down."""
 
-    def __init__(self, directory: Path, budget: Budget, device: torch.device, ranks: Ranks) -> None:
-        self._directory, self._budget, self._main = directory, budget, ranks.main
+    def __init__(self, directory: Path, budget: Budget, device: torch.device, *, main: bool = True) -> None:
+        self._directory, self._budget, self._main = directory, budget, main
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self._loss_count = torch.zeros((), dtype=torch.int64, device=device)
         self._records_state: dict[str, Any] | None = None
         self._records: Records | None = None
 
     def open(self, evaluations: int) -> None:
-        """Begin, or go on behind what `load_state` was given. Raises UserError if the records are not those."""
+        """Begin, or resume behind what `load_state` was given. Raises UserError if the records are not those."""
         if self._main:
             self._records = Records(self._directory, self._records_state, evaluations)
         self._progress = Progress(self._budget, evaluations, show=self._main)
@@ -41,7 +68,7 @@ class Journal:
             self._records.close()
 
     def count(self, loss: Tensor, evaluations: int) -> None:
-        """One more step. Of one that was left out there is no loss to speak of."""
+        """One more step. A skipped one has no loss to count."""
         finite = torch.isfinite(loss)
         self._loss_sum += loss.masked_fill(~finite, 0.0)
         self._loss_count += finite

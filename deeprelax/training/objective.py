@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,15 +18,20 @@ class Objective:
 
     Call number k takes batch k and the dropout masks that belong to (seed, k, rank), so the count is the whole state.
     `model` may be wrapped for data-parallel training. With `graphs`, on a GPU, evaluations are replays of a CUDA graph.
+
+    `before_each`: hooks of all objectives of this process, called with the objective before each evaluation; one that
+    raises ends the run there. For tests and benchmarks.
     """
+
+    before_each: ClassVar[list[Callable[[Objective], None]]] = []
 
     def __init__(
         self, model: nn.Module, batches: Batches, seed: int, precision: str, rank: int = 0, *, graphs: bool = False
     ) -> None:
         self.model, self.batches = model, batches
         self.evaluations = 0
-        self.interrupt: Callable[[], None] | None = None  # called before each evaluation; may raise
-        self._seed, self._rank = seed, rank
+        self.seed, self.rank = seed, rank
+        self.interrupt: Callable[[], None] | None = None  # called before each evaluation; may raise to abort the step
         self._parameters = list(model.parameters())
         self.autocast = Autocast(precision, batches.images.device)
         self._generator = default_generator(batches.images.device)
@@ -33,11 +39,13 @@ class Objective:
 
     def __call__(self) -> Tensor:
         """The mean cross-entropy of the next batch, a 0-dim tensor; its gradient is in the parameters' .grad."""
+        for hook in self.before_each:
+            hook(self)
         if self.interrupt is not None:
             self.interrupt()
         drawn = self.batches.draw(self.evaluations)
         # nn.Dropout draws from the default generator and takes no other. The global torch.manual_seed is slower.
-        self._generator.manual_seed(derive_seed(self._seed, Purpose.DROPOUT, self.evaluations, self._rank))
+        self._generator.manual_seed(derive_seed(self.seed, Purpose.DROPOUT, self.evaluations, self.rank))
         for p in self._parameters:
             p.grad = None
         loss = self.evaluate(*drawn)

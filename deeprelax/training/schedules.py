@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
-from ..configuration.schema import ScheduleConf
 from ..optim.hyperparameters import LARGEST
 
 Schedule = Callable[[float], float]
 
 
-def make_schedule(conf: ScheduleConf, epochs: float) -> Schedule:
+def make_schedule(name: str, milestones: Sequence[float], factor: float, epochs: float) -> Schedule:
     """passes done -> factor of the initial lr.
 
     constant: 1. step: `factor` to the power of the milestones passed. cosine: from 1 to `factor` over `epochs` passes.
     """
-    if conf.name == "step":
-        return lambda passes: math.prod(conf.factor for milestone in conf.milestones if passes >= milestone)
-    if conf.name == "cosine":
-        return lambda passes: conf.factor + (1 - conf.factor) * (1 + math.cos(math.pi * min(passes / epochs, 1))) / 2
+    if name == "step":
+        return lambda passes: math.prod(factor for milestone in milestones if passes >= milestone)
+    if name == "cosine":
+        return lambda passes: factor + (1 - factor) * (1 + math.cos(math.pi * min(passes / epochs, 1))) / 2
     return lambda passes: 1.0
 
 

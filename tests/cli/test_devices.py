@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from deeprelax.errors import UserError
+from deeprelax.errors import Stopped, UserError
 from deeprelax.parallel import devices
 from deeprelax.parallel.devices import Job, run_jobs, visible_devices
-from deeprelax.parallel.signals import Stopped
 
 Command = Callable[..., tuple[int, str, str]]
 NOTE = """

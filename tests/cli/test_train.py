@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from torch import Tensor
 
-from deeprelax.training.objective import Objective
+from tests.hooks import spoil
 
 Command = Callable[..., tuple[int, str, str]]
 QUICK = ["hardware.threads=1", "dataset.train_size=100", "batch_size=50", "train.bn_batches=2", "epochs=1"]
@@ -105,14 +104,8 @@ def test_choices_of_the_users_own(deeprelax: Command, tmp_path: Path) -> None:
 
 def test_a_sweep_run_again_heals(deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = ["train", "-m", *QUICK, "optimizer=sgd", "seed=0,1,2"]
-    original = Objective.__call__
-
-    def call(self: Objective) -> Tensor:
-        loss = original(self)
-        return loss * float("nan") if self._seed == 1 else loss
-
     with monkeypatch.context() as patch:
-        patch.setattr(Objective, "__call__", call)
+        spoil(patch, seeds=[1])
         status, _, err = deeprelax(*sweep)
     assert status == 1
     assert "1 of 3 jobs failed" in err

@@ -23,9 +23,9 @@ from deeprelax.data.images import Split
 from deeprelax.data.normalize import fit
 from deeprelax.parallel.ranks import SOLO, Ranks
 from deeprelax.runs.build import build_optimizer
+from deeprelax.runs.train import compose_objective
 from deeprelax.training.evaluation import every_image, score
 from deeprelax.training.objective import Autocast, Objective
-from deeprelax.training.share import shared_objective
 
 CPU = torch.device("cpu")
 OPTIMIZERS: dict[str, list[str]] = {
@@ -90,7 +90,7 @@ def descend(network: type[nn.Module], optimizer: str, share: str, steps: int, ra
     """The weights after some outer steps."""
     model, conf = make(network), configuration(optimizer, share)
     algorithm = build_optimizer(conf.optimizer, model)
-    objective = shared_objective(conf, images(), model, algorithm, ranks, torch.zeros(()))
+    objective = compose_objective(conf, images(), model, algorithm, ranks, torch.zeros(()))
     for _ in range(steps):
         algorithm.step(objective)
     return weights(model)
@@ -103,7 +103,7 @@ def one_chain(optimizer: str, chain: int) -> Tensor:
     algorithm.chain = chain
     found: list[Tensor] = []
     algorithm.reduce_direction = lambda tensors: found.append(torch.cat([t.flatten() for t in tensors[:-1]]))
-    objective = shared_objective(conf, images(), model, algorithm, SOLO, torch.zeros(()))
+    objective = compose_objective(conf, images(), model, algorithm, SOLO, torch.zeros(()))
     objective = Objective(
         model, Batches(images(), 32, 0, objective.batches._augmentation, chain=chain), 0, "float32", rank=chain
     )
@@ -115,7 +115,7 @@ def chains(optimizer: str, ranks: Ranks) -> dict[str, Any]:
     """The averaged d of the first step, the all-reduces it took, and this rank's own d after a save and a load."""
     model, conf = make(Full), configuration(optimizer, "chains")
     algorithm = build_optimizer(conf.optimizer, model)
-    objective = shared_objective(conf, images(), model, algorithm, ranks, torch.zeros(()))
+    objective = compose_objective(conf, images(), model, algorithm, ranks, torch.zeros(()))
     before, calls, reduce = weights(model), [], dist.all_reduce
     dist.all_reduce = lambda *a, **k: (calls.append(a), reduce(*a, **k))[1]
     found: list[Tensor] = []
@@ -131,7 +131,7 @@ def chains(optimizer: str, ranks: Ranks) -> dict[str, Any]:
         dist.all_reduce = reduce
     assert not torch.equal(before, weights(model))
     again = build_optimizer(conf.optimizer, model)
-    later = shared_objective(conf, images(), model, again, ranks, torch.zeros(()))
+    later = compose_objective(conf, images(), model, again, ranks, torch.zeros(()))
     box = [algorithm.state_dict()]
     dist.broadcast_object_list(box)  # everybody loads what rank 0 saved
     again.load_state_dict(box[0])

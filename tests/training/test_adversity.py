@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import subprocess
@@ -15,15 +14,15 @@ import pytest
 import torch
 
 from deeprelax.parallel import signals
-from deeprelax.records import checkpoint
-from deeprelax.runs import train as session
+from deeprelax.records import checkpoint, provenance
 from deeprelax.runs.run import REPLACED, _move
 from deeprelax.training import evaluation
-from deeprelax.training.objective import Objective
+from deeprelax.training.guard import Guard
 from tests.data.fakes import write_images
+from tests.hooks import before, interrupt_at, spoil
 
 from .test_kill import assert_same
-from .test_runs import QUICK, interrupt_at
+from .test_runs import QUICK
 
 Command = Callable[..., tuple[int, str, str]]
 RUN = ["train", *QUICK, "optimizer=sgd", "hardware.device=cpu"]
@@ -78,15 +77,8 @@ def test_an_evaluation_is_given_up_for_a_stop_and_made_when_the_run_goes_on(
 def test_a_stop_asked_for_before_an_evaluation_does_not_wait_for_it(
     deeprelax: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Objective.__call__
-
-    def call(self: Objective) -> torch.Tensor:
-        if self.evaluations == 36:  # the last step's
-            os.kill(os.getpid(), signal.SIGTERM)
-        return original(self)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Objective, "__call__", call)
+        before(patch, 36, lambda objective: os.kill(os.getpid(), signal.SIGTERM))  # in the last step
         assert deeprelax(*RUN)[0] == 143
     assert checkpoint.load(directory() / checkpoint.NAME)["unevaluated"]
     assert not (directory() / "result.json").exists()
@@ -103,9 +95,8 @@ def test_the_command_that_goes_on_starts_nothing_anew(deeprelax: Command, monkey
     assert "to go on: deeprelax train " in err
     assert "force" not in err
     with monkeypatch.context() as patch:
-        original = Objective.__call__
-        patch.setattr(Objective, "__call__", lambda self: original(self) * math.nan)
-        patch.setattr("deeprelax.training.nonfinite._kept", lambda saved: "the same command")
+        spoil(patch)
+        patch.setattr(Guard, "_advice", lambda self: "the same command")
         err = deeprelax(*RUN, "force=true")[2]
     assert err.endswith(" (without force=true, which starts anew)\n")
 
@@ -165,17 +156,7 @@ def test_a_step_that_is_left_out_leaves_no_statistics(deeprelax: Command, monkey
     saved: list[dict[str, Any]] = []
     save = checkpoint.save
     monkeypatch.setattr(checkpoint, "save", lambda folder, state: (saved.append(state), save(folder, state)))
-    original = Objective._eager
-
-    def eager(self: Objective, *drawn: torch.Tensor) -> torch.Tensor:
-        if self.evaluations == 10:
-            hook = next(self.model.children()).register_forward_hook(lambda *a: a[2] * math.nan)
-            loss = original(self, *drawn)
-            hook.remove()
-            return loss
-        return original(self, *drawn)
-
-    monkeypatch.setattr(Objective, "_eager", eager)
+    spoil(monkeypatch, [10], layer=lambda objective: next(objective.model.children()))  # before the batch norm
     run = [*RUN, "train.on_nonfinite=skip", "train.checkpoint_every=0.1"]
     assert deeprelax(*run)[0] == 0
     assert json.loads((directory() / "result.json").read_text())["skipped_steps"] == 1
@@ -240,12 +221,12 @@ def test_what_changes_on_resume_and_a_schedule_that_never_acts_are_told(
 
 
 def test_a_run_names_the_commit_of_its_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    root = Path(session.__file__).parents[2]
+    root = Path(provenance.__file__).parents[2]
     head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True)
     if head.returncode:
         pytest.skip("not a git checkout")
-    found = session._commit()
+    found = provenance.commit()
     assert found is not None
     assert found.rstrip("+") == head.stdout.strip()
-    monkeypatch.setattr(session, "__file__", str(tmp_path / "deeprelax" / "training" / "session.py"))
-    assert session._commit() is None
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "deeprelax" / "records" / "provenance.py"))
+    assert provenance.commit() is None

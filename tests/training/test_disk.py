@@ -10,14 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from torch import Tensor
 
 from deeprelax.records import checkpoint
-from deeprelax.training.objective import Objective
 from tests.data.fakes import write_images, write_mnist
+from tests.hooks import before, interrupt_at
 
 from .test_kill import assert_same
-from .test_runs import interrupt_at
 
 Command = Callable[..., tuple[int, str, str]]
 RUN = [
@@ -97,14 +95,7 @@ def test_files_that_go_in_mid_run_are_needed_again_at_the_next_start_only(
 ) -> None:
     folder = write_images(Path("mine"), size=(32, 32), per_class=20).absolute()
     own = ["dataset=image_folder", f"dataset.path={folder}", "dataset.train_size=null", "epochs=20"]
-    original = Objective.__call__
-
-    def call(self: Objective) -> Tensor:
-        if self.evaluations == 10:
-            folder.rename("elsewhere")
-        return original(self)
-
-    monkeypatch.setattr(Objective, "__call__", call)
+    before(monkeypatch, 10, lambda objective: folder.rename("elsewhere"))
     assert deeprelax(*RUN, *own)[0] == 0
     next(Path("outputs").rglob("result.json")).unlink()
     status, _, err = deeprelax(*RUN, *own)

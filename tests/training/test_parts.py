@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,14 @@ import torch
 from torch import nn
 
 from deeprelax import files
-from deeprelax.configuration.schema import ScheduleConf
 from deeprelax.data.batches import Batches, Images
 from deeprelax.data.images import Split
 from deeprelax.data.normalize import fit
 from deeprelax.errors import UserError
 from deeprelax.optim import SGD
+from deeprelax.optim.batchnorm import reestimate_batchnorm
 from deeprelax.records import checkpoint
 from deeprelax.records.metrics import Records
-from deeprelax.training.batchnorm import reestimate
 from deeprelax.training.cadence import Budget
 from deeprelax.training.evaluation import every_image, score
 from deeprelax.training.objective import Autocast, Objective
@@ -61,11 +61,11 @@ def test_crosses_fires_once_for_each_multiple() -> None:
 
 
 def test_schedules() -> None:
-    step = make_schedule(ScheduleConf("step", [2.0, 4.0], 0.1), 5)
+    step = make_schedule("step", [2.0, 4.0], 0.1, 5)
     assert [step(p) for p in (0, 1.99, 2, 3.9, 4)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
-    cosine = make_schedule(ScheduleConf("cosine", [], 0.1), 10)
+    cosine = make_schedule("cosine", [], 0.1, 10)
     assert [cosine(p) for p in (0, 5, 10, 12)] == pytest.approx([1, 0.55, 0.1, 0.1])
-    assert make_schedule(ScheduleConf("constant", [], 1.0), 10)(7) == 1
+    assert make_schedule("constant", [], 1.0, 10)(7) == 1
 
 
 def test_set_lr_is_relative_to_the_initial_lr_of_each_group() -> None:
@@ -94,7 +94,7 @@ def test_score_counts_every_image_once() -> None:
 def test_reestimated_statistics_are_the_mean_over_the_batches_and_all_else_is_as_before() -> None:
     data, net = images(400), network()
     batches = Batches(data, 100, 0)
-    reestimate(net, batches, 4, NO_AUTOCAST)
+    reestimate_batchnorm(net, (batches[k] for k in range(4)))
     layer = net[3]
     with torch.no_grad():
         outputs = [net[2](batches[k][0].flatten(1)) for k in range(4)]  # no dropout
@@ -104,14 +104,26 @@ def test_reestimated_statistics_are_the_mean_over_the_batches_and_all_else_is_as
     assert all(module.training for module in net.modules())
 
 
+def test_reestimation_takes_a_dataloader() -> None:
+    data, nets = images(400), (network(), network())
+    nets[1].load_state_dict(nets[0].state_dict())
+    inputs, labels = data.chunk(0, 400)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs, labels), 100)
+    reestimate_batchnorm(nets[0], loader, device="cpu")
+    reestimate_batchnorm(nets[1], inputs.split(100))
+    for one, other in zip(nets[0].buffers(), nets[1].buffers(), strict=True):
+        assert torch.equal(one, other)
+    assert nets[0][3].num_batches_tracked == 4
+
+
 def test_reestimation_restores_everything_when_a_batch_fails() -> None:
-    class Broken(Batches):
-        def __getitem__(self, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-            raise RuntimeError("broken")
+    def broken() -> Iterator[torch.Tensor]:
+        yield images(100).chunk(0, 10)[0]
+        raise RuntimeError("broken")
 
     net = network()
     with pytest.raises(RuntimeError, match="broken"):
-        reestimate(net, Broken(images(100), 10, 0), 2, NO_AUTOCAST)
+        reestimate_batchnorm(net, broken())
     assert net[3].momentum == 0.1
     assert all(module.training for module in net.modules())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from deeprelax.commands.evaluate import evaluate
 from deeprelax.configuration.check import checked
 from deeprelax.data.batches import Images
-from deeprelax.errors import UserError
-from deeprelax.parallel.signals import Requests, Stopped
+from deeprelax.errors import Stopped, UserError
+from deeprelax.parallel.signals import Requests
 from deeprelax.records import checkpoint
 from deeprelax.runs.run import run
-from deeprelax.training.objective import Objective
+from tests.hooks import before_each, interrupt_at, spoil
 
 Compose = Callable[..., DictConfig]
 OPTIMIZERS = ["sgd", "entropy_sgd", "hj", "hj_proximal", "heat", "pde_relaxed"]
@@ -32,17 +31,6 @@ QUICK = ["hardware.threads=1", "dataset.train_size=200", "batch_size=32", "train
 def train(compose: Compose, directory: Path, *overrides: str) -> dict[str, object]:
     config = compose(*QUICK, *overrides)
     return run(checked(config), config, directory)
-
-
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, evaluation: int) -> None:
-    original = Objective.__call__
-
-    def call(self: Objective) -> torch.Tensor:
-        if self.evaluations == evaluation:
-            raise KeyboardInterrupt
-        return original(self)
-
-    monkeypatch.setattr(Objective, "__call__", call)
 
 
 def without_times(text: str) -> list[dict[str, object]]:
@@ -161,13 +149,7 @@ def test_the_result_depends_on_the_seed_and_on_nothing_that_has_no_effect(compos
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
     optimizer: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Objective.__call__
-
-    def call(self: Objective) -> torch.Tensor:
-        loss = original(self)
-        return loss * math.nan if self.evaluations == 33 else loss
-
-    monkeypatch.setattr(Objective, "__call__", call)
+    spoil(monkeypatch, [32])
     with pytest.raises(
         UserError, match=r"outer step \d+ \(pass .*\): the loss or its direction is not finite .*lr"
     ) as e:
@@ -303,13 +285,7 @@ def test_a_step_of_a_network_without_buffers_can_be_given_up(
 def test_steps_that_are_not_finite_can_be_skipped(
     optimizer: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Objective.__call__
-
-    def call(self: Objective) -> torch.Tensor:
-        loss = original(self)
-        return loss * math.nan if self.evaluations in (10, 25) else loss
-
-    monkeypatch.setattr(Objective, "__call__", call)
+    spoil(monkeypatch, [9, 24])
     result = train(compose, tmp_path, f"optimizer={optimizer}", *few_steps(optimizer), "train.on_nonfinite=skip")
     assert result["skipped_steps"] == 2
     assert result["test_error"] < 50
@@ -325,19 +301,15 @@ def test_checkpoints_by_the_clock_take_one_percent_at_most(
 ) -> None:
     saved: list[int] = []
     clock = [0.0]
-    save, evaluate = checkpoint.save, Objective.__call__
+    save = checkpoint.save
 
     def save_slowly(directory: Path, state: dict[str, Any]) -> None:
         saved.append(state["evaluations"])
         clock[0] += cost
         save(directory, state)
 
-    def evaluate_in_a_second(self: Objective) -> torch.Tensor:
-        clock[0] += 1.0
-        return evaluate(self)
-
     monkeypatch.setattr(checkpoint, "save", save_slowly)
-    monkeypatch.setattr(Objective, "__call__", evaluate_in_a_second)
-    monkeypatch.setattr("deeprelax.training.loop.time.monotonic", lambda: clock[0])
+    before_each(monkeypatch, lambda objective: clock.append(clock.pop() + 1.0))  # an evaluation takes a second
+    monkeypatch.setattr("deeprelax.training.cadence.time.monotonic", lambda: clock[0])
     train(compose, tmp_path, "optimizer=sgd", "train.evaluate_every=100", "train.checkpoint_seconds=5.5")
     assert saved == expected

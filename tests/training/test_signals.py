@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from deeprelax.errors import Stopped
 from deeprelax.parallel.launch import _raise_first_error
-from deeprelax.parallel.signals import Stopped
 from deeprelax.records import checkpoint
 
 from .test_kill import QUICK, assert_same, finish

@@ -1,0 +1,47 @@
+"""Batch-norm statistics for x: those gathered during training belong to the points y that it went through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Does any layer normalise over the batch?"""
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
+@torch.no_grad()
+def reestimate_batchnorm(model: nn.Module, batches: Iterable[Any], device: torch.device | str | None = None) -> None:
+    """Replace the running statistics by the cumulative average over the batches, at the present weights.
+
+    To be called before x is evaluated, or saved for use. `torch.optim.swa_utils.update_bn` does the same but leaves
+    dropout on, whose noise then is in the statistics.
+
+    Args:
+        model: the network. Its layers' momentum and its mode are afterwards what they were, on an exception too.
+        batches: inputs of the network, or tuples and lists whose first item is one, as a DataLoader gives; all are
+            used, so take a part of a large set (some 50 batches do).
+        device: where to put the inputs; by default they stay where they are.
+    """
+    layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not layers:
+        return
+    mode, momenta = model.training, [layer.momentum for layer in layers]
+    model.eval()  # no dropout
+    try:
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # torch's word for the cumulative average
+            layer.train()
+        for batch in batches:
+            inputs: Tensor = batch[0] if isinstance(batch, list | tuple) else batch
+            model(inputs if device is None else inputs.to(device))
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        model.train(mode)

@@ -1,0 +1,47 @@
+"""What training asks of the other ranks of a run; `parallel/ranks.py` answers with torch.distributed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Collectives(Protocol):
+    """This process among its peers. Every rank must make the same calls in the same order."""
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def world(self) -> int:
+        """How many ranks there are."""
+
+    @property
+    def main(self) -> bool:
+        """Is this the rank that writes?"""
+
+    def mean_(self, tensors: list[Tensor]) -> None:
+        """Each tensor to its mean over the ranks, in place: one all-reduce for all of them."""
+
+    def sum_(self, tensor: Tensor) -> None:
+        """The tensor to its sum over the ranks, in place."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneRank:
+    """A run of one process: nothing to exchange."""
+
+    rank: int = 0
+    world: int = 1
+    main: bool = True
+
+    def mean_(self, tensors: list[Tensor]) -> None:
+        """Leave them as they are."""
+
+    def sum_(self, tensor: Tensor) -> None:
+        """Leave it as it is."""
+
+
+ALONE = OneRank()

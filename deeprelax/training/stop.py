@@ -1,0 +1,88 @@
+"""How a run stops: asked, agreed by all ranks, saved, left.
+
+    asked    A signal handler notes the number of the first signal and does nothing else (`parallel/signals.py`); a
+             second signal ends the process at once.
+    agreed   Before each step a rank that was asked raises its flag, a number on the device. The flag is averaged in
+             the step's own all-reduce (`share.py`): after the step it is above 0 on all ranks or on none.
+    saved    The loop writes a checkpoint, before an evaluation that may take longer than there is time. The
+             evaluation is made when the run is resumed.
+    left     The loop raises Stopped, which ends a whole sweep. `cli.py` shows the command that resumes; the exit
+             status is 128 + the number of the signal.
+
+A single rank need not finish a step or an evaluation that goes on for more than 5 seconds after the signal: it is
+aborted, and weights, batch-norm buffers and the count are as before it (`guard.py`). Several ranks could not abort at
+the same moment, so they always finish the step.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Protocol, Self
+
+import torch
+
+from ..errors import Stopped
+from .cadence import Due
+from .collectives import Collectives
+
+
+class Signals(Protocol):
+    """Notes the first signal that asks this process to stop, within its `with`."""
+
+    number: int | None
+
+    def abort_if_overdue(self) -> None:
+        """Raise Stopped if the signal came too long ago. For work that can be left in the middle."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
+class Stop:
+    """Has this run been asked to stop, and do all ranks know?"""
+
+    def __init__(self, signals: Signals, ranks: Collectives, device: torch.device) -> None:
+        self._signals, self._ranks = signals, ranks
+        self._on_cpu = device.type == "cpu"
+        self.flag = torch.zeros((), device=device)  # above 0: some rank was asked
+
+    def __enter__(self) -> Self:
+        self._signals.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._signals.__exit__(*exception)
+
+    def announce(self) -> None:
+        """Raise the flag if this rank was asked: before each step, whose all-reduce carries it to the others."""
+        self.flag.fill_(float(self._signals.number is not None))
+
+    def agreed(self, due: Due) -> bool:
+        """The same answer on all ranks after the same step.
+
+        On GPUs several ranks answer at records and evaluations only: in between the host would wait for the device.
+        """
+        if self._ranks.world == 1:
+            return self._signals.number is not None
+        return (self._on_cpu or due.record or due.evaluate) and bool(self.flag > 0)
+
+    @property
+    def interrupt(self) -> Callable[[], None] | None:
+        """What a long step or evaluation calls now and then: raises Stopped if the stop is overdue. None: do not."""
+        return self._signals.abort_if_overdue if self._ranks.world == 1 else None
+
+    def stopped(self) -> Stopped:
+        """To be raised after the checkpoint. A rank that learned of the stop from its peers takes it for SIGTERM."""
+        return Stopped(self._signals.number or signal.SIGTERM)
+
+    def raise_if_late(self) -> None:
+        """Raise Stopped if some rank was asked when nothing was left to stop: a sweep may have more jobs.
+
+        To be called on all ranks, after the result is written.
+        """
+        asked = torch.tensor(float(self._signals.number is not None), device=self.flag.device)
+        self._ranks.sum_(asked)
+        if asked > 0:
+            raise self.stopped()
