@@ -12,43 +12,15 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..configuration.schema import HardwareConf
 from ..errors import Stopped, UserError
+from .ranks import Ranks
 from .signals import STOPPING, Requests
 
 GRACE = 5.0  # seconds from SIGTERM to SIGKILL
 LIFELINE, LISTENER, ERROR_FILE = "DEEPRELAX_LIFELINE", "DEEPRELAX_LISTENER", "DEEPRELAX_ERROR_FILE"
-
-
-class Place(NamedTuple):
-    """This process among its peers, all of them and those of its machine."""
-
-    rank: int
-    world: int
-    local_rank: int
-    local_world: int
-
-
-def place() -> Place | None:
-    """What torchrun, or whoever follows its contract, says of this process; None if nobody does."""
-    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        return None
-    rank, world = _whole("RANK"), _whole("WORLD_SIZE")
-    found = Place(rank, world, _whole("LOCAL_RANK", rank), _whole("LOCAL_WORLD_SIZE", world))
-    if not (0 <= found.rank < found.world and 0 <= found.local_rank < found.local_world):
-        raise UserError(
-            f"the environment's RANK={rank} and WORLD_SIZE={world} are no place: unset them, or start with torchrun"
-        )
-    return found
-
-
-def _whole(name: str, default: int = 0) -> int:
-    text = os.environ.get(name, str(default))
-    if not text.strip().lstrip("-").isdecimal():
-        raise UserError(f"the environment's {name}={text} is no whole number: unset it, or start with torchrun")
-    return int(text)
 
 
 def wanted(conf: HardwareConf) -> int:
@@ -156,7 +128,7 @@ def _raise_first_error(codes: list[int], folder: Path, asked: int | None) -> Non
 # What a rank does about its end of it -----------------------------------------------------------------------------
 
 
-def store(place: Place) -> Any:
+def store(ranks: Ranks) -> Any:
     """The TCPStore where the ranks meet, served by rank 0 on the socket that the parent opened: no race for a port."""
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
@@ -164,8 +136,8 @@ def store(place: Place) -> Any:
     return TCPStore(
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
-        place.world,
-        is_master=place.rank == 0,
+        ranks.world,
+        is_master=ranks.main,
         master_listen_fd=int(listener) if listener else None,
     )
 

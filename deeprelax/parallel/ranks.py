@@ -1,22 +1,25 @@
-"""Several processes that train one network together: torch.distributed behind five words."""
+"""This process among its peers: torch.distributed behind five words. torch is imported when they are first used."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-import torch.distributed as dist
-from torch import Tensor
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process among its peers. With a world of one, the collectives do nothing."""
+    """This process among all ranks of a run, and among those of its machine.
+
+    With a world of one, the collectives do nothing.
+    """
 
     rank: int = 0
     world: int = 1
@@ -32,27 +35,54 @@ class Ranks:
         """Each tensor to its mean over the ranks, in place: one all-reduce for all of them."""
         if self.world == 1:
             return
+        import torch
+
         flat = torch.cat([t.reshape(-1) for t in tensors])
-        dist.all_reduce(flat)
+        torch.distributed.all_reduce(flat)
         flat /= self.world
         for t, mean in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
             t.copy_(mean.reshape(t.shape))
 
     def sum_(self, tensor: Tensor) -> None:
         """The tensor to its sum over the ranks, in place."""
-        if self.world > 1:
-            dist.all_reduce(tensor)
+        if self.world == 1:
+            return
+        import torch
+
+        torch.distributed.all_reduce(tensor)
 
     def from_main(self, value: Any) -> Any:
         """The main rank's value, on all ranks."""
         if self.world == 1:
             return value
+        import torch
+
         box = [value]
-        dist.broadcast_object_list(box)
+        torch.distributed.broadcast_object_list(box)
         return box[0]
 
 
 SOLO = Ranks()
+
+
+def from_environment() -> Ranks | None:
+    """What torchrun, or whoever follows its contract, says of this process; None if nobody does."""
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        return None
+    rank, world = _whole("RANK"), _whole("WORLD_SIZE")
+    found = Ranks(rank, world, _whole("LOCAL_RANK", rank), _whole("LOCAL_WORLD_SIZE", world))
+    if not (0 <= found.rank < found.world and 0 <= found.local_rank < found.local_world):
+        raise UserError(
+            f"the environment's RANK={rank} and WORLD_SIZE={world} are no place: unset them, or start with torchrun"
+        )
+    return found
+
+
+def _whole(name: str, default: int = 0) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.strip().lstrip("-").isdecimal():
+        raise UserError(f"the environment's {name}={text} is no whole number: unset it, or start with torchrun")
+    return int(text)
 
 
 def join(ranks: Ranks, device: torch.device, store: TCPStore | None = None) -> None:
@@ -62,6 +92,8 @@ def join(ranks: Ranks, device: torch.device, store: TCPStore | None = None) -> N
     """
     if ranks.world == 1:
         return
+    import torch.distributed as dist
+
     if device.type == "cuda" and not dist.is_nccl_available():
         raise UserError("this torch has no NCCL, and gloo is for CPUs: install a CUDA build or set hardware.device=cpu")
     backend, on = ("nccl", device) if device.type == "cuda" else ("gloo", None)
@@ -80,5 +112,7 @@ def join(ranks: Ranks, device: torch.device, store: TCPStore | None = None) -> N
 
 def leave() -> None:
     """Part from the peers, if any were met."""
+    import torch.distributed as dist
+
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -20,12 +20,11 @@ from ..data.normalize import fit
 from ..data.sources.store import data_folder
 from ..errors import UserError
 from ..optim import Relaxation
-from ..parallel.launch import Place
 from ..parallel.ranks import SOLO, Ranks
 from ..randomness import Purpose, derive_seed
 
 
-def choose_device(conf: HardwareConf, ranks: Ranks | Place = SOLO) -> torch.device:
+def choose_device(conf: HardwareConf, ranks: Ranks = SOLO) -> torch.device:
     """This rank's device. Raises UserError if there are fewer than ranks on this machine."""
     gpus = torch.cuda.device_count() if conf.device != "cpu" else 0
     if conf.device == "cuda" and not gpus:
@@ -43,7 +42,7 @@ def choose_device(conf: HardwareConf, ranks: Ranks | Place = SOLO) -> torch.devi
     return torch.device("cuda", ranks.local_rank)
 
 
-def _check_graphs(conf: HardwareConf, ranks: Ranks | Place, gpus: int) -> None:
+def _check_graphs(conf: HardwareConf, ranks: Ranks, gpus: int) -> None:
     if not gpus:
         raise UserError("hardware.cuda_graphs=true works on GPUs only: leave it out on CPUs")
     if conf.compile:

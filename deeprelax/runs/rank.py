@@ -14,6 +14,7 @@ from ..configuration.check import load
 from ..errors import Stopped, UserError
 from ..files import sentence
 from ..parallel import launch
+from ..parallel.ranks import from_environment, join, leave
 from .log import logging_to
 
 
@@ -43,15 +44,13 @@ def main(directory: Path) -> int:
 def _train(directory: Path) -> None:
     conf = load(directory / "config.yaml")
 
-    from ..parallel.ranks import Ranks, join, leave
     from .build import choose_device
     from .train import train
 
-    place = launch.place()
-    assert place is not None
-    ranks = Ranks(*place)
+    ranks = from_environment()
+    assert ranks is not None
     device = choose_device(conf.hardware, ranks)
-    join(ranks, device, launch.store(place))
+    join(ranks, device, launch.store(ranks))
     try:
         with logging_to(directory / "train.log") if ranks.main else contextlib.nullcontext():
             train(conf, directory, device, ranks)

@@ -16,6 +16,7 @@ from .. import files
 from ..configuration.schema import TrainConf
 from ..errors import UserError
 from ..parallel import launch
+from ..parallel.ranks import Ranks, from_environment, join, leave
 from . import continuation
 from .log import logging_to
 
@@ -49,15 +50,15 @@ def run(conf: TrainConf, config: DictConfig, directory: Path) -> dict[str, Any]:
 
 
 def _run(conf: TrainConf, config: DictConfig, directory: Path) -> dict[str, Any]:
-    place = launch.place()
-    if place is not None:
-        return _run_among_peers(conf, config, directory, place)
+    ranks = from_environment()
+    if ranks is not None:
+        return _run_among_peers(conf, config, directory, ranks)
     world = launch.wanted(conf.hardware)
     check_share(conf, world)
     if world > 1:
         from .build import choose_device
 
-        choose_device(conf.hardware, launch.Place(0, world, 0, world))
+        choose_device(conf.hardware, Ranks(0, world, 0, world))
     directory.mkdir(parents=True, exist_ok=True)
     with files.sole_writer(directory), _replacing(conf, directory):
         if not _finished_before(conf, config, directory):
@@ -78,13 +79,11 @@ def _train_here(conf: TrainConf, directory: Path) -> None:
     train(conf, directory, choose_device(conf.hardware))
 
 
-def _run_among_peers(conf: TrainConf, config: DictConfig, directory: Path, place: launch.Place) -> dict[str, Any]:
+def _run_among_peers(conf: TrainConf, config: DictConfig, directory: Path, ranks: Ranks) -> dict[str, Any]:
     """The main rank looks after the directory; what it finds holds for all."""
-    from ..parallel.ranks import Ranks, join, leave
     from .build import choose_device
     from .train import train
 
-    ranks = Ranks(*place)
     check_share(conf, ranks.world)
     device = choose_device(conf.hardware, ranks)
     join(ranks, device)

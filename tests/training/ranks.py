@@ -148,14 +148,13 @@ def evaluated(ranks: Ranks) -> dict[str, float]:
 
 def main(folder: Path) -> None:
     from deeprelax.parallel import launch
-    from deeprelax.parallel.ranks import join, leave
+    from deeprelax.parallel.ranks import from_environment, join, leave
 
     torch.set_num_threads(1)
-    place = launch.place()
-    assert place is not None
-    ranks = Ranks(*place)
+    ranks = from_environment()
+    assert ranks is not None
 
-    join(ranks, CPU, launch.store(place))
+    join(ranks, CPU, launch.store(ranks))
     shares = [
         (name, share) for name in OPTIMIZERS for share in ("data", "chains") if (name, share) != ("sgd", "chains")
     ]
