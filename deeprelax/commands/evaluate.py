@@ -7,6 +7,7 @@ from pathlib import Path
 from ..configuration.check import load
 from ..errors import UserError
 from ..files import read_json
+from ..records.directory import RunDirectory
 
 USAGE = """Evaluate a run again from its checkpoint.
 
@@ -27,31 +28,32 @@ def main(arguments: list[str]) -> None:
     evaluate(Path(runs[0]), overrides)
 
 
-def evaluate(directory: Path, overrides: list[str]) -> dict[str, float]:
+def evaluate(path: Path, overrides: list[str]) -> dict[str, float]:
     """Print and return test_loss, test_error (percent) and the same for validation if it was held out."""
-    if not directory.is_dir():
-        raise UserError(f"{directory} is not a directory: give the directory of a run")
-    conf = load(directory / "config.yaml", overrides)
+    if not path.is_dir():
+        raise UserError(f"{path} is not a directory: give the directory of a run")
+    directory = RunDirectory(path)
+    conf = load(directory.config, overrides)
     from ..records import checkpoint
     from ..runs.build import build_model, choose_device, load_data, load_weights, set_up_cpu
     from ..training.evaluation import scores, statistics_batches
     from ..training.objective import Autocast
 
-    state = checkpoint.latest(directory)
+    state = checkpoint.latest(path)
     if state is None:
-        raise UserError(f"{directory / checkpoint.NAME} is not there: the run has reached no checkpoint yet")
+        raise UserError(f"{directory.checkpoint} is not there: the run has reached no checkpoint yet")
     set_up_cpu(conf.hardware, state["threads"])
     device = choose_device(conf.hardware)
     data = load_data(conf.dataset, conf.data_dir, device)
     model = build_model(conf.model, data, conf.seed, device)
-    load_weights(model, state, directory)
+    load_weights(model, state, path)
     autocast = Autocast(conf.hardware.precision, device)
     statistics = statistics_batches(data.train, conf.batch_size, conf.seed, conf.train.bn_batches)
     found = scores(model, data, statistics, autocast)
     values = {f"{split}_{name}": value for split, numbers in found.items() for name, value in numbers.items()}
     for name, value in values.items():
         print(f"{name} {value:.6g}{' %' if name.endswith('error') else ''}")
-    _compare(directory / "result.json", values)
+    _compare(directory.result, values)
     return values
 
 

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError
 from ..parallel import devices
+from ..records.directory import RunDirectory
 from . import check, run_name
 from .messages import explain
 
@@ -83,7 +84,7 @@ class Jobs:
         if self.failed:
             lines = [f"{len(self.failed)} of {self.begun} jobs failed; the same command does what is missing:"]
             for overrides, directory, problem in self.failed:
-                file = directory / "train.log"
+                file = RunDirectory(directory).log
                 lines.append(f"  {overrides}: {problem}" + (f" (log: {file})" if file.exists() else ""))
             raise UserError("\n".join(lines))
 

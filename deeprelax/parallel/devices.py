@@ -157,7 +157,7 @@ def _end(running: list[Job]) -> None:
 
 
 def _returned(job: Job) -> JobReturn:
-    result: dict[str, Any] = json.loads((job.directory / "result.json").read_bytes())
+    result: dict[str, Any] = json.loads(RunDirectory(job.directory).result.read_bytes())
     returned = JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)
     returned.return_value = result.get("validation_error", result["test_error"])
     return returned

@@ -1,4 +1,4 @@
-"""One file from which a run goes on: tensors and plain types only."""
+"""One file from which a run resumes: tensors and plain types only."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import torch
 
 from ..errors import UserError
 from ..files import replace
+from .directory import CHECKPOINT as NAME
+from .directory import CORRUPT, PREVIOUS
 
 FORMAT = 3  # one more when what is stored changes, or the random numbers that go with its counters
-NAME, PREVIOUS, DAMAGED = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.damaged.pt"
 SEAL, DIGEST = b"deeprelax", 32  # what a file ends with: this word, and so many bytes
 log = logging.getLogger(__name__)
 
 
 def save(directory: Path, content: dict[str, Any]) -> None:
-    """Write the run's checkpoint, whole or not at all; the one before it is kept.
+    """Write the run's checkpoint, complete or not at all; the one before it is kept.
 
     A digest of its bytes ends the file. (torch's file is a zip archive, whose checksums are not of every byte: with one
     bit flipped among its names, torch.load returns memory that was never written.)
@@ -39,10 +40,10 @@ def _seal(body: bytes | memoryview) -> bytes:
     return SEAL + hashlib.blake2b(body, digest_size=DIGEST).digest()
 
 
-def latest(directory: Path, *, set_aside: bool = False) -> dict[str, Any] | None:
-    """The run's last whole checkpoint; None if it has reached none. Raises UserError if all are damaged.
+def latest(directory: Path, *, rename_corrupt: bool = False) -> dict[str, Any] | None:
+    """The run's last valid checkpoint; None if it has reached none. Raises UserError if all are corrupt.
 
-    With `set_aside` a damaged one is renamed, so that the next to be saved does not take the place of the whole one.
+    With `rename_corrupt` a corrupt one is renamed, so that the next to be saved does not replace the valid one.
     """
     problems: list[str] = []
     for path in (directory / NAME, directory / PREVIOUS):
@@ -55,8 +56,8 @@ def latest(directory: Path, *, set_aside: bool = False) -> dict[str, Any] | None
             continue
         for problem in problems:
             log.warning("%s; going on from %s", problem, path.name)
-        if problems and set_aside:
-            (directory / NAME).replace(directory / DAMAGED)
+        if problems and rename_corrupt:
+            (directory / NAME).replace(directory / CORRUPT)
         return content
     if problems:
         raise UserError("; ".join(problems))
@@ -64,7 +65,7 @@ def latest(directory: Path, *, set_aside: bool = False) -> dict[str, Any] | None
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """What `save` was given. Runs no code from the file. Raises UserError if it is not a whole checkpoint of ours."""
+    """What `save` was given. Runs no code from the file. Raises UserError if it is not a valid checkpoint of ours."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:

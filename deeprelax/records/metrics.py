@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from .directory import RunDirectory
 
 Number = float | int
 NO_CURVE = {"kind", "gradient_evaluations", "passes", "outer_steps", "seconds"}
@@ -25,7 +26,7 @@ class Records:
     def __init__(self, directory: Path, state: dict[str, Any] | None = None, evaluations: int = 0) -> None:
         self._directory, self._evaluations = directory, evaluations
         self._digest = hashlib.blake2b(digest_size=16)
-        file = directory / "metrics.jsonl"
+        file = RunDirectory(directory).metrics
         if state is not None:
             self._digest.update(file.read_bytes()[: state["position"]] if file.exists() else b"")
             if self._digest.hexdigest() != state["digest"]:
@@ -70,12 +71,12 @@ class Records:
             from torch.utils.tensorboard import SummaryWriter
 
             threading.excepthook = _unless_told_here
-            folder = self._directory / "tensorboard"
+            folder = RunDirectory(self._directory).tensorboard
             if folder.exists():
                 self._writer = SummaryWriter(str(folder), purge_step=self._evaluations + 1)
             else:  # as in a run that goes on from another run's records
                 self._writer = SummaryWriter(str(folder))
-                for line in (self._directory / "metrics.jsonl").read_text().splitlines():
+                for line in RunDirectory(self._directory).metrics.read_text().splitlines():
                     _show(self._writer, json.loads(line))
         return self._writer
 

@@ -15,6 +15,7 @@ import yaml
 from ..configuration.run_name import LEFT_OUT
 from ..errors import UserError
 from ..files import flat, is_held, read_json
+from ..records.directory import RunDirectory
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is eight times faster
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ ([A-Z]+) (.*)")
@@ -69,7 +70,7 @@ def find(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
                 if "result.json" in names:
                     notes.append(f"{directory} has a result but no config.yaml, and is left out")
                 continue
-            config = _configuration(directory / "config.yaml")
+            config = _configuration(RunDirectory(directory).config)
             if config is None:
                 notes.append(f"{directory} is no training run, or its config.yaml is damaged: left out")
             else:
@@ -109,16 +110,17 @@ def read(directory: Path, config: dict[str, Any]) -> Run:
     result: dict[str, Any] = {}
     records: list[dict[str, Any]] = []
     versions: dict[str, Any] = {}
+    files = RunDirectory(directory)
     try:
-        if (directory / "provenance.json").exists():
-            provenance = read_json(directory / "provenance.json")
+        if files.provenance.exists():
+            provenance = read_json(files.provenance)
             versions = provenance.get("versions", {}) | {"commit": provenance.get("commit")}
             if settings.get("hardware.share") == "chains":  # each chain is one more sample of d
                 settings["ranks"] = provenance.get("ranks")
-        records = read_records(directory / "metrics.jsonl")
-        if (directory / "result.json").exists():
-            result = _result(directory / "result.json")
-        state, reason = ("finished", "") if result else _unfinished(directory)
+        records = read_records(files.metrics)
+        if files.finished:
+            result = _result(files.result)
+        state, reason = ("finished", "") if result else _unfinished(files)
     except UserError as damage:
         state, reason, result = "damaged", str(damage), {}
     return Run(directory, settings, config["seed"], state, reason, result, records, versions)
@@ -131,12 +133,11 @@ def _result(file: Path) -> dict[str, Any]:
     return result
 
 
-def _unfinished(directory: Path) -> tuple[str, str]:
-    """State and reason by the lock and the last words of the log."""
-    if is_held(directory):
+def _unfinished(files: RunDirectory) -> tuple[str, str]:
+    """State and reason by the lock and the last line of the log."""
+    if is_held(files.path):
         return "running", ""
-    log = directory / "train.log"
-    text = log.read_text(errors="replace") if log.exists() else ""
+    text = files.log.read_text(errors="replace") if files.log.exists() else ""
     lines = [found.groups() for line in text.splitlines() if (found := LOG_LINE.fullmatch(line))]
     level, message = lines[-1] if lines else ("", "")
     if level != "ERROR":

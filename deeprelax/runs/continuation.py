@@ -1,4 +1,4 @@
-"""Which run may go on from which: one of the same configuration, or a longer one from a finished one."""
+"""Which run may resume from which: one of the same configuration, or a longer one from a finished one."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from ..configuration.run_name import WITHOUT_EFFECT
 from ..configuration.schema import TrainConf
 from ..errors import UserError
 from ..files import flat
+from ..records.directory import RunDirectory
 
-LENGTH = {"epochs", "continue_from"}  # what may differ between a finished run and the one that goes on from it
+LENGTH = {"epochs", "continue_from"}  # what may differ between a finished run and the one that continues it
 
 
 def decisive(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,45 +32,40 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any], apart: set[st
     return "; ".join(f"{key} is {theirs} there and {ours} here" for key, theirs, ours in pairs if theirs != ours)
 
 
-def check_same(directory: Path, config: DictConfig) -> None:
+def check_same(directory: RunDirectory, config: DictConfig) -> None:
     """Raise UserError, listing the keys, if the directory holds a run of another configuration."""
-    file = directory / "config.yaml"
+    file = directory.config
     if file.exists() and (different := differences(_stored(file), _decisive(config))):
         raise UserError(
-            f"{directory} holds a run of another configuration ({different}): "
+            f"{directory.path} holds a run of another configuration ({different}): "
             "force=true starts it anew, another output_dir keeps both"
         )
 
 
-def begin_from_finished(conf: TrainConf, config: DictConfig, directory: Path) -> None:
+def start_from_finished(conf: TrainConf, config: DictConfig, directory: RunDirectory) -> None:
     """Give a run with `continue_from` the finished run's checkpoint and records, unless it has a checkpoint already.
 
     Raises UserError if there is no finished run, it is not shorter, or it differs in more than its length.
     """
-    if conf.continue_from is None or has_begun(directory):
+    if conf.continue_from is None or directory.has_checkpoint:
         return
     source = _finished_run(Path(conf.continue_from).expanduser(), conf.seed)
-    load(source / "config.yaml")  # is it whole?
-    there = _stored(source / "config.yaml")
+    load(source.config)  # raises if it is corrupt
+    there = _stored(source.config)
     if different := differences(there, _decisive(config), LENGTH):
         raise UserError(
-            f"continue_from={source} is a run of another configuration ({different}): "
+            f"continue_from={source.path} is a run of another configuration ({different}): "
             "only epochs and what cannot change the result may differ"
         )
     if conf.epochs <= there["epochs"]:
         raise UserError(
-            f"epochs={conf.epochs:g}, but continue_from={source} has done {there['epochs']:g}: give the new total"
+            f"epochs={conf.epochs:g}, but continue_from={source.path} has done {there['epochs']:g}: give the new total"
         )
     from ..records import checkpoint  # imports torch
 
-    checkpoint.load(source / checkpoint.NAME)  # is it whole?
-    for name in ("metrics.jsonl", "checkpoint.pt"):  # the checkpoint last: with it the run has begun
-        _copy(source / name, directory / name)
-
-
-def has_begun(directory: Path) -> bool:
-    """Has the run in this directory reached a checkpoint?"""
-    return any((directory / name).exists() for name in ("checkpoint.pt", "checkpoint.previous.pt"))
+    checkpoint.load(source.checkpoint)  # raises if it is corrupt
+    _copy(source.metrics, directory.metrics)
+    _copy(source.checkpoint, directory.checkpoint)  # last: with it the run counts as begun
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -77,14 +73,15 @@ def _copy(source: Path, target: Path) -> None:
         files.replace(target, lambda here: shutil.copyfileobj(there, here))
 
 
-def _finished_run(given: Path, seed: int) -> Path:
+def _finished_run(given: Path, seed: int) -> RunDirectory:
     """The directory meant by `continue_from`: a run's, or the one above the seeds'."""
     of_seed = given / f"seed-{seed}"
-    source = of_seed if of_seed.is_dir() and not (given / "config.yaml").exists() else given
-    if not (source / "config.yaml").exists():
-        raise UserError(f"continue_from={source} is not the directory of a run: give the one that the run printed")
-    if not (source / "result.json").exists():
-        raise UserError(f"continue_from={source} is not finished: its own command finishes it")
+    above = of_seed.is_dir() and not RunDirectory(given).config.exists()
+    source = RunDirectory(of_seed if above else given)
+    if not source.config.exists():
+        raise UserError(f"continue_from={source.path} is not the directory of a run: give the one that the run printed")
+    if not source.finished:
+        raise UserError(f"continue_from={source.path} is not finished: its own command finishes it")
     return source
 
 

@@ -15,6 +15,7 @@ from ..errors import Stopped, UserError
 from ..files import sentence
 from ..parallel import launch
 from ..parallel.ranks import from_environment, join, leave
+from ..records.directory import RunDirectory
 from .log import logging_to
 
 
@@ -41,8 +42,9 @@ def main(directory: Path) -> int:
     return 0
 
 
-def _train(directory: Path) -> None:
-    conf = load(directory / "config.yaml")
+def _train(path: Path) -> None:
+    directory = RunDirectory(path)
+    conf = load(directory.config)
 
     from .build import choose_device
     from .train import train
@@ -52,7 +54,7 @@ def _train(directory: Path) -> None:
     device = choose_device(conf.hardware, ranks)
     join(ranks, device, launch.store(ranks))
     try:
-        with logging_to(directory / "train.log") if ranks.main else contextlib.nullcontext():
+        with logging_to(directory.log) if ranks.main else contextlib.nullcontext():
             train(conf, directory, device, ranks)
     finally:
         leave()

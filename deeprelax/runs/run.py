@@ -1,12 +1,11 @@
-"""A run and its directory: started, gone on with, or found finished."""
+"""Start, resume or skip the run in a directory, in this process or in one for each rank."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
-import shutil
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,39 +16,27 @@ from ..configuration.schema import TrainConf
 from ..errors import UserError
 from ..parallel import launch
 from ..parallel.ranks import Ranks, from_environment, join, leave
+from ..records.directory import RunDirectory
 from . import continuation
 from .log import logging_to
 
 log = logging.getLogger(__name__)
-RUN_FILES = (
-    "result.json",
-    "checkpoint.pt",
-    "checkpoint.previous.pt",
-    "checkpoint.damaged.pt",
-    "checkpoint.pt.new",
-    "metrics.jsonl",
-    "config.yaml",
-    "provenance.json",
-    "train.log",
-    "tensorboard",
-)
-REPLACED = ".replaced"  # in a run's directory: what `force` moved aside
 
 
 def run(conf: TrainConf, config: DictConfig, directory: Path) -> dict[str, Any]:
     """Train as `conf` says, in `directory`; `config` is the same, for the record. Returns result.json's content.
 
-    A finished run is left alone, an unfinished one gone on with, unless `conf.force`. One rank trains in this process,
-    several in processes of their own, unless torchrun has started this one. Raises UserError if the directory holds a
-    run of another configuration, another process writes it, the work cannot be shared so, or a file gives trouble.
+    A finished run is skipped, an unfinished one resumed, unless `conf.force`. One rank trains in this process, several
+    in processes of their own, unless torchrun has started this one. Raises UserError if the directory holds a run of
+    another configuration, another process writes it, the work cannot be shared so, or a file gives trouble.
     """
     try:
-        return _run(conf, config, directory)
+        return _run(conf, config, RunDirectory(directory))
     except OSError as error:
         raise files.sentence(error, directory) from None
 
 
-def _run(conf: TrainConf, config: DictConfig, directory: Path) -> dict[str, Any]:
+def _run(conf: TrainConf, config: DictConfig, directory: RunDirectory) -> dict[str, Any]:
     ranks = from_environment()
     if ranks is not None:
         return _run_among_peers(conf, config, directory, ranks)
@@ -59,28 +46,33 @@ def _run(conf: TrainConf, config: DictConfig, directory: Path) -> dict[str, Any]
         from .build import choose_device
 
         choose_device(conf.hardware, Ranks(0, world, 0, world))
-    directory.mkdir(parents=True, exist_ok=True)
-    with files.sole_writer(directory), _replacing(conf, directory):
-        if not _finished_before(conf, config, directory):
-            with logging_to(directory / "train.log"):
-                _begin(config, directory)
+    directory.path.mkdir(parents=True, exist_ok=True)
+    with files.sole_writer(directory.path), _replacing(conf, directory):
+        if not _skip_finished(conf, config, directory):
+            with logging_to(directory.log):
+                _write_config(config, directory)
                 if world == 1:
                     _train_here(conf, directory)
                 else:
-                    launch.launch(launch.command_for("deeprelax.runs.rank", str(directory)), world)
+                    launch.launch(launch.command_for("deeprelax.runs.rank", str(directory.path)), world)
                 return _end(directory)
     return _result(directory)
 
 
-def _train_here(conf: TrainConf, directory: Path) -> None:
+def _train_here(conf: TrainConf, directory: RunDirectory) -> None:
     from .build import choose_device
     from .train import train  # imports torch
 
     train(conf, directory, choose_device(conf.hardware))
 
 
-def _run_among_peers(conf: TrainConf, config: DictConfig, directory: Path, ranks: Ranks) -> dict[str, Any]:
-    """The main rank looks after the directory; what it finds holds for all."""
+def _run_among_peers(conf: TrainConf, config: DictConfig, directory: RunDirectory, ranks: Ranks) -> dict[str, Any]:
+    """`_run` for a process that has peers already: the main rank looks after the directory for all.
+
+    Two broadcasts of the main rank hold the others: one before training, with what it found, and one after it, when
+    result.json is written. A rank that raised on its own before the first would leave the others waiting in it, so
+    what the main rank finds, mistakes included, is broadcast and then raised by all.
+    """
     from .build import choose_device
     from .train import train
 
@@ -92,21 +84,21 @@ def _run_among_peers(conf: TrainConf, config: DictConfig, directory: Path, ranks
         verdict: tuple[bool, str] = (False, "")
         if ranks.main:
             try:
-                directory.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(files.sole_writer(directory))
+                directory.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(files.sole_writer(directory.path))
                 stack.enter_context(_replacing(conf, directory))
-                verdict = (_finished_before(conf, config, directory), "")
+                verdict = (_skip_finished(conf, config, directory), "")
             except UserError as error:
                 verdict = (False, str(error))
             except OSError as error:
-                verdict = (False, str(files.sentence(error, directory)))
+                verdict = (False, str(files.sentence(error, directory.path)))
         finished, problem = ranks.from_main(verdict)
         if problem:
             raise UserError(problem)
         if not finished:
             if ranks.main:
-                stack.enter_context(logging_to(directory / "train.log"))
-                _begin(config, directory)
+                stack.enter_context(logging_to(directory.log))
+                _write_config(config, directory)
             else:
                 logging.getLogger("deeprelax").setLevel(logging.WARNING)
             train(conf, directory, device, ranks)
@@ -124,10 +116,10 @@ def check_share(conf: TrainConf, world: int) -> None:
         raise UserError("hardware.share=chains needs an inner chain, and sgd has none: use hardware.share=data")
 
 
-def _finished_before(conf: TrainConf, config: DictConfig, directory: Path) -> bool:
+def _skip_finished(conf: TrainConf, config: DictConfig, directory: RunDirectory) -> bool:
     continuation.check_same(directory, config)
-    if not (directory / "result.json").exists():
-        continuation.begin_from_finished(conf, config, directory)
+    if not directory.finished:
+        continuation.start_from_finished(conf, config, directory)
         return False
     if conf.hardware.share == "chains" and _result(directory)["ranks"] != launch.wanted(conf.hardware):
         log.warning("hardware.share=chains: the result below is that of %d ranks", _result(directory)["ranks"])
@@ -137,71 +129,30 @@ def _finished_before(conf: TrainConf, config: DictConfig, directory: Path) -> bo
     return True
 
 
-def _begin(config: DictConfig, directory: Path) -> None:
-    files.replace_text(directory / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    log.info("run directory %s", _shown(directory))
+def _write_config(config: DictConfig, directory: RunDirectory) -> None:
+    files.replace_text(directory.config, OmegaConf.to_yaml(config, resolve=True))
+    log.info("run directory %s", directory.shown())
 
 
-def _end(directory: Path) -> dict[str, Any]:
+def _end(directory: RunDirectory) -> dict[str, Any]:
     result = _result(directory)
     log.info(closing_line(result, directory))
     return result
 
 
-def _result(directory: Path) -> dict[str, Any]:
-    return files.read_json(directory / "result.json", ("test_error", "gradient_evaluations", "seconds", "ranks"))
+def _result(directory: RunDirectory) -> dict[str, Any]:
+    return files.read_json(directory.result, ("test_error", "gradient_evaluations", "seconds", "ranks"))
 
 
-def closing_line(result: dict[str, Any], directory: Path) -> str:
+def closing_line(result: dict[str, Any], directory: RunDirectory) -> str:
     """Test error, evaluations, seconds and where the run lies."""
     return (
         f"test error {result['test_error']:.2f} %  {result['gradient_evaluations']} gradient evaluations  "
-        f"{result['seconds']:.1f} s  {_shown(directory)}"
+        f"{result['seconds']:.1f} s  {directory.shown()}"
     )
 
 
-def _shown(directory: Path) -> str:
-    here = Path.cwd()
-    return str(directory.relative_to(here) if directory.is_relative_to(here) else directory)
-
-
-@contextlib.contextmanager
-def _replacing(conf: TrainConf, directory: Path) -> Iterator[None]:
-    """With `force`: what an earlier run wrote is aside, and back if the new one ends before its first checkpoint.
-
-    Whatever else lies in the directory stays. A restart by torchrun goes on instead.
-    """
-    aside = directory / REPLACED
-    if not conf.force or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
-        yield
-        return
-    if aside.exists() and not continuation.has_begun(directory):
-        _clear(directory)  # of a new run that was killed before its checkpoint: the one before it is still aside
-    else:
-        shutil.rmtree(aside, ignore_errors=True)
-        _move(directory, aside)
-    try:
-        yield
-    finally:
-        if not continuation.has_begun(directory):
-            _move(aside, directory)
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _move(source: Path, target: Path) -> None:
-    """What a run has written, if anything, in the place of what is there."""
-    found = [name for name in RUN_FILES if (source / name).exists()]
-    if not found:
-        return
-    target.mkdir(exist_ok=True)
-    _clear(target)
-    for name in found:
-        (source / name).rename(target / name)
-
-
-def _clear(directory: Path) -> None:
-    for name in RUN_FILES:
-        if (directory / name).is_dir():
-            shutil.rmtree(directory / name)
-        else:
-            (directory / name).unlink(missing_ok=True)
+def _replacing(conf: TrainConf, directory: RunDirectory) -> AbstractContextManager[None]:
+    """With `force` the run replaces an earlier one; restarted by torchrun, it resumes instead."""
+    restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    return directory.replacing() if conf.force and not restarted else contextlib.nullcontext()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from ..optim.batchnorm import has_batch_norm
 from ..parallel.ranks import SOLO, Ranks
 from ..parallel.signals import Requests
 from ..records import checkpoint
+from ..records.directory import RunDirectory
 from ..records.provenance import device_name, provenance
 from ..training.cadence import Budget, Cadence
 from ..training.collectives import Collectives
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 LIKELY = ("lr", "inner_lr", "gamma", "sigma", "temperature")  # the keys that may be behind a value that is not finite
 
 
-def train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks = SOLO) -> None:
+def train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks: Ranks = SOLO) -> None:
     """Train in `directory`, from its checkpoint if there is one; the main rank writes result.json."""
     with deterministic(conf.deterministic):
         try:
@@ -63,8 +63,8 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def _train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks) -> None:
-    state = checkpoint.latest(directory, set_aside=ranks.main)
+def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks: Ranks) -> None:
+    state = checkpoint.latest(directory.path, rename_corrupt=ranks.main)
     set_up_cpu(conf.hardware, state["threads"] if state else None, ranks)
     data = load_data(conf.dataset, conf.data_dir, device)
     model = build_model(conf.model, data, conf.seed, device)
@@ -77,21 +77,19 @@ def _train(conf: TrainConf, directory: Path, device: torch.device, ranks: Ranks)
         _resume(conf, trainer, state)
     reached = (trainer.evaluations, trainer.outer_steps)
     if ranks.from_main(reached) != reached:
-        raise UserError(
-            f"{directory / checkpoint.NAME} is not the same file on all machines: put output_dir on a shared disk"
-        )
+        raise UserError(f"{directory.checkpoint} is not the same file on all machines: put output_dir on a shared disk")
     if state is not None:
         _say_what_changed(conf, trainer, state)
     if ranks.main:
-        files.write_json(directory / "provenance.json", provenance(device, ranks.world))
+        files.write_json(directory.provenance, provenance(device, ranks.world))
     trainer.fit()
     if ranks.main:
-        files.write_json(directory / "result.json", _result(conf, trainer, device, ranks))
+        files.write_json(directory.result, _result(conf, trainer, device, ranks))
     trainer.stop.raise_if_late()
 
 
 def compose(
-    conf: TrainConf, data: Data, model: nn.Module, optimizer: Relaxation, directory: Path, ranks: Ranks = SOLO
+    conf: TrainConf, data: Data, model: nn.Module, optimizer: Relaxation, directory: RunDirectory, ranks: Ranks = SOLO
 ) -> Trainer:
     """Everything that trains, put together from a configuration."""
     device = data.train.device
@@ -116,12 +114,12 @@ def compose(
             optimizer,
             skips,
             lower=[f"optimizer.{key}" for key in LIKELY if hasattr(conf.optimizer, key)],
-            has_checkpoint=(directory / checkpoint.NAME).exists,
+            has_checkpoint=directory.checkpoint.exists,
             passes=lambda: budget.passes(objective.evaluations),
         ),
         stop=stop,
-        journal=Journal(directory, budget, device, main=ranks.main),
-        directory=directory,
+        journal=Journal(directory.path, budget, device, main=ranks.main),
+        directory=directory.path,
         writes=ranks.main,
         identity={
             "configuration": decisive(dataclasses.asdict(conf)),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.test_adversity import RUN, directory
+from tests.quick import RUN, directory
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests import quick
 from tests.hooks import spoil
+from tests.optimizers import CHOICES
 
 Command = Callable[..., tuple[int, str, str]]
-QUICK = ["hardware.threads=1", "dataset.train_size=100", "batch_size=50", "train.bn_batches=2", "epochs=1"]
+QUICK = [*quick.QUICK, "epochs=1"]
 
 
 def test_a_sweep_makes_one_directory_for_each_run_and_a_second_one_does_nothing(deeprelax: Command) -> None:
@@ -19,7 +21,7 @@ def test_a_sweep_makes_one_directory_for_each_run_and_a_second_one_does_nothing(
     status, out, err = deeprelax(*sweep)
     assert (status, err) == (0, "")
     family = Path("outputs/train")
-    name = "batch_size-50+dataset.train_size-100+epochs-1+optimizer-{}+train.bn_batches-2"
+    name = "batch_size-32+dataset.train_size-200+epochs-1+optimizer-{}+train.bn_batches-2"
     runs = {family / name.format(optimizer) / f"seed-{seed}" for optimizer in ("sgd", "heat") for seed in (0, 1)}
     assert {path.parent for path in family.rglob("result.json")} == runs
     assert out.count("finished before") == 0
@@ -61,7 +63,7 @@ def test_pde_relaxed_takes_each_equation(equation: str, deeprelax: Command) -> N
     assert "test error" in out
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "entropy_sgd", "hj", "hj_proximal", "heat", "pde_relaxed"])
+@pytest.mark.parametrize("optimizer", CHOICES)
 def test_experiments_and_their_presets_compose(optimizer: str, deeprelax: Command) -> None:
     from deeprelax.configuration.hydra_app import configuration_folder
 

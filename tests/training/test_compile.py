@@ -10,9 +10,7 @@ import pytest
 import torch
 
 from deeprelax.records import checkpoint
-
-from .test_kill import finish, kill_after
-from .test_runs import QUICK
+from tests.quick import LONGER, QUICK, finish, kill_after
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -20,7 +18,7 @@ Command = Callable[..., tuple[int, str, str]]
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
 def test_a_compiled_network_trains_and_resumes_bit_for_bit(devices: int) -> None:
-    run = ["optimizer=hj", "optimizer.inner_steps=2", "epochs=20", "hardware.compile=true", "model=mlp"]
+    run = [*LONGER, "optimizer=hj", "optimizer.inner_steps=2", "epochs=20", "hardware.compile=true", "model=mlp"]
     run += [f"hardware.devices={devices}"]
     kill_after(0.1, *run, "output_dir=killed")
     a, b = finish(*run, "output_dir=killed"), finish(*run, "output_dir=whole")

@@ -21,9 +21,7 @@ from deeprelax.parallel.ranks import Ranks
 from deeprelax.runs.build import choose_device
 from deeprelax.training.graph import WARM_UP, Graphed
 from deeprelax.training.objective import Objective
-
-from .test_kill import finish, kill_after
-from .test_runs import QUICK
+from tests.quick import LONGER, QUICK, finish, kill_after
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -195,7 +193,7 @@ def test_a_network_that_asks_the_host_cannot_be_captured() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("optimizer", ["sgd", "entropy_sgd", "hj", "heat"])
 def test_runs_with_graphs_train_as_well_and_go_on_after_a_kill(optimizer: str) -> None:
-    run = [f"optimizer={optimizer}", "epochs=20", "hardware.device=cuda", "dataset.augment=none", "model=mlp"]
+    run = [*LONGER, f"optimizer={optimizer}", "epochs=20", "hardware.device=cuda", "dataset.augment=none", "model=mlp"]
     graphs = [*run, "hardware.cuda_graphs=true"]
     kill_after(0.5, *graphs, "output_dir=killed")
     errors = [

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,7 @@ import pytest
 from deeprelax.errors import Stopped
 from deeprelax.parallel.launch import _raise_first_error
 from deeprelax.records import checkpoint
-
-from .test_kill import QUICK, assert_same, finish
+from tests.quick import LONGER, assert_same, finish, start, wait_for
 
 SLOW_NET = """
 import time, torch
@@ -28,21 +26,6 @@ class Net(torch.nn.Sequential):
         time.sleep(self.seconds)
         return super().forward(x)
 """
-
-
-def start(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "deeprelax", "train", *QUICK, *arguments]
-    return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
-    )
-
-
-def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
 
 
 def reached(root: str) -> list[Path]:
@@ -58,7 +41,7 @@ def reached(root: str) -> list[Path]:
     ],
 )
 def test_finishes_the_step_writes_a_checkpoint_and_goes_on_bit_for_bit(number: signal.Signals, devices: int) -> None:
-    run = ["optimizer=entropy_sgd", "optimizer.inner_steps=5", "epochs=12", f"hardware.devices={devices}"]
+    run = [*LONGER, "optimizer=entropy_sgd", "optimizer.inner_steps=5", f"hardware.devices={devices}"]
     process = start(*run, "output_dir=stopped")
     wait_for(lambda: reached("stopped"), process)
     process.send_signal(number)
@@ -78,7 +61,7 @@ def test_a_long_step_is_given_up_and_a_second_signal_ends_at_once(
 ) -> None:
     (tmp_path / "slow.py").write_text(SLOW_NET)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    own = ["model=custom", "model.name=slow:Net", "model.options.seconds=0.5", "optimizer.inner_steps=100"]
+    own = [*LONGER, "model=custom", "model.name=slow:Net", "model.options.seconds=0.5", "optimizer.inner_steps=100"]
     process = start(*own, "output_dir=slow")
     wait_for(lambda: list(Path("slow").rglob("metrics.jsonl")), process)
     time.sleep(1.5)  # in the midst of the first outer step, which takes 50 seconds
@@ -103,7 +86,7 @@ def test_a_long_step_is_given_up_and_a_second_signal_ends_at_once(
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize(("number", "whom"), [(signal.SIGTERM, "torchrun"), (signal.SIGUSR1, "one rank")])
 def test_under_torchrun(number: signal.Signals, whom: str) -> None:
-    run = [*QUICK, "optimizer=entropy_sgd", "optimizer.inner_steps=5", "epochs=40", "output_dir=stopped"]
+    run = [*LONGER, "optimizer=entropy_sgd", "optimizer.inner_steps=5", "epochs=40", "output_dir=stopped"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "deeprelax"]
     process = subprocess.Popen(
         [*torchrun, "train", *run], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
@@ -121,13 +104,13 @@ def test_under_torchrun(number: signal.Signals, whom: str) -> None:
     assert state["evaluations"] < 500
     assert not (saved.parent / "result.json").exists()
     assert subprocess.run([*torchrun, "train", *run], capture_output=True, timeout=200).returncode == 0
-    whole = finish(*run[len(QUICK) : -1], "hardware.devices=2", "output_dir=whole")
+    whole = finish(*run[:-1], "hardware.devices=2", "output_dir=whole")
     assert_same(saved.parent, whole)
 
 
 @pytest.mark.slow
 def test_slurms_signal_to_one_process() -> None:
-    run = ["optimizer=hj", "optimizer.inner_steps=5", "epochs=40"]
+    run = [*LONGER, "optimizer=hj", "optimizer.inner_steps=5", "epochs=40"]
     process = start(*run, "output_dir=stopped")
     wait_for(lambda: reached("stopped"), process)
     process.send_signal(signal.SIGUSR1)
@@ -139,7 +122,7 @@ def test_slurms_signal_to_one_process() -> None:
 
 @pytest.mark.slow
 def test_of_two_identical_commands_one_runs_and_the_other_names_it() -> None:
-    run = ["optimizer=hj", "optimizer.inner_steps=5", "epochs=40", "output_dir=both"]
+    run = [*LONGER, "optimizer=hj", "optimizer.inner_steps=5", "epochs=40", "output_dir=both"]
     first = start(*run)
     wait_for(lambda: list(Path("both").rglob("config.yaml")), first)
     second = start(*run)

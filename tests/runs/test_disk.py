@@ -14,14 +14,11 @@ import pytest
 from deeprelax.records import checkpoint
 from tests.data.fakes import write_images, write_mnist
 from tests.hooks import before, interrupt_at
-
-from .test_kill import assert_same
+from tests.quick import RUN as QUICK_RUN
+from tests.quick import assert_same, directory
 
 Command = Callable[..., tuple[int, str, str]]
-RUN = [
-    "train", "hardware.threads=1", "dataset.train_size=200", "batch_size=32", "train.bn_batches=2", "epochs=6",
-    "optimizer=sgd", "train.checkpoint_every=1",
-]  # fmt: skip
+RUN = [*QUICK_RUN, "train.checkpoint_every=1"]
 
 
 def interrupted(deeprelax: Command, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Path:
@@ -46,16 +43,16 @@ def on_a_full_disk(free: int, *arguments: str) -> tuple[int, str]:
     ("free", "file"), [(100_000, "/checkpoint.pt"), pytest.param(100, "/config.yaml", marks=pytest.mark.slow)]
 )
 def test_a_full_disk(free: int, file: str, deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    directory = interrupted(deeprelax, monkeypatch)
-    before = {name: (directory / name).read_bytes() for name in (checkpoint.NAME, checkpoint.PREVIOUS)}
+    run = interrupted(deeprelax, monkeypatch)
+    before = {name: (run / name).read_bytes() for name in (checkpoint.NAME, checkpoint.PREVIOUS)}
     status, err = on_a_full_disk(free, *RUN)
     assert status == 1
-    assert f"deeprelax: {directory.absolute()}{file}: File too large. What was written before is whole" in err
+    assert f"deeprelax: {run.absolute()}{file}: File too large. What was written before is whole" in err
     assert "Traceback" not in err
-    assert before == {name: (directory / name).read_bytes() for name in before}
+    assert before == {name: (run / name).read_bytes() for name in before}
     assert deeprelax(*RUN)[0] == 0
     assert deeprelax(*RUN, "output_dir=whole")[0] == 0
-    assert_same(directory, next(Path("whole").rglob("result.json")).parent)
+    assert_same(run, directory("whole"))
 
 
 @pytest.mark.parametrize("place", ["/proc/outputs", "file", "locked"])
@@ -73,8 +70,8 @@ def test_outputs_that_cannot_be_written(place: str, deeprelax: Command) -> None:
 
 def test_a_data_file_that_has_gone(deeprelax: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_mnist(tmp_path / "data", monkeypatch)
-    directory = interrupted(deeprelax, monkeypatch, "dataset=mnist", "dataset.train_size=null")
-    before = (directory / checkpoint.NAME).read_bytes()
+    run = interrupted(deeprelax, monkeypatch, "dataset=mnist", "dataset.train_size=null")
+    before = (run / checkpoint.NAME).read_bytes()
     file = tmp_path / "data" / "MNIST" / "raw" / "train-images-idx3-ubyte"
     content = file.read_bytes()
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
@@ -83,7 +80,7 @@ def test_a_data_file_that_has_gone(deeprelax: Command, tmp_path: Path, monkeypat
         status, _, err = deeprelax(*RUN, "dataset=mnist", "dataset.train_size=null")
         assert (status, err.count("\n")) == (1, 1)
         assert str(file) in err
-        assert (directory / checkpoint.NAME).read_bytes() == before
+        assert (run / checkpoint.NAME).read_bytes() == before
     file.write_bytes(content)
     status, out, _ = deeprelax(*RUN, "dataset=mnist", "dataset.train_size=null")
     assert status == 0

@@ -1,4 +1,4 @@
-"""Shared by the tests of training."""
+"""Shared by the tests of runs."""
 
 from __future__ import annotations
 

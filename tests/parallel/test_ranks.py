@@ -21,12 +21,13 @@ from deeprelax.errors import UserError
 from deeprelax.parallel import launch
 from deeprelax.parallel.ranks import SOLO
 from deeprelax.records import checkpoint
+from tests.optimizers import CHOICES
+from tests.quick import QUICK, start, wait_for
 
-from . import ranks as job
+from . import rank_job as job
 
 Command = Callable[..., tuple[int, str, str]]
-QUICK = ["hardware.threads=1", "dataset.train_size=200", "batch_size=32", "train.bn_batches=2"]
-TWO = ["hardware.devices=2", "hardware.device=cpu", *QUICK]
+TWO = [*QUICK, "hardware.devices=2"]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_weights_are_equal_on_all_ranks_after_50_steps(two: list[dict[str, Any]]
         assert torch.equal(weights, two[1]["weights"][key]), key
 
 
-@pytest.mark.parametrize("optimizer", job.OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", CHOICES)
 def test_two_ranks_follow_one_with_the_whole_batch(optimizer: str, two: list[dict[str, Any]]) -> None:
     alone = job.descend(job.Plain, optimizer, "data", 20, SOLO)
     torch.testing.assert_close(two[0]["plain"][optimizer], alone, rtol=0, atol=1e-10)
@@ -101,22 +102,8 @@ def test_what_cannot_be_shared_is_said_in_a_sentence(overrides: list[str], messa
     assert err.count("\n") == 1
 
 
-def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "deeprelax", "train", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment},
-    )  # fmt: skip
-
-
 def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 50) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -134,7 +121,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on_bit_for_bit(victim: str, 
     if victim == "rank 1":
         assert process.returncode == 1
         assert "deeprelax: rank 1 was killed by SIGKILL: the same command goes on from the last checkpoint" in err
-    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ranks), 15)
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ranks), seconds=15)
     assert time.monotonic() - began < 15
     (saved,) = checkpoints("checkpoint.pt")
     assert not (saved.parent / "result.json").exists()
@@ -177,7 +164,7 @@ def test_a_rank_that_raises_ends_the_run_with_its_error(
 
 @pytest.mark.slow
 def test_torchrun_joins_its_group_and_resuming_elsewhere_is_said(deeprelax: Command) -> None:
-    run = [*QUICK, "epochs=4", "optimizer=hj", "hardware.device=cpu"]
+    run = [*QUICK, "epochs=4", "optimizer=hj"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "deeprelax"]
     done = subprocess.run([*torchrun, "train", *run], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
@@ -193,7 +180,7 @@ def test_torchrun_joins_its_group_and_resuming_elsewhere_is_said(deeprelax: Comm
 def test_a_taken_port_is_said_in_a_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}
-        process = start(*QUICK, "hardware.device=cpu", **place)
+        process = start(*QUICK, **place)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "cannot meet its peers at 127.0.0.1:" in err.splitlines()[-1]
@@ -211,7 +198,7 @@ def test_a_signal_other_than_ours_is_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 @pytest.mark.parametrize("share", ["data", "chains"])
 def test_two_gpus(share: str, deeprelax: Command) -> None:
-    two = ["hardware.devices=2", "hardware.device=cuda", "dataset.train_size=200", "batch_size=32"]
+    two = [*TWO, "hardware.device=cuda"]
     status, _, err = deeprelax("train", *two, "epochs=3", "optimizer.inner_steps=3", f"hardware.share={share}")
     assert (status, err) == (0, "")
     (result,) = (json.loads(file.read_text()) for file in Path("outputs").rglob("result.json"))
@@ -236,7 +223,7 @@ def test_torchrun_restarts_and_the_run_goes_on(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     # Without this, torch keeps the rendezvous's store after a restart, and gloo waits for ranks that are gone.
     monkeypatch.setenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
-    run = [*QUICK, "epochs=10", "optimizer=sgd", "hardware.device=cpu", "model=custom", "model.name=mortal:Net"]
+    run = [*QUICK, "epochs=10", "optimizer=sgd", "model=custom", "model.name=mortal:Net"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max-restarts=1"]
     for force in ("false", "true"):  # force=true begins anew at the first start only
         command = [*torchrun, "-m", "deeprelax", "train", *run, "train.checkpoint_every=1", f"force={force}"]

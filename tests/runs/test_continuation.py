@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 
 from deeprelax.records import checkpoint
-
-from .test_runs import QUICK, scalars
+from tests.quick import QUICK, directory, scalars
 
 Command = Callable[..., tuple[int, str, str]]
-
-
-def directory(root: str) -> Path:
-    (result,) = Path(root).rglob("result.json")
-    return result.parent
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "entropy_sgd"])

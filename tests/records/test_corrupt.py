@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from .test_adversity import RUN, directory
+from tests.quick import RUN, directory
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -1,4 +1,4 @@
-"""What two ranks compute, to be compared by test_distributed.py: run as `python ranks.py FOLDER` under `launch`.
+"""What two ranks compute, to be compared by test_ranks.py: run as `python rank_job.py FOLDER` under `launch`.
 
 The same functions run there with one rank, for reference.
 """
@@ -26,22 +26,10 @@ from deeprelax.runs.build import build_optimizer
 from deeprelax.runs.train import compose_objective
 from deeprelax.training.evaluation import every_image, score
 from deeprelax.training.objective import Autocast, Objective
+from tests.optimizers import CHOICES
 
 CPU = torch.device("cpu")
-OPTIMIZERS: dict[str, list[str]] = {
-    "sgd": [],
-    "entropy_sgd": [
-        "optimizer.inner_steps=3",
-        "optimizer.temperature=1e-5",
-        "optimizer.momentum=0.5",
-        "optimizer.lr=0.5",
-    ],
-    "hj": ["optimizer.inner_steps=3"],
-    "hj_proximal": ["optimizer.inner_steps=3"],
-    "heat": ["optimizer.samples=2"],
-    "pde_relaxed": ["optimizer.inner_steps=2", "optimizer.temperature=1e-4"],
-}
-CHAINS = [name for name in OPTIMIZERS if name != "sgd"]
+CHAINS = [name for name in CHOICES if name != "sgd"]
 
 
 class Plain(nn.Sequential):
@@ -78,7 +66,7 @@ def images(n: int = 333) -> Images:
 
 def configuration(optimizer: str, share: str) -> TrainConf:
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        overrides = [f"optimizer={optimizer}", *OPTIMIZERS[optimizer], f"hardware.share={share}", "batch_size=64"]
+        overrides = [f"optimizer={optimizer}", *CHOICES[optimizer], f"hardware.share={share}", "batch_size=64"]
         return checked(compose("train", [*overrides, "dataset.augment=flip_crop"]))
 
 
@@ -155,12 +143,10 @@ def main(folder: Path) -> None:
     assert ranks is not None
 
     join(ranks, CPU, launch.store(ranks))
-    shares = [
-        (name, share) for name in OPTIMIZERS for share in ("data", "chains") if (name, share) != ("sgd", "chains")
-    ]
+    shares = [(name, share) for name in CHOICES for share in ("data", "chains") if (name, share) != ("sgd", "chains")]
     found = {
         "weights": {f"{name} {share}": descend(Full, name, share, 50, ranks) for name, share in shares},
-        "plain": {name: descend(Plain, name, "data", 20, ranks) for name in OPTIMIZERS},
+        "plain": {name: descend(Plain, name, "data", 20, ranks) for name in CHOICES},
         "chains": {name: chains(name, ranks) for name in CHAINS},
         "scores": evaluated(ranks),
     }

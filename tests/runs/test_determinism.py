@@ -12,9 +12,7 @@ import torch
 from deeprelax.errors import UserError
 from deeprelax.records import checkpoint
 from deeprelax.runs.determinism import deterministic
-
-from .test_kill import finish
-from .test_runs import QUICK
+from tests.quick import LONGER, QUICK, finish
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -51,6 +49,6 @@ def test_it_changes_nothing_on_a_cpu(deeprelax: Command) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("model", ["lenet", "all_cnn", "wrn"])
 def test_two_runs_on_a_gpu_are_equal_bit_for_bit(model: str) -> None:
-    run = [f"model={model}", "epochs=4", "deterministic=true", "hardware.device=cuda", "dataset.image_size=32"]
+    run = [*LONGER, f"model={model}", "epochs=4", "deterministic=true", "hardware.device=cuda", "dataset.image_size=32"]
     a, b = (checkpoint.load(finish(*run, f"output_dir={name}") / checkpoint.NAME)["model"] for name in "ab")
     assert all(torch.equal(a[key], b[key]) for key in a)

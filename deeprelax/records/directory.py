@@ -1,0 +1,92 @@
+"""The directory of a run: the name of every file in it, and how `force` replaces an earlier run."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+CHECKPOINT, PREVIOUS, CORRUPT = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.damaged.pt"
+BACKUP = ".replaced"  # in the run's directory: what `force` is about to replace
+
+
+class RunDirectory:
+    """The files of a run; none of them need be there.
+
+    result.json is written last and marks completion. config.yaml, written first, makes a directory that of a run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config, self.result = path / "config.yaml", path / "result.json"
+        self.provenance, self.log = path / "provenance.json", path / "train.log"
+        self.metrics, self.tensorboard = path / "metrics.jsonl", path / "tensorboard"
+        self.checkpoint, self.previous, self.corrupt = path / CHECKPOINT, path / PREVIOUS, path / CORRUPT
+
+    @property
+    def written(self) -> list[Path]:
+        """All that a run writes. Whatever else lies in the directory is somebody's."""
+        return [
+            self.result,
+            self.checkpoint,
+            self.previous,
+            self.corrupt,
+            self.path / f"{CHECKPOINT}.new",  # half-written when the process was killed
+            self.metrics,
+            self.config,
+            self.provenance,
+            self.log,
+            self.tensorboard,
+        ]
+
+    @property
+    def finished(self) -> bool:
+        return self.result.exists()
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Has the run reached one?"""
+        return self.checkpoint.exists() or self.previous.exists()
+
+    def shown(self) -> str:
+        """For messages: relative to the working directory, if it lies below."""
+        here = Path.cwd()
+        return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
+
+    @contextlib.contextmanager
+    def replacing(self) -> Iterator[None]:
+        """Within the `with` a new run replaces an earlier one, whose files are backed up.
+
+        They are deleted once the new run has a checkpoint, and restored if it ends before that.
+        """
+        backup = RunDirectory(self.path / BACKUP)
+        if backup.path.exists() and not self.has_checkpoint:
+            self.delete()  # of a new run that was killed before its checkpoint: the one to restore is still backed up
+        else:
+            shutil.rmtree(backup.path, ignore_errors=True)
+            self.move_to(backup)
+        try:
+            yield
+        finally:
+            if not self.has_checkpoint:
+                backup.move_to(self)
+            shutil.rmtree(backup.path, ignore_errors=True)
+
+    def move_to(self, other: RunDirectory) -> None:
+        """Put what this run has written, if anything, in the place of what the other has."""
+        pairs = [(mine, its) for mine, its in zip(self.written, other.written, strict=True) if mine.exists()]
+        if not pairs:
+            return
+        other.path.mkdir(exist_ok=True)
+        other.delete()
+        for mine, its in pairs:
+            mine.rename(its)
+
+    def delete(self) -> None:
+        """Delete what the run has written."""
+        for path in self.written:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)

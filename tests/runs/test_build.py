@@ -1,0 +1,92 @@
+"""From a configuration to a device, data, network and optimizer: what is refused, and freed memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+from deeprelax.errors import UserError
+from tests.quick import train
+
+Compose = Callable[..., DictConfig]
+
+
+def test_a_network_and_an_optimizer_of_the_users_own(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "from deeprelax.optim import SGD\n"
+        "class Net(torch.nn.Sequential):\n"
+        "    smallest_image = 5\n"
+        "    def __init__(self, channels, image_size, classes, width=3):\n"
+        "        super().__init__(torch.nn.Flatten(), torch.nn.Linear(channels * image_size**2, width),\n"
+        "                         torch.nn.ReLU(), torch.nn.Linear(width, classes))\n"
+        "class Mine(SGD):\n"
+        "    pass\n"
+        "def other(params):\n"
+        "    return torch.optim.SGD(params)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = ["model=custom", "model.name=mine:Net", "++model.options.width=7", "epochs=1"]
+    result = train(
+        compose, tmp_path / "a", *own, "optimizer=custom", "optimizer.name=mine:Mine", "++optimizer.options.lr=0.3"
+    )
+    assert result["parameters"] == 784 * 7 + 7 + 7 * 10 + 10
+    for wrong, message in [
+        (["dataset.image_size=4"], "model=mine:Net takes images of 5 pixels or more, these have 4"),
+        (["++model.options.depth=7"], "model.options: mine:Net does not take them: .*depth"),
+        (["model.name=mine:Nett"], "model.name=mine:Nett: module mine has no Nett"),
+        (["model.name=nowhere:Net"], "model.name=nowhere:Net: there is no module nowhere"),
+        (["optimizer=custom", "optimizer.name=mine:other"], "is not a deeprelax.optim.Relaxation"),
+        (
+            ["optimizer=custom", "optimizer.name=mine:Mine", "++optimizer.options.lr=-1"],
+            "optimizer: mine:Mine refuses its keys: lr must be a number >= 0 and at most 3.4e.38, not -1",
+        ),
+    ]:
+        with pytest.raises(UserError, match=message):
+            train(compose, tmp_path / "b", *own, *wrong, "force=true")
+
+
+def test_images_too_small_for_the_network(compose: Compose, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="model=lenet takes images of 22 pixels or more, these have 8: set dataset"):
+        train(compose, tmp_path, "dataset.image_size=8")
+
+
+def test_one_image_to_a_rank_and_batch_norm(compose: Compose, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="batch_size=1 leaves one image to a rank, and batch norm needs two"):
+        train(compose, tmp_path, "batch_size=1")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an option of glibc's")
+def test_freed_memory_is_kept_and_used_again() -> None:
+    code = """
+import resource, torch
+from deeprelax.runs.build import keep_freed_memory
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def work():
+    before = faults()
+    for _ in range(5):
+        blocks = [torch.ones(5_000_000) for _ in range(4)]
+        del blocks
+    return faults() - before
+work()
+default = work()
+assert keep_freed_memory()
+work()
+print(default, work())
+"""
+    # glibc moves its threshold by itself, and with luck keeps blocks of this size; fixed, it gives them back each time.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    default, kept = map(int, done.stdout.split())
+    assert default > 1000
+    assert kept < default / 10

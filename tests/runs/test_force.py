@@ -1,0 +1,72 @@
+"""force=true deletes nothing too early, and nothing that is not the run's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from deeprelax.records.directory import BACKUP, RunDirectory
+from deeprelax.training.guard import Guard
+from tests.hooks import interrupt_at, spoil
+from tests.quick import RUN, train
+
+Compose = Callable[..., DictConfig]
+
+
+def test_force_removes_what_a_run_has_written_and_nothing_else(compose: Compose, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    train(compose, tmp_path, "epochs=1", "optimizer=sgd")
+    train(compose, tmp_path, "epochs=1", "optimizer=sgd", "force=true")
+    assert (tmp_path / "thesis.tex").read_text() == "mine"
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def test_the_command_that_goes_on_starts_nothing_anew(deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 20)
+        status, _, err = deeprelax(*RUN, "force=true", "train.checkpoint_every=1")
+    assert status == 130
+    assert "to go on: deeprelax train " in err
+    assert "force" not in err
+    with monkeypatch.context() as patch:
+        spoil(patch)
+        patch.setattr(Guard, "_advice", lambda self: "the same command")
+        err = deeprelax(*RUN, "force=true")[2]
+    assert err.endswith(" (without force=true, which starts anew)\n")
+
+
+@pytest.mark.parametrize(
+    "mistake", ["hardware.device=cuda", "batch_size=1", "continue_from=nowhere", "data_dir=/nowhere"]
+)
+def test_force_takes_nothing_away_before_the_new_run_has_a_checkpoint(mistake: str, deeprelax: Command) -> None:
+    if mistake == "hardware.device=cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    place = ["hydra.run.dir=here"]
+    assert deeprelax(*RUN, *place, "epochs=1")[0] == 0
+    before = {file: file.read_bytes() for file in sorted(Path("here").rglob("*")) if file.is_file()}
+    mistakes = [mistake, "dataset=mnist"] if "data_dir" in mistake else [mistake]
+    status, _, err = deeprelax(*RUN, *place, "epochs=1", "force=true", *mistakes)
+    assert (status, "Traceback" in err) == (1, False)
+    after = {file: file.read_bytes() for file in sorted(Path("here").rglob("*")) if file.is_file()}
+    assert before == {file: content for file, content in after.items() if file in before}
+    assert {file.name for file in after.keys() - before.keys()} == set()
+
+
+def test_a_forced_run_that_is_killed_twice_takes_nothing_away(deeprelax: Command) -> None:
+    """What SIGKILL leaves: the files of the finished run aside, and those of the new one, without a checkpoint."""
+    run = [*RUN, "hydra.run.dir=here", "epochs=1"]
+    assert deeprelax(*run)[0] == 0
+    before = (Path("here") / "result.json").read_bytes()
+    RunDirectory(Path("here")).move_to(RunDirectory(Path("here") / BACKUP))
+    for name in ("config.yaml", "train.log"):
+        (Path("here") / name).write_text("of the killed run")
+    assert deeprelax(*run, "force=true", "batch_size=1")[0] == 1
+    assert (Path("here") / "result.json").read_bytes() == before
+    assert not (Path("here") / BACKUP).exists()
+    assert deeprelax(*run)[1].count("finished before") == 1

@@ -1,0 +1,30 @@
+"""A run that is killed with SIGKILL and started again equals one that never was: real processes, real signals."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.optimizers import CHOICES
+from tests.quick import LONGER, assert_same, finish, kill_after
+
+
+@pytest.mark.slow
+def test_killed_once_and_started_again() -> None:
+    run = [*LONGER, "optimizer=entropy_sgd", *CHOICES["entropy_sgd"]]
+    kill_after(0.3, *run, "output_dir=killed")
+    assert not list(Path("killed").rglob("result.json"))
+    assert_same(finish(*run, "output_dir=killed"), finish(*run, "output_dir=whole"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("optimizer", CHOICES)
+def test_killed_at_random_moments(optimizer: str, devices: int) -> None:
+    run = [*LONGER, f"optimizer={optimizer}", *CHOICES[optimizer], f"hardware.devices={devices}"]
+    moments = random.Random(f"{optimizer} {devices}")
+    for _ in range(2):  # 24 kills over all optimizers and ranks
+        kill_after(moments.uniform(0.0, 1.5), *run, "output_dir=killed")
+    assert_same(finish(*run, "output_dir=killed"), finish(*run, "output_dir=whole"))

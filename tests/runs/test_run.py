@@ -1,0 +1,126 @@
+"""Whole runs in this process: exact resumption, what is written, when a finished run is skipped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from omegaconf import DictConfig
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from deeprelax.errors import UserError
+from deeprelax.records import checkpoint
+from tests.hooks import interrupt_at
+from tests.optimizers import CHOICES
+from tests.quick import assert_same, scalars, train
+
+Compose = Callable[..., DictConfig]
+
+
+@pytest.mark.parametrize("optimizer", CHOICES)
+def test_an_interrupted_run_goes_on_bit_for_bit(
+    optimizer: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = [
+        f"optimizer={optimizer}",
+        *CHOICES[optimizer],
+        "train.evaluate_every=3",
+        "train.checkpoint_every=0.7",
+    ]
+    overrides += ["schedule=cosine", "train.record_every=1", "dataset.augment=flip_crop"]
+    train(compose, tmp_path / "whole", *overrides)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 29)  # pass 4.6: in the middle of a pass, between evaluations, records and checkpoints
+        with pytest.raises(KeyboardInterrupt):
+            train(compose, tmp_path / "parts", *overrides)
+    assert not (tmp_path / "parts" / "result.json").exists()
+    reached = checkpoint.load(tmp_path / "parts" / "checkpoint.pt")
+    assert 19 < reached["evaluations"] < 29
+    train(compose, tmp_path / "parts", *overrides)
+    a, b = (checkpoint.load(tmp_path / name / "checkpoint.pt") for name in ("whole", "parts"))
+    for index, state in a["optimizer"]["state"].items():
+        for key, value in state.items():
+            assert torch.equal(value, b["optimizer"]["state"][index][key]), key
+    assert a["optimizer"]["param_groups"] == b["optimizer"]["param_groups"]
+    curves = [scalars(tmp_path / name / "tensorboard") for name in ("whole", "parts")]
+    assert curves[0] == curves[1]
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_run_writes_what_it_promises(compose: Compose, tmp_path: Path) -> None:
+    result = train(compose, tmp_path, "dataset.validation=50", "optimizer.inner_steps=4", "schedule=cosine")
+    names = {path.name for path in tmp_path.iterdir()} - {".lock"}
+    assert names == {
+        "config.yaml", "provenance.json", "metrics.jsonl", "tensorboard", "checkpoint.pt", "checkpoint.previous.pt",
+        "result.json", "train.log",
+    }  # fmt: skip
+    assert json.loads((tmp_path / "result.json").read_text()) == result
+    assert result.keys() >= {
+        "dataset", "model", "optimizer", "seed", "epochs", "gradient_evaluations", "outer_steps", "parameters",
+        "train_loss", "test_loss", "test_error", "validation_error", "seconds", "images_per_second", "device",
+    }  # fmt: skip
+    assert (result["gradient_evaluations"], result["outer_steps"], result["budget"]) == (36, 9, 37)
+    assert result["parameters"] == 131_220
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {record["kind"] for record in records} == {"train", "test", "validation"}
+    last = [record for record in records if record["kind"] == "test"][-1]
+    assert (last["error"], last["loss"]) == (result["test_error"], result["test_loss"])
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["optimizer"]["seed"] == 0
+    assert "test error" in (tmp_path / "train.log").read_text()
+
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert tags >= {
+        "train/inner_loss", "train/lr", "train/gamma", "train/direction_norm",
+        "test/loss", "test/error", "validation/loss", "validation/error",
+    }  # fmt: skip
+    assert [event.step for event in events.Scalars("test/error")][-1] == 36
+    lrs = [event.value for event in events.Scalars("train/lr")]
+    assert lrs == sorted(lrs, reverse=True)
+    assert lrs[-1] < lrs[0]
+    assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+def test_a_finished_run_is_left_alone_and_force_does_it_again(compose: Compose, tmp_path: Path) -> None:
+    quick = ["epochs=1", "optimizer=sgd"]
+    first = train(compose, tmp_path, *quick)
+    assert train(compose, tmp_path, *quick) == first
+    again = train(compose, tmp_path, *quick, "force=true")
+    assert again["seconds"] != first["seconds"]
+    assert again["test_loss"] == first["test_loss"]
+    with pytest.raises(
+        UserError, match=r"another configuration \(optimizer.lr is 0\.1 there and 0\.3 here\): force=true"
+    ):
+        train(compose, tmp_path, *quick, "optimizer.lr=0.3")
+
+
+def test_the_result_depends_on_the_seed_and_on_nothing_that_has_no_effect(compose: Compose, tmp_path: Path) -> None:
+    quick = ["epochs=1", "optimizer=heat"]
+    base = train(compose, tmp_path / "a", *quick)
+    torch.manual_seed(77)
+    other = ["train.record_every=0.1", "train.checkpoint_every=0.1", "hardware.device=cpu"]
+    assert train(compose, tmp_path / "b", *quick, *other)["test_loss"] == base["test_loss"]
+    assert train(compose, tmp_path / "c", *quick, "seed=1")["test_loss"] != base["test_loss"]
+
+
+def test_bfloat16_trains(compose: Compose, tmp_path: Path) -> None:
+    result = train(compose, tmp_path, "epochs=2", "optimizer=sgd", "hardware.precision=bfloat16", "model=mlp")
+    assert result["test_error"] < 60
+
+
+def test_interrupted_before_the_first_checkpoint_nothing_shows_twice(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = ["optimizer=sgd", "train.evaluate_every=100", "train.record_every=0.3"]
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 20)
+        with pytest.raises(KeyboardInterrupt):
+            train(compose, tmp_path, *overrides)
+    train(compose, tmp_path, *overrides)
+    steps = [step for step, _ in scalars(tmp_path / "tensorboard")["train/inner_loss"]]
+    assert steps == sorted(set(steps))

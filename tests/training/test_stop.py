@@ -1,0 +1,74 @@
+"""A stop at a bad moment: within an evaluation, before it, after the last step."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deeprelax.parallel import signals
+from deeprelax.records import checkpoint
+from deeprelax.training import evaluation
+from tests.hooks import before
+from tests.quick import RUN, assert_same, directory
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def signal_in_evaluation(patch: pytest.MonkeyPatch, number: int, at_chunk: int) -> None:
+    """Send this process a signal when a chunk of images is about to be scored, counted over the whole run."""
+    original, chunks = evaluation._sums, iter(range(10**6))
+
+    def sums(*arguments: Any) -> torch.Tensor:
+        if next(chunks) == at_chunk:
+            os.kill(os.getpid(), number)
+        return original(*arguments)
+
+    patch.setattr(evaluation, "_sums", sums)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_last_evaluation_lets_the_job_finish_and_ends_the_sweep(
+    number: int, deeprelax: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal_in_evaluation(monkeypatch, number, 0)
+    status, _, err = deeprelax(*RUN, "-m", "seed=0,1,2", "epochs=1")
+    assert status == 128 + number
+    assert f"stopped by {signal.Signals(number).name}; to go on: deeprelax train " in err
+    assert [file.parent.name for file in Path("outputs").rglob("result.json")] == ["seed-0"]
+
+
+@pytest.mark.parametrize("at_chunk", [0, 1])
+def test_an_evaluation_is_given_up_for_a_stop_and_made_when_the_run_goes_on(
+    at_chunk: int, deeprelax: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = [*RUN, "train.evaluate_every=3", "dataset.validation=50", "dataset.train_size=100"]
+    monkeypatch.setattr(evaluation, "CHUNK", 100)
+    with monkeypatch.context() as patch:
+        patch.setattr(signals, "PATIENCE", 0.0)
+        signal_in_evaluation(patch, signal.SIGTERM, at_chunk)
+        assert deeprelax(*run)[0] == 143
+    saved = checkpoint.load(directory() / checkpoint.NAME)
+    assert saved["unevaluated"]
+    assert saved["scores"] == {}
+    assert deeprelax(*run)[0] == 0
+    assert deeprelax(*run, "output_dir=whole")[0] == 0
+    assert_same(directory(), directory("whole"))
+
+
+def test_a_stop_asked_for_before_an_evaluation_does_not_wait_for_it(
+    deeprelax: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        before(patch, 36, lambda objective: os.kill(os.getpid(), signal.SIGTERM))  # in the last step
+        assert deeprelax(*RUN)[0] == 143
+    assert checkpoint.load(directory() / checkpoint.NAME)["unevaluated"]
+    assert not (directory() / "result.json").exists()
+    assert deeprelax(*RUN)[0] == 0
+    assert deeprelax(*RUN, "output_dir=whole")[0] == 0
+    assert_same(directory(), directory("whole"))
