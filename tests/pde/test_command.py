@@ -90,19 +90,19 @@ def test_a_command_writes_a_figure_and_its_arrays(command: str, deeprelax: Comma
     files = sorted((tmp_path / "outputs" / "pde" / command).iterdir())
     assert [file.suffix for file in files] == [".npz", ".pdf", ".png"]
     assert str(files[0].with_suffix(".png")) in out
-    arrays = np.load(files[0])
-    stated = json.loads(str(arrays["configuration"]))
-    assert stated["output_dir"] == "outputs"
-    assert all(np.isfinite(arrays[key]).any() for key in arrays if key != "configuration")
+    with np.load(files[0]) as arrays:
+        stated = json.loads(str(arrays["configuration"]))
+        assert stated["output_dir"] == "outputs"
+        assert all(np.isfinite(arrays[key]).any() for key in arrays if key != "configuration")
 
 
 def test_lists_with_commas(deeprelax: Command, tmp_path: Path) -> None:
     line = ("problem=double_well", "time=0.05,0.2,0.5", "temperature=0.1", "dimension=2", "points=33")
     status, _, err = deeprelax("pde", "smooth", *line)
     assert (status, err) == (0, "")
-    arrays = np.load(tmp_path / "outputs/pde/smooth/double_well-2d.npz")
-    assert arrays["time"].tolist() == [0.05, 0.2, 0.5]
-    assert arrays["hj"].shape == (3, 33, 33)
+    with np.load(tmp_path / "outputs/pde/smooth/double_well-2d.npz") as arrays:
+        assert arrays["time"].tolist() == [0.05, 0.2, 0.5]
+        assert arrays["hj"].shape == (3, 33, 33)
 
 
 @pytest.mark.parametrize(
