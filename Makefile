@@ -28,9 +28,9 @@ test-all: $(INSTALLED) ## run the slow tests too, and those for a GPU if there i
 	$(BIN)/python -m pytest -m ''
 
 figures: $(INSTALLED) ## draw every figure of docs/pde.md into outputs/pde (two minutes)
-	$(BIN)/deeprelax pde smooth
+	for figure in $(filter-out verify,$(basename $(notdir $(wildcard configs/pde/*.yaml)))); do \
+	  $(BIN)/deeprelax pde $$figure || exit 1; done
 	$(BIN)/deeprelax pde smooth problem=rastrigin dimension=2 time=0.02,0.1,0.5
-	for figure in widen control homogenize descend converge directions; do $(BIN)/deeprelax pde $$figure || exit 1; done
 
 lint: $(INSTALLED) ## check format, style and types
 	$(BIN)/ruff format --check .

@@ -6,6 +6,7 @@ from ..configuration.registry import REGISTRY, call
 from ..data.sources.catalog import CATALOG
 from ..data.sources.store import data_folder
 from ..errors import UserError, did_you_mean
+from ..tables import aligned
 
 USAGE = """List the data sets, or fetch one.
 
@@ -36,16 +37,15 @@ def main(arguments: list[str]) -> None:
 def listing(data_dir: str | None) -> str:
     """One line for each data set: size, classes, whether it is there, where it lies."""
     folder = data_folder(data_dir)
-    lines = [f"{'name':<14}{'train + test':<17}{'images':<14}{'classes':<9}{'state':<22}where"]
+    rows = [("name", "train + test", "images", "classes", "state", "where")]
     for name, entry in CATALOG.items():
         if not entry.folder:
             state, where = "embedded", "in scikit-learn"
         else:
             state = "there" if entry.present(folder) else f"{entry.megabytes} MB to download"
             where = str(folder / entry.folder)
-        counts = f"{entry.train} + {entry.test}"
-        lines.append(f"{name:<14}{counts:<17}{entry.shape:<14}{entry.classes:<9}{state:<22}{where}")
+        rows.append((name, f"{entry.train} + {entry.test}", entry.shape, str(entry.classes), state, where))
     assert set(CATALOG) | {"image_folder"} == set(REGISTRY["dataset"])
     own = "dataset.path=FOLDER with train/<class>/ and test/<class>/"
-    lines.append(f"{'image_folder':<14}{'your own':<17}{'jpg or png':<45}{own}")
-    return "\n".join(lines)
+    rows.append(("image_folder", "your own", "jpg or png", "", "", own))
+    return "\n".join(aligned(rows, "<" * len(rows[0])))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..reporting.runs import Run, find
+from ..tables import aligned
 
 USAGE = """List the runs.
 
@@ -26,20 +27,18 @@ def main(arguments: list[str]) -> None:
     if not runs:
         print(f"no runs under {', '.join(map(str, folders))}")
     else:
-        print(f"{'state':<10}{'error %':>8}{'passes':>10}  run")
-    for run in runs:
-        print("\n".join(lines(run)))
+        rows = [("state", "error %", "passes", "run"), *(row for run in runs for row in rows_of(run))]
+        print("\n".join(aligned(rows, "<>><")))
     for note in notes:
         print(f"! {note}")
 
 
-def lines(run: Run) -> list[str]:
+def rows_of(run: Run) -> list[tuple[str, str, str, str]]:
     """State, test error in percent, passes and directory; below it what went wrong, if anything did."""
     error = test_error(run)
     shown = "" if error is None else f"{error:.2f}"
-    passes = f"{run.passes:.4g}" if run.records else ""
-    first = f"{run.state:<10}{shown:>8}{passes:>10}  {run.directory}"
-    return [first, f"{'':30}{run.reason}"] if run.state in ("failed", "damaged") else [first]
+    first = (run.state, shown, f"{run.passes:.4g}" if run.records else "", str(run.directory))
+    return [first, ("", "", "", run.reason)] if run.state in ("failed", "damaged") else [first]
 
 
 def test_error(run: Run) -> float | None:

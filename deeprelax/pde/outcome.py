@@ -1,13 +1,13 @@
-"""What an experiment hands back, and the look of its figures."""
+"""What an experiment hands back, how it is written, and the panels of its figure."""
 
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import matplotlib
 import numpy as np
@@ -15,31 +15,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart by colour-blind readers too.
-GREY, BLUE, RED, GREEN, PURPLE, ORANGE, SKY = (
-    "#777777",
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-)
-STYLE: Any = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.labelsize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.5,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "lines.linewidth": 1.4,
-    "mathtext.fontset": "cm",
-    "pdf.fonttype": 42,
-}
+from .. import files
+from ..reporting.style import STYLE, save
 
 
 @dataclass
@@ -53,11 +30,27 @@ class Outcome:
 
     def rendered(self, kind: str) -> bytes:
         """The figure as "png" or "pdf", the same bytes each time."""
-        logging.getLogger("fontTools").setLevel(logging.ERROR)  # it tells of every subset of a font
         file = io.BytesIO()
         with matplotlib.rc_context(STYLE):
-            self.figure.savefig(file, format=kind, dpi=150, metadata={"CreationDate": None} if kind == "pdf" else None)
+            save(self.figure, file, kind, dpi=150)
         return file.getvalue()
+
+    def write(self, directory: Path, configuration: str) -> None:
+        """NAME.png, NAME.pdf and NAME.npz, each whole or not there; prints what was found, and where the files are."""
+        stem = directory / self.name
+        for kind in ("png", "pdf"):
+            _replace(Path(f"{stem}.{kind}"), self.rendered(kind))
+        packed = io.BytesIO()
+        np.savez_compressed(packed, configuration=configuration, **self.arrays)
+        _replace(Path(f"{stem}.npz"), packed.getvalue())
+        print("\n".join([*self.lines, f"wrote {stem}.png, .pdf and .npz"]))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    def write_all(file: IO[bytes]) -> None:
+        file.write(content)
+
+    files.replace(path, write_all)
 
 
 @contextmanager

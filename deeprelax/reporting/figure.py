@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,22 +14,13 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from .curves import Curve, curve, points, split_of
 from .rows import Block, Comparison, Row
+from .style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, STYLE, save
 
-# Okabe and Ito's colours, which the colour-blind tell apart; without their yellow, too pale for a line
-BASELINE = ("#000000", "o")
-OTHERS = [
-    ("#0072B2", "s"), ("#D55E00", "^"), ("#009E73", "D"), ("#CC79A7", "v"), ("#E69F00", "P"), ("#56B4E9", "X"),
-    ("#7F7F7F", "*"),
-]  # fmt: skip
+BASELINE = (BLACK, "o")
+OTHERS = [(BLUE, "s"), (RED, "^"), (GREEN, "D"), (PURPLE, "v"), (ORANGE, "P"), (SKY, "X"), (GREY, "*")]
 Look = tuple[str, str]  # colour and marker
 AXIS = {"evaluations": "gradient evaluations", "passes": "passes over the training data", "seconds": "seconds"}
 WIDE = 10.0  # ratio of the largest to the smallest mean from which on an axis is logarithmic
-logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every letter
-STYLE: dict[Any, Any] = {
-    "font.size": 9.0, "axes.titlesize": 9.0, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "grid.color": "#E5E5E5", "grid.linewidth": 0.6, "legend.frameon": False, "pdf.fonttype": 42,
-    "svg.hashsalt": "deeprelax",
-}  # fmt: skip
 
 
 def write(comparison: Comparison, folder: Path, x: str) -> list[str]:
@@ -48,8 +37,7 @@ def write(comparison: Comparison, folder: Path, x: str) -> list[str]:
         figure.set_layout_engine("none")  # it is laid out: not again for each file
         for name in names:
             beside = folder / f"{name}.new"
-            keep_bytes: dict[str, Any] = {"CreationDate": None} if name.endswith("pdf") else {}
-            figure.savefig(beside, format=name[-3:], dpi=200, metadata=keep_bytes)
+            save(figure, beside, name[-3:], dpi=200)
             beside.replace(folder / name)
     return names
 
@@ -105,7 +93,7 @@ def _panel(axes: Axes, rows: list[tuple[Row, Look]], split: str, x: str, y: str)
         drawn.append(found)
         few = len(found.x) <= 30
         axes.plot(
-            found.x, found.mean, color=colour, linewidth=1.4, linestyle="-" if row.comparable else "--",
+            found.x, found.mean, color=colour, linestyle="-" if row.comparable else "--",
             marker=marker if few else None, markersize=3.5, label=label, zorder=3,
         )  # fmt: skip
         if found.std is not None and len(found.x) == 1:

@@ -6,6 +6,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
+from ..tables import aligned
 from .rows import Block, Comparison, Row
 from .statistics import Difference
 
@@ -17,7 +18,7 @@ def terminal(comparison: Comparison) -> str:
     lines = []
     for block in comparison.blocks:
         lines += [*_wrapped(heading(block, comparison.metric), ""), ""]
-        lines += aligned(header(block, comparison.metric), [cells(row, comparison.metric) for row in block.rows])
+        lines += _table(header(block, comparison.metric), [cells(row, comparison.metric) for row in block.rows])
         lines += [line for note in warnings(block) for line in _wrapped(note, "  ! ")]
         lines += [*(line for note in legend(block) for line in _wrapped(note, "  ")), ""]
     for note in comparison.notes:
@@ -145,18 +146,10 @@ def _listed(labels: list[str]) -> str:
     return "; ".join(labels) if len(labels) <= 3 else f"{len(labels)} groups, as {labels[0]}"
 
 
-def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns side by side; the first one left, and on several lines where it is too long."""
-    rows = [_drop_empty(head, row) for row in rows]
-    widths = [max(len(line[k]) for line in [head, *rows]) for k in range(1, len(head))]
-    room = WIDTH - 2 - sum(width + 2 for width in widths)
-    first = min(max(len(line[0]) for line in [head, *rows]), max(room, 12))
-    lines = []
-    for row in [head, *rows]:
-        start, *more = textwrap.wrap(row[0], first, subsequent_indent="  ") or [""]
-        right = "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths, strict=True))
-        lines += [f"  {start:<{first}}{right}", *(f"  {line}" for line in more)]
-    return lines
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    sides = "<" + ">" * (len(head) - 1)
+    lines = aligned([head, *(_drop_empty(head, row) for row in rows)], sides, WIDTH - 2)
+    return [f"  {line}" for line in lines]
 
 
 def _drop_empty(head: Sequence[str], row: Sequence[str]) -> list[str]:

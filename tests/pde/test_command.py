@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
+import pickle
+import re
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
-from deeprelax.commands.pde import COMMANDS, JOBS, as_list
+from deeprelax.commands.pde import as_list
 from deeprelax.configuration.hydra_app import configuration_folder
+from deeprelax.pde import experiments
 from deeprelax.pde.claims import Claim
-from deeprelax.pde.experiments.smooth import smooth
+from deeprelax.pde.experiments import COMMANDS
+from deeprelax.pde.experiments.descend import REMEDY, Descend, Descent
+from deeprelax.pde.experiments.descend_figure import COLOURS
+from deeprelax.pde.experiments.smooth import Smooth
+from deeprelax.pde.experiments.smooth import run as run_smooth
+from deeprelax.pde.losses import OPTIMIZERS
+from deeprelax.pde.problems.catalog import PROBLEMS
 from deeprelax.pde.problems.functions import double_well
-from deeprelax.pde.problems.rough import PROBLEMS
-from deeprelax.pde_schema import PROBLEMS as NAMES
-from deeprelax.pde_schema import SCHEMAS
 
 Command = Callable[..., tuple[int, str, str]]
 SMALL = {
@@ -35,10 +45,40 @@ SMALL = {
 }
 
 
-def test_every_command_has_a_schema_a_configuration_and_a_job() -> None:
+def test_every_command_has_a_configuration_and_an_experiment() -> None:
     files = {file.stem for file in (configuration_folder() / "pde").glob("*.yaml")}
-    assert set(COMMANDS) == set(SCHEMAS) == files == {*JOBS, "verify"}
-    assert set(NAMES) == set(PROBLEMS)
+    assert experiments.__file__ is not None
+    beside = {file.stem for file in Path(experiments.__file__).parent.glob("*.py")} - {"__init__"}
+    assert set(COMMANDS) == files == {name for name in beside if "_" not in name}
+    assert {name.partition("_")[0] for name in beside} == files
+    for command in COMMANDS:
+        assert callable(experiments.module(command).run)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_settings_are_the_keys_of_the_yaml_and_launchers_can_pickle_them(command: str) -> None:
+    file = configuration_folder() / "pde" / f"{command}.yaml"
+    given = {key: value for key, value in yaml.safe_load(file.read_text()).items() if key != "defaults"}
+    schema = experiments.settings(command)
+    assert [field.name for field in fields(schema)] == ["output_dir", *given]  # in the same order: --help shows it
+    for field in fields(schema):
+        allowed, described = field.metadata["check"]
+        assert described
+        assert field.name == "output_dir" or allowed(given[field.name])
+    assert pickle.loads(pickle.dumps(schema)) is schema
+
+
+def test_the_comment_beside_problem_lists_the_catalogue() -> None:
+    text = (configuration_folder() / "pde/smooth.yaml").read_text()
+    comment = re.search(r"^problem:.*#(.*)$", text, re.MULTILINE)
+    assert comment is not None
+    assert re.findall(r"(?!or\b)\b\w+", comment[1]) == list(PROBLEMS)
+
+
+def test_what_is_known_of_the_optimizers_of_descend_is_known_of_each() -> None:
+    settings = Descend(gamma=0.15, hj_gamma=0.4, temperature=1.0, inner_steps=100, seed=0)
+    assert set(REMEDY) == set(OPTIMIZERS) == set(COLOURS)
+    assert all(Descent(double_well(), settings).keywords(name) for name in REMEDY)
 
 
 @pytest.mark.parametrize(
@@ -50,19 +90,19 @@ def test_a_command_writes_a_figure_and_its_arrays(command: str, deeprelax: Comma
     files = sorted((tmp_path / "outputs" / "pde" / command).iterdir())
     assert [file.suffix for file in files] == [".npz", ".pdf", ".png"]
     assert str(files[0].with_suffix(".png")) in out
-    arrays = np.load(files[0])
-    stated = json.loads(str(arrays["configuration"]))
-    assert stated["output_dir"] == "outputs"
-    assert all(np.isfinite(arrays[key]).any() for key in arrays if key != "configuration")
+    with np.load(files[0]) as arrays:
+        stated = json.loads(str(arrays["configuration"]))
+        assert stated["output_dir"] == "outputs"
+        assert all(np.isfinite(arrays[key]).any() for key in arrays if key != "configuration")
 
 
 def test_lists_with_commas(deeprelax: Command, tmp_path: Path) -> None:
     line = ("problem=double_well", "time=0.05,0.2,0.5", "temperature=0.1", "dimension=2", "points=33")
     status, _, err = deeprelax("pde", "smooth", *line)
     assert (status, err) == (0, "")
-    arrays = np.load(tmp_path / "outputs/pde/smooth/double_well-2d.npz")
-    assert arrays["time"].tolist() == [0.05, 0.2, 0.5]
-    assert arrays["hj"].shape == (3, 33, 33)
+    with np.load(tmp_path / "outputs/pde/smooth/double_well-2d.npz") as arrays:
+        assert arrays["time"].tolist() == [0.05, 0.2, 0.5]
+        assert arrays["hj"].shape == (3, 33, 33)
 
 
 @pytest.mark.parametrize(
@@ -96,8 +136,9 @@ def test_a_claim_named_twice_is_measured_once(deeprelax: Command) -> None:
 
 
 def test_figures_repeat_bit_for_bit() -> None:
+    settings = Smooth(problem="double_well", dimension=1, time=[0.1], temperature=0.1, points=32)
     for kind in ("png", "pdf"):
-        one, other = (smooth(double_well(), [0.1], 0.1, 32).rendered(kind) for _ in range(2))
+        one, other = (run_smooth(settings).rendered(kind) for _ in range(2))
         assert one == other
 
 
@@ -188,6 +229,14 @@ def test_help(deeprelax: Command) -> None:
     assert status == 0
     assert "temperature: 0.1" in out
     assert all(name in out for name in COMMANDS)
+
+
+def test_help_and_unknown_commands_import_no_library_of_numbers() -> None:
+    code = (
+        "import sys; from deeprelax.cli import main; status = main(['pde', '--help']), main(['pde', 'smoth']); "
+        "sys.exit(status != (0, 1) or bool({'numpy', 'scipy', 'matplotlib', 'torch'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_verify_writes_what_it_prints_and_fails_when_a_claim_does(

@@ -1,17 +1,19 @@
-"""Claim 1: the relaxations solve their equations. Errors against closed forms, orders of convergence, residuals."""
+"""Claim 1, the measurements: errors of the solvers against closed forms, residuals, and their figure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
-from ..claims import Claim
-from ..outcome import BLUE, GREEN, GREY, ORANGE, RED, Outcome, panels
+from ...reporting.style import BLUE, GREEN, GREY, ORANGE, RED
+from ..outcome import Outcome, panels
 from ..problems.functions import cosine, double_well
 from ..problems.rough import rough
+from ..settings import Settings
 from ..solvers.cole_hopf import local_entropy
 from ..solvers.godunov import godunov
 from ..solvers.grid import Array, axis, observed_order, second_difference, spacing_of, with_margin
@@ -20,8 +22,11 @@ from ..solvers.hopf_lax import hopf_lax
 
 SIZES = (128, 256, 512, 1024)
 TIME = 0.25
-EPSILON = float(np.finfo(np.float64).eps)
-DOUBLE_WELL_CURVATURE = 11.0  # f'' = 3 x^2 - 1 on [-2, 2]
+
+
+@dataclass
+class Converge(Settings):
+    """Nothing to choose: the grids are fixed, so that the orders can be held against theory."""
 
 
 def lower_envelope_error(n: int) -> tuple[float, float]:
@@ -93,29 +98,10 @@ def table(name: str) -> tuple[Array, Array]:
     return rows[:, 0], rows[:, 1]
 
 
-def claims() -> list[Claim]:
-    """Errors against their bounds, orders against theory (the interval is the departure allowed at these spacings)."""
-    found = []
-    for name, (measure, order, _) in MEASURES.items():
-        dx, error = table(name)
-        found.append(Claim(1, f"{name}: order of convergence", observed_order(dx, error), order + 0.15, order - 0.15))
-        if measure is lower_envelope_error:
-            bound = 0.5 * (DOUBLE_WELL_CURVATURE + 1 / TIME) * (dx[-1] / 2) ** 2
-            note = "1/2 (sup f'' + 1/t) (dx/2)^2, dx = 4/1024"
-            found.append(Claim(1, f"{name}: error against the cubic", float(error[-1]), bound, note=note))
-    note = f"64 roundings of the largest |f|, on grids of {SIZES}: the trapezoidal sum itself is exact to rounding"
-    for name, measured, largest in (
-        ("viscous HJ, Cole-Hopf", max(map(cole_hopf_error, SIZES)), 0.2 * math.log(10)),
-        ("heat, convolution", max(map(heat_error, SIZES)), double_well().line(np.array([2 + 9.5 * math.sqrt(0.1)]))[0]),
-    ):
-        found.append(Claim(1, f"{name}: error against the closed form", measured, 64 * EPSILON * largest, note=note))
-    return found
-
-
-def figure() -> Outcome:
+def run(settings: Converge) -> Outcome:
     """Errors and residuals over the spacing, and the convolutions at rounding."""
     arrays: dict[str, Array] = {}
-    with panels(1, 1, 6.6, 3.2) as (drawn, axes):
+    with panels(1, 1, 6.6, 3.2) as (figure, axes):
         ax = axes[0, 0]
         for (name, (_, order, colour)), marker in zip(MEASURES.items(), "osD^", strict=True):
             dx, error = table(name)
@@ -127,7 +113,7 @@ def figure() -> Outcome:
         ax.set_xticks([0.002, 0.004, 0.008, 0.016, 0.032], ["0.002", "0.004", "0.008", "0.016", "0.032"])
         ax.minorticks_off()
         errors = f"heat {max(map(heat_error, SIZES)):.0e}\nCole-Hopf {max(map(cole_hopf_error, SIZES)):.0e}"
-        drawn.legend(loc="outside right center", title="measured order (dotted: 2 or 1)", alignment="left")
+        figure.legend(loc="outside right center", title="measured order (dotted: 2 or 1)", alignment="left")
         said = f"at rounding on every grid:\n{errors}"
         ax.text(0.98, 0.02, said, transform=ax.transAxes, fontsize=8, ha="right")
-    return Outcome("convergence", drawn, arrays)
+    return Outcome("convergence", figure, arrays)

@@ -1,73 +1,124 @@
-"""Claim 6: descent with each optimizer from the same starts, at equal numbers of gradient evaluations."""
+"""Claim 6, the measurements: descent with each optimizer from the same starts, at equal gradient evaluations."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.stats import beta, binomtest
+from scipy.stats import binomtest
 
 from ...errors import UserError
-from ..claims import Claim
-from ..losses import descend
+from ...ranges import any_of, between, choice, each, whole
+from ..problems.catalog import PROBLEMS
 from ..problems.functions import Problem
-from ..problems.rough import rough
+from ..settings import LEAST, Settings
 from ..solvers.cole_hopf import local_entropy_gradient
 from ..solvers.grid import Array, axis, second_difference, spacing_of
 from ..solvers.heat import heat
 from ..solvers.hopf_lax import minimisers
-from .verify import Samples
+
+if TYPE_CHECKING:
+    from ..outcome import Outcome
 
 LR = 0.002  # of all that descend grad f or grad u, and the step of the chains
 MOST_GRADIENTS = 10**8  # of all paths, each of which is kept: 1 or 2 GB
-HELP = {"sgd": "gradient_noise", "entropy_sgd": "gamma", "hj_proximal": "hj_gamma", "hj": "hj_gamma", "heat": "gamma"}
+# the optimizers, and the key to lower if one runs away
+REMEDY = {"sgd": "gradient_noise", "entropy_sgd": "gamma", "hj": "hj_gamma", "hj_proximal": "hj_gamma", "heat": "gamma"}
+SOLVER = {"entropy_sgd": "viscous_hj", "hj_proximal": "hj", "hj": "hj", "heat": "heat"}
+
+
+@dataclass
+class Descend(Settings):
+    """Which optimizers descend which function from how many starts, with which keywords, at which cost and noise."""
+
+    optimizers: list[str] = each(lambda v: v in REMEDY, any_of(tuple(REMEDY)))
+    problem: str = choice(*PROBLEMS)
+    dimension: int = whole(1, 2)
+    gamma: float = between(LEAST, 1e4)
+    hj_gamma: float = between(LEAST, 1e4)
+    temperature: float = between(LEAST, 1e4)
+    inner_steps: int = whole(1, 10**5)
+    starts: int = whole(2, 10**5)
+    gradient_evaluations: int = whole(1, 10**7)
+    gradient_noise: float = between(0, 1e4)
+    basin_width: float = between(LEAST, 1)
+    seed: int = whole(0)
+
+
+def run(settings: Descend) -> Outcome:
+    """Paths of the optimizers, and who reaches the global basin."""
+    from .descend_figure import descend_figure
+
+    return descend_figure(Descent(PROBLEMS[settings.problem](settings.dimension), settings))
 
 
 @dataclass(frozen=True)
 class Descent:
     """The runs to make: every optimizer from the same `starts` starts, uniform on the domain.
 
-    `evaluations` gradients each, with N(0, noise^2) in each. `keywords`: optimizer to its constructor's keywords.
-    `basin_width`: the standard deviation of the smoothing of f whose barriers bound the global basin, see `basin`.
+    `gradient_evaluations` gradients each, with N(0, gradient_noise^2) in each. `basin_width`: the standard deviation
+    of the smoothing of f whose barriers bound the global basin, see `basin`.
     """
 
     problem: Problem
-    starts: int
-    evaluations: int
-    noise: float
-    seed: int
-    basin_width: float
-    keywords: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    settings: Descend
 
     def points(self) -> Array:
         """The starts, shape (d, starts): a grid's midpoints in 1-D, random in 2-D."""
-        low, high = self.problem.domain
+        (low, high), count = self.problem.domain, self.settings.starts
         if self.problem.dimension == 1:
-            return (low + (high - low) * (np.arange(self.starts) + 0.5) / self.starts)[None]
-        return np.random.default_rng(self.seed).uniform(low, high, (self.problem.dimension, self.starts))
+            return (low + (high - low) * (np.arange(count) + 0.5) / count)[None]
+        return np.random.default_rng(self.settings.seed).uniform(low, high, (self.problem.dimension, count))
 
-    def run(self, optimizer: str) -> tuple[Array, Array]:
+    def keywords(self, optimizer: str) -> dict[str, Any]:
+        """With which an optimizer descends its u, stable up to the curvature 430 of the rough function.
+
+        HJ has a time of its own: without temperature it takes longer until one minimum is left.
+        """
+        s = self.settings
+        spring = {"inner_steps": s.inner_steps, "inner_lr": LR, "inner_momentum": 0.0, "lr": 1.0}
+        heat = {"sigma": math.sqrt(s.gamma * s.temperature), "samples": 1}
+        return {
+            "sgd": {"lr": LR, "momentum": 0.0},
+            "entropy_sgd": spring | {"gamma": s.gamma, "temperature": s.temperature, "averaging": 0.95, "seed": s.seed},
+            "hj_proximal": spring | {"gamma": s.hj_gamma},
+            "hj": {"gamma": s.hj_gamma, "inner_steps": 5, "lr": LR, "momentum": 0.0},
+            "heat": heat | {"lr": LR, "momentum": 0.0, "seed": s.seed},
+        }[optimizer]
+
+    def paths(self, optimizer: str) -> tuple[Array, Array]:
         """Evaluations spent, shape (steps + 1,), and x, shape (steps + 1, d, starts). UserError for a diverged path."""
-        keywords = dict(self.keywords[optimizer])
+        from ..losses import descend  # late: torch takes two seconds, and the settings do without
+
+        s, keywords = self.settings, self.keywords(optimizer)
         self._check(optimizer, keywords)
         with np.errstate(over="ignore", invalid="ignore"):
             spent, path = descend(
-                self.problem, optimizer, self.points(), self.evaluations, self.noise, self.seed, **keywords
+                self.problem, optimizer, self.points(), s.gradient_evaluations, s.gradient_noise, s.seed, **keywords
             )
         if not np.abs(path).max() < 1e3:
-            raise UserError(f"{optimizer} runs away on {self.problem.name}: lower {HELP[optimizer]}, or leave it out")
+            raise UserError(f"{optimizer} runs away on {self.problem.name}: lower {REMEDY[optimizer]}, or leave it out")
         return spent, path
 
-    def _check(self, optimizer: str, keywords: Mapping[str, Any]) -> None:
+    def ends(self, optimizer: str) -> Array:
+        """Where its paths end, shape (d, starts)."""
+        end: Array = self.paths(optimizer)[1][-1]
+        return end
+
+    def reached(self, x: Array) -> Array:
+        """Which of the points, shape (d, n), lie in the global basin: bool, shape (n,)."""
+        return reached(self.problem, x, self.settings.basin_width)
+
+    def _check(self, optimizer: str, keywords: dict[str, Any]) -> None:
         """Paths that memory holds; the inner chain on curvature f'' is stable for inner_lr < 2/(f'' + 1/gamma)."""
-        if self.starts * self.evaluations > MOST_GRADIENTS:
+        s = self.settings
+        if s.starts * s.gradient_evaluations > MOST_GRADIENTS:
             raise UserError(
-                f"starts={self.starts} of gradient_evaluations={self.evaluations} are more than {MOST_GRADIENTS:.0e} "
-                "gradients in all: lower one"
+                f"starts={s.starts} of gradient_evaluations={s.gradient_evaluations} are more than "
+                f"{MOST_GRADIENTS:.0e} gradients in all: lower one"
             )
         if "inner_lr" not in keywords:
             return
@@ -78,7 +129,7 @@ class Descent:
         if spare <= 0 or keywords["gamma"] <= 1 / spare:
             allowed = f"above {1 / spare:.2g} here" if spare > 0 else "leave it out"
             raise UserError(
-                f"{HELP[optimizer]}={keywords['gamma']:g} makes the inner chain of {optimizer} unstable on "
+                f"{REMEDY[optimizer]}={keywords['gamma']:g} makes the inner chain of {optimizer} unstable on "
                 f"{self.problem.name}: {allowed}"
             )
 
@@ -109,31 +160,13 @@ def reached(problem: Problem, x: Array, width: float) -> Array:
 
 def interval(hits: int, count: int, chance: float = 0.05) -> tuple[float, float]:
     """Clopper and Pearson's confidence interval of a share."""
-    low = float(beta.ppf(chance / 2, hits, count - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(1 - chance / 2, hits + 1, count - hits)) if hits < count else 1.0
-    return low, high
+    found = binomtest(hits, count).proportion_ci(1 - chance, method="exact")
+    return float(found.low), float(found.high)
 
 
-def presets(
-    gamma: float, hj_gamma: float, temperature: float, inner_steps: int, seed: int
-) -> dict[str, dict[str, Any]]:
-    """Keywords with which each optimizer descends its u, stable up to the curvature 430 of the rough function.
-
-    HJ has a time of its own: without temperature it takes longer until one minimum is left.
-    """
-    spring = {"inner_steps": inner_steps, "inner_lr": LR, "inner_momentum": 0.0, "lr": 1.0}
-    return {
-        "sgd": {"lr": LR, "momentum": 0.0},
-        "entropy_sgd": {**spring, "gamma": gamma, "temperature": temperature, "averaging": 0.95, "seed": seed},
-        "hj_proximal": {**spring, "gamma": hj_gamma},
-        "hj": {"gamma": hj_gamma, "inner_steps": 5, "lr": LR, "momentum": 0.0},
-        "heat": {"sigma": math.sqrt(gamma * temperature), "samples": 1, "lr": LR, "momentum": 0.0, "seed": seed},
-    }
-
-
-def solver_descent(descent: Descent, equation: str, time: float, temperature: float) -> Array:
+def solver_descent(descent: Descent, equation: str, time: float) -> Array:
     """Which starts reach the basin on the solver's u itself, 1-D: x <- x - (time/2) u'(x, time), 400 times."""
-    problem = descent.problem
+    problem, temperature = descent.problem, descent.settings.temperature
     x, at = axis(-5.0, 5.0, 5001), descent.points()[0]
     f, dx = problem.line(x), spacing_of(x)
     if equation == "hj":
@@ -144,41 +177,4 @@ def solver_descent(descent: Descent, equation: str, time: float, temperature: fl
         slope = np.gradient(heat(f, dx, time, temperature), dx)
     for _ in range(400):
         at = at - min(time / 2, 0.05) * np.interp(at, x, slope)
-    return reached(problem, at[None], descent.basin_width)
-
-
-SOLVER = {"entropy_sgd": "viscous_hj", "hj_proximal": "hj", "hj": "hj", "heat": "heat"}
-APART = 0.02  # minima of the rough function are farther from each other
-GAMMA, HJ_GAMMA, TEMPERATURE, INNER_STEPS = 0.15, 0.4, 1.0, 100
-
-
-def discordant(better: Array, worse: Array) -> float:
-    """One-sided exact p-value (McNemar) that `better` does not reach the basin more often than `worse`, paired."""
-    gained, lost = int((better > worse).sum()), int((better < worse).sum())
-    return float(binomtest(gained, gained + lost, alternative="greater").pvalue) if gained + lost else 1.0
-
-
-def claims(samples: Samples) -> list[Claim]:
-    """The rough function: what gradient descent on u does exactly, and what the optimizers make of it."""
-    keywords = presets(GAMMA, HJ_GAMMA, TEMPERATURE, INNER_STEPS, samples.seed)
-    descent = Descent(rough(), 200, 8000, 3.0, samples.seed, 0.15, keywords)
-    sgd, found = reached(rough(), descent.run("sgd")[1][-1], 0.15), []
-    for equation, time in (("viscous_hj", GAMMA), ("heat", GAMMA), ("hj", HJ_GAMMA)):
-        share = float(solver_descent(descent, equation, time, TEMPERATURE).mean())
-        note = "u has one minimum at this time, and it lies in the basin: every start must reach it"
-        found.append(
-            Claim(
-                6, f"descent on the solver's u, {equation} t={time:g}: share in the basin", share, lower=1.0, note=note
-            )
-        )
-    for name in ("entropy_sgd", "heat"):
-        hits = reached(rough(), descent.run(name)[1][-1], 0.15)
-        said = f"{name}: share in the basin {hits.mean():.3f}, SGD {sgd.mean():.3f}; p-value"
-        note = f"exact paired test, 200 starts, 8000 gradients each, noise 3, seed {samples.seed}"
-        found.append(Claim(6, said, discordant(hits, sgd), 1e-4, note=note))
-    quiet = replace(descent, noise=0.0)
-    ends = [quiet.run(name)[1][-1, 0] for name in ("hj_proximal", "sgd")]
-    moved = np.abs(ends[0] - ends[1]) > APART
-    note = f"ends {APART:g} apart; a noiseless chain lowers f(y) + |x-y|^2/(2 gamma) from y = x: no barrier is crossed"
-    said = "hj_proximal without noise: share that ends in another minimum than gradient descent"
-    return [*found, Claim(6, said, float(moved.mean()), 0.0, note=note)]
+    return descent.reached(at[None])

@@ -31,23 +31,23 @@ class Densities:
         return share
 
 
-def densities(descent: Descent, times: Mapping[str, float], temperature: float) -> Densities | None:
+def densities(descent: Descent, times: Mapping[str, float]) -> Densities | None:
     """dx = -grad u ds + sqrt(lr) noise dB in u = f and in u of each equation at its time, from the uniform density.
 
     That is SGD with step lr and gradient noise, s = lr evaluations (arXiv 1704.04932, section 3): its density solves
     the Fokker-Planck equation of diffusivity lr noise^2/2. None in 2-D and without noise.
     """
-    problem = descent.problem
-    if problem.dimension > 1 or descent.noise == 0:
+    problem, settings = descent.problem, descent.settings
+    if problem.dimension > 1 or settings.gradient_noise == 0:
         return None
     x, f, _ = relaxations(problem, [1e-6], 0.0, POINTS)
     potentials = {"f": f}
     for equation, time in times.items():
-        potentials[equation] = relaxations(problem, [time], temperature, POINTS)[2][equation][0]
-    low, high = basin(problem, descent.basin_width)[0]
-    start, diffusivity = np.full(POINTS, 1 / (POINTS * spacing_of(x))), LR * descent.noise**2 / 2
+        potentials[equation] = relaxations(problem, [time], settings.temperature, POINTS)[2][equation][0]
+    low, high = basin(problem, settings.basin_width)[0]
+    start, diffusivity = np.full(POINTS, 1 / (POINTS * spacing_of(x))), LR * settings.gradient_noise**2 / 2
     rho = {
-        name: evolution(start, generator(u, spacing_of(x), diffusivity), LR * descent.evaluations, RECORDS)
+        name: evolution(start, generator(u, spacing_of(x), diffusivity), LR * settings.gradient_evaluations, RECORDS)
         for name, u in potentials.items()
     }
-    return Densities(np.linspace(0, descent.evaluations, RECORDS + 1), x, rho, (float(low), float(high)))
+    return Densities(np.linspace(0, settings.gradient_evaluations, RECORDS + 1), x, rho, (float(low), float(high)))

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..outcome import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Outcome, letter, panels
+from ...reporting.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
+from ..outcome import Outcome, letter, panels
 from ..problems.functions import Problem
 from ..solvers.grid import Array, axis, coordinates
-from .descend import SOLVER, Descent, basin, interval, reached, solver_descent
+from .descend import SOLVER, Descent, basin, interval, solver_descent
 from .descend_density import Densities, densities
 
 COLOURS = {"sgd": GREY, "entropy_sgd": BLUE, "hj_proximal": GREEN, "hj": ORANGE, "heat": RED}
 SHOWN = 40  # paths
 
 
-def descend(descent: Descent, optimizers: Sequence[str], temperature: float) -> Outcome:
+def descend_figure(descent: Descent) -> Outcome:
     """A panel of paths for each optimizer and one of shares, at equal gradient evaluations."""
-    runs = {name: descent.run(name) for name in optimizers}
-    ends = {name: reached(descent.problem, path[-1], descent.basin_width) for name, (_, path) in runs.items()}
-    diffused = densities(descent, _times(descent, optimizers, temperature), temperature)
+    settings = descent.settings
+    runs = {name: descent.paths(name) for name in dict.fromkeys(settings.optimizers)}
+    ends = {name: descent.reached(path[-1]) for name, (_, path) in runs.items()}
+    times = _times(descent)
+    diffused = densities(descent, times)
     count = len(runs) + 1 + 2 * bool(diffused)
     rows, columns = (1, count) if count <= 4 else (2, (count + 1) // 2)
     with panels(rows, columns, 2.8 * columns, 2.7 * rows) as (figure, axes):
         flat = axes.ravel()
         for ax, (name, (spent, path)) in zip(flat, runs.items(), strict=False):
             (_over_time if descent.problem.dimension == 1 else _over_plane)(ax, descent, name, spent, path)
-        exact = _exact(descent, optimizers, temperature)
+        exact = {
+            name: float(solver_descent(descent, SOLVER[name], times[SOLVER[name]]).mean())
+            for name in runs
+            if SOLVER.get(name) in times
+        }
         _shares(flat[len(runs)], ends, exact)
         if diffused:
             _densities(flat[len(runs) + 1], descent, diffused)
@@ -37,8 +43,9 @@ def descend(descent: Descent, optimizers: Sequence[str], temperature: float) -> 
         for ax in flat[count:]:
             ax.set_visible(False)
         figure.suptitle(
-            f"{descent.problem.name.replace('_', ' ')}: {descent.starts} starts, {descent.evaluations} gradients each, "
-            f"gradient noise {descent.noise:g}{_minima_note(descent.problem)}",
+            f"{descent.problem.name.replace('_', ' ')}: {settings.starts} starts, "
+            f"{settings.gradient_evaluations} gradients each, "
+            f"gradient noise {settings.gradient_noise:g}{_minima_note(descent.problem)}",
             fontsize=9,
         )
     lines = [f"note{note}".replace(";", ":") for note in [_minima_note(descent.problem)] if note]
@@ -46,7 +53,7 @@ def descend(descent: Descent, optimizers: Sequence[str], temperature: float) -> 
         low, high = interval(int(hits.sum()), len(hits))
         on_u = f"; descent on the solver's u: {exact[name]:.3f}" if name in exact else ""
         lines.append(f"{name:<12} share {hits.mean():.3f} (95 %: {low:.3f} to {high:.3f}){on_u}")
-    arrays: dict[str, Any] = {"starts": descent.points(), "basin": basin(descent.problem, descent.basin_width)}
+    arrays: dict[str, Any] = {"starts": descent.points(), "basin": basin(descent.problem, settings.basin_width)}
     for name, (spent, path) in runs.items():
         stride = max(1, len(path) // 400)
         arrays |= {f"{name}_evaluations": spent[::stride], f"{name}_paths": path[::stride][..., _some(path)]}
@@ -58,23 +65,15 @@ def descend(descent: Descent, optimizers: Sequence[str], temperature: float) -> 
     return Outcome(descent.problem.name + suffix, figure, arrays, lines)
 
 
-def _exact(descent: Descent, optimizers: Sequence[str], temperature: float) -> dict[str, float]:
-    """Share by descent on the solver's u at the optimizer's own time; 1-D only."""
-    times = _times(descent, optimizers, temperature)
-    return {
-        name: float(solver_descent(descent, SOLVER[name], times[SOLVER[name]], temperature).mean())
-        for name in optimizers
-        if SOLVER.get(name) in times
-    }
-
-
-def _times(descent: Descent, optimizers: Sequence[str], temperature: float) -> dict[str, float]:
+def _times(descent: Descent) -> dict[str, float]:
     """The equations that the optimizers follow, and for how long; empty in 2-D."""
     times = {}
-    for name in optimizers if descent.problem.dimension == 1 else ():
+    for name in descent.settings.optimizers if descent.problem.dimension == 1 else ():
         if name in SOLVER:
-            keywords = descent.keywords[name]
-            times[SOLVER[name]] = keywords["sigma"] ** 2 / temperature if name == "heat" else keywords["gamma"]
+            keywords = descent.keywords(name)
+            heat = "sigma" in keywords
+            time = keywords["sigma"] ** 2 / descent.settings.temperature if heat else keywords["gamma"]
+            times[SOLVER[name]] = time
     return times
 
 
@@ -95,7 +94,7 @@ NDIndex = np.ndarray[tuple[int, ...], np.dtype[np.intp]]
 
 def _over_time(ax: Any, descent: Descent, name: str, spent: Array, path: Array) -> None:
     stride = max(1, len(path) // 400)
-    ax.axhspan(*basin(descent.problem, descent.basin_width)[0], color=PURPLE, alpha=0.2, linewidth=0)
+    ax.axhspan(*basin(descent.problem, descent.settings.basin_width)[0], color=PURPLE, alpha=0.2, linewidth=0)
     ax.plot(spent[::stride], path[::stride, 0][:, _some(path)], color=COLOURS[name], linewidth=0.5, alpha=0.7)
     ax.set(xlabel="gradient evaluations", ylabel="$x$", title=name, ylim=descent.problem.domain, xlim=(0, spent[-1]))
 
@@ -148,7 +147,12 @@ def _masses(ax: Any, descent: Descent, diffused: Densities, runs: dict[str, tupl
         ax.plot(diffused.evaluations, diffused.mass(name), color=POTENTIALS[name][1])
     for name, (spent, path) in runs.items():
         chosen = np.unique(np.linspace(0, len(path) - 1, 60).astype(np.intp))
-        share = [float(reached(descent.problem, path[i], descent.basin_width).mean()) for i in chosen]
+        share = [float(descent.reached(path[i]).mean()) for i in chosen]
         ax.plot(spent[chosen], share, ":", color=COLOURS[name], linewidth=1.2)
-    ax.set(xlabel="gradient evaluations", ylim=(0, 1.03), xlim=(0, descent.evaluations), title="share in the basin")
+    ax.set(
+        xlabel="gradient evaluations",
+        ylim=(0, 1.03),
+        xlim=(0, descent.settings.gradient_evaluations),
+        title="share in the basin",
+    )
     ax.text(0.97, 0.42, "lines: Fokker-Planck\ndotted: the optimizers", transform=ax.transAxes, ha="right", fontsize=8)

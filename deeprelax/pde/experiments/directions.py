@@ -4,21 +4,48 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..losses import direction
+from ...ranges import whole
 from ..problems.rough import rough, rough_curvature
+from ..settings import Settings
 from ..solvers.cole_hopf import local_entropy_gradient
 from ..solvers.grid import Array, axis, spacing_of, with_margin
 from ..solvers.heat import heat
 from ..solvers.hopf_lax import proximal_points
+
+if TYPE_CHECKING:
+    from ..outcome import Outcome
 
 GAMMA, TEMPERATURE = 0.01, 0.5  # of the viscous equation: the chain at any x relaxes at a rate of at least 27
 HEAT_VARIANCE = 0.01
 # inner_lr, inner_steps and how many times as many chains: smaller steps, longer chains, more of them
 CHAINS = ((0.002, 75, 1), (0.001, 200, 2), (0.0005, 500, 4))
 AVERAGING = 0.75
+
+
+@dataclass
+class Directions(Settings):
+    """How much is drawn: chains of an optimizer at each point, and the seed of their noise."""
+
+    chains: int = whole(10, 10**6)
+    seed: int = whole(0)
+
+
+def run(settings: Directions) -> Outcome:
+    """The measured directions on the solvers' gradients."""
+    from .directions_figure import directions_figure
+
+    return directions_figure(settings)
+
+
+def rough_direction(optimizer: str, at: Array, **keywords: Any) -> Array:
+    """d of an optimizer on the rough function, shaped like the points, (1, n)."""
+    from ..losses import direction  # late: torch takes two seconds, and the settings do without
+
+    return direction(rough(), optimizer, at, **keywords)
 
 
 def points() -> Array:
@@ -58,10 +85,10 @@ class Mean:
         return (self.mean - expected) / self.error
 
 
-def mean_direction(optimizer: str, runs: int, scale: float, **keywords: object) -> Mean:
+def mean_direction(optimizer: str, runs: int, scale: float, **keywords: Any) -> Mean:
     """Over `runs` runs from every point; d is multiplied by `scale` (1/gamma where d estimates gamma grad u)."""
     x = points()
-    d = scale * direction(rough(), optimizer, np.tile(x, runs)[None], **keywords).reshape(runs, len(x))
+    d = scale * rough_direction(optimizer, np.tile(x, runs)[None], **keywords).reshape(runs, len(x))
     return Mean(d.mean(axis=0), d.std(axis=0, ddof=1) / runs**0.5)
 
 
@@ -114,7 +141,7 @@ def exact_chain(inner_lr: float, inner_steps: int) -> Array:
 def fixed_point(inner_steps: int) -> Array:
     """d of the fixed-point HJ at the points: an estimate of grad u."""
     keywords = {"gamma": proximal_time(), "inner_steps": inner_steps, "averaging": AVERAGING}
-    d: Array = direction(rough(), "hj", points()[None], **keywords)[0]
+    d: Array = rough_direction("hj", points()[None], **keywords)[0]
     return d
 
 
@@ -122,7 +149,7 @@ def proximal(inner_steps: int) -> Array:
     """d/gamma of the proximal HJ without inner momentum at the points, inner_lr = gamma/2."""
     t = proximal_time()
     keywords = {"gamma": t, "inner_steps": inner_steps, "inner_lr": t / 2, "inner_momentum": 0.0}
-    d: Array = direction(rough(), "hj_proximal", points()[None], **keywords)[0]
+    d: Array = rough_direction("hj_proximal", points()[None], **keywords)[0]
     return d / t
 
 

@@ -12,7 +12,7 @@ from ..problems.functions import quadratic
 from ..solvers.grid import axis, observed_order
 from . import directions as measured
 from .directions import CHAINS
-from .verify import Samples
+from .verify import Verify
 
 CURVATURES = (1e-3, 0.01, 0.1, 1.0, 5.0)
 CHANCE = 1e-4  # of a true claim to fail at another seed
@@ -56,17 +56,17 @@ def quadratic_claims(seed: int) -> list[Claim]:
     ]
 
 
-def rough_claims(samples: Samples) -> list[Claim]:
+def rough_claims(settings: Verify) -> list[Claim]:
     """The rough function, 50 points: Entropy-SGD against its exact finite chain, the chain against u; HJ; heat."""
     u, found, biases = measured.solver_gradient("viscous_hj"), [], []
     size, bound = float(np.sqrt((u**2).mean())), float(chi2.isf(CHANCE, len(u))) / len(u)
     for h, steps, times in CHAINS:
-        runs = times * samples.chains // 2
-        mean, exact = measured.entropy_sgd(runs, h, steps, samples.seed), measured.exact_chain(h, steps)
+        runs = times * settings.chains // 2
+        mean, exact = measured.entropy_sgd(runs, h, steps, settings.seed), measured.exact_chain(h, steps)
         biases.append(float(np.sqrt(((exact - u) ** 2).mean())))
         off = float((mean.scores(exact) ** 2).mean())
         name = f"rough, Entropy-SGD h={h:g} L={steps}"
-        note = f"chi-squared, {runs} chains at 50 points, chance {CHANCE:g}; seed {samples.seed}"
+        note = f"chi-squared, {runs} chains at 50 points, chance {CHANCE:g}; seed {settings.seed}"
         found.append(Claim(2, f"{name}: mean squared score off its exact chain", off, bound, note=note))
         error = float(np.sqrt(((mean.mean - u) ** 2).mean()))
         tolerance = biases[-1] + float(np.sqrt((mean.error**2).mean() * bound))
@@ -75,7 +75,7 @@ def rough_claims(samples: Samples) -> list[Claim]:
     order = observed_order([h for h, *_ in CHAINS], biases)
     said = f"rough, Entropy-SGD: order of the bias in h ({biases[0] / size:.3f} to {biases[-1] / size:.3f})"
     found.append(Claim(2, said, order, 1.25, 0.75, "Euler-Maruyama is of weak order 1"))
-    return [*found, *_hj_claims(), _heat_claim(samples)]
+    return [*found, *_hj_claims(), _heat_claim(settings)]
 
 
 def _hj_claims() -> list[Claim]:
@@ -95,12 +95,13 @@ def _hj_claims() -> list[Claim]:
     return found
 
 
-def _heat_claim(samples: Samples) -> Claim:
-    mean = measured.heat_direction(10 * samples.chains, samples.seed)
+def _heat_claim(settings: Verify) -> Claim:
+    mean = measured.heat_direction(10 * settings.chains, settings.seed)
     off = float((mean.scores(measured.solver_gradient("heat")) ** 2).mean())
     bound = float(chi2.isf(CHANCE, len(mean.mean))) / len(mean.mean)
     return Claim(2, "rough, heat: mean squared score of d off grad u", off, bound, note="chi-squared, 50 points")
 
 
-def claims(samples: Samples) -> list[Claim]:
-    return [*quadratic_claims(samples.seed), *rough_claims(samples)]
+def claims(settings: Verify) -> list[Claim]:
+    """Quadratics, where all is known in closed form, and the rough function."""
+    return [*quadratic_claims(settings.seed), *rough_claims(settings)]

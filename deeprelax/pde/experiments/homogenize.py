@@ -1,26 +1,50 @@
-"""Claim 5: the two-scale diffusion's slow variable follows the gradient flow of u."""
+"""Claim 5, the measurements: the slow variable of a two-scale diffusion, and its distance to the flow of u."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.interpolate import CubicSpline
-from scipy.linalg import expm, solve_continuous_lyapunov
 
 from ...errors import UserError
-from ..claims import Claim
-from ..problems.functions import Problem, double_well
+from ...ranges import between, choice, each, whole
+from ..problems.catalog import PROBLEMS
+from ..problems.functions import Problem
+from ..settings import LEAST, Settings, inside
 from ..solvers.cole_hopf import local_entropy_gradient
 from ..solvers.grid import Array, axis, observed_order, second_difference
-from .verify import Samples
+
+if TYPE_CHECKING:
+    from ..outcome import Outcome
 
 MOST_STEPS, MOST_PATH_STEPS = 10**6, 5 * 10**8  # a minute, at each epsilon
 RECORDS = 50  # of a path
 FARTHEST = 1e3  # no path that follows the gradient of u gets there
+
+
+@dataclass
+class Homogenize(Settings):
+    """A `TwoScales` diffusion: the function, gamma, T, each eps, x at s = 0, s at the end, and how it is simulated."""
+
+    problem: str = choice(*PROBLEMS)
+    gamma: float = between(LEAST, 100)
+    temperature: float = between(LEAST, 1e4)
+    epsilon: list[float] = each(lambda v: LEAST <= v <= 10, f"a number from {LEAST:g} to 10")
+    start: float = inside(-4, 4)
+    horizon: float = between(LEAST, 100)
+    paths: int = whole(10, 10**6)
+    fast_step: float = between(LEAST, 10)
+    seed: int = whole(0)
+
+
+def run(settings: Homogenize) -> Outcome:
+    """Paths of the slow variable beside the gradient flows, and the rate."""
+    from .homogenize_figure import homogenize_figure
+
+    return homogenize_figure(TwoScales(PROBLEMS[settings.problem](1), settings))
 
 
 @dataclass(frozen=True)
@@ -30,62 +54,63 @@ class TwoScales:
     As eps falls x tends to dX = -u'(X, gamma) ds, u the local entropy. arXiv 1704.04932, section 2.
     """
 
-    problem: Problem
-    gamma: float
-    temperature: float
-    start: float
-    horizon: float
+    problem: Problem  # f, which need not be the one that the settings name
+    settings: Homogenize
 
     def limit(self, times: Array) -> Array:
         """X at the times, by scipy's DOP853 on a spline of u'."""
-        y, x = axis(-8, 8, 2001), axis(-4, 4, 801)
-        slope = CubicSpline(x, local_entropy_gradient(y, self.problem.line(y), x, self.gamma, self.temperature))
+        settings, y, x = self.settings, axis(-8, 8, 2001), axis(-4, 4, 801)
+        slope = CubicSpline(x, local_entropy_gradient(y, self.problem.line(y), x, settings.gamma, settings.temperature))
         solution = solve_ivp(
-            lambda _, at: -slope(at), (0, self.horizon), [self.start], "DOP853", times, rtol=1e-10, atol=1e-12
+            lambda _, at: -slope(at), (0, settings.horizon), [settings.start], "DOP853", times, rtol=1e-10, atol=1e-12
         )
         path: Array = solution.y[0]
         return path
 
-    def paths(self, eps: float, count: int, seed: int, fast_step: float, records: int = RECORDS) -> tuple[Array, Array]:
-        """Times, shape (records + 1,), and x there, shape (records + 1, count).
+    def slow(self, eps: float, seed: int) -> tuple[Array, Array]:
+        """Times, shape (RECORDS + 1,), and x there, shape (RECORDS + 1, paths).
 
         The fast variable takes steps of `fast_step` in its own time s/eps, with the noise of two steps averaged
         (Leimkuhler and Matthews 2013): its stationary law is then exact to second order. Raises UserError for steps
         at which y is unstable somewhere, 2/(f'' + 1/gamma), for paths that run away, and for hours of steps.
         """
-        self._check(eps, count, fast_step)
-        rng = np.random.default_rng(seed)
-        every = int(np.ceil(self.horizon / records / (eps * fast_step)))
-        h, g = self.horizon / records / every / eps, self.gamma
-        x, y = np.full(count, self.start), np.full(count, self.start)
+        self._check(eps)
+        rng, settings, count = np.random.default_rng(seed), self.settings, self.settings.paths
+        every = int(np.ceil(settings.horizon / RECORDS / (eps * settings.fast_step)))
+        h, g = settings.horizon / RECORDS / every / eps, settings.gamma
+        x, y = np.full(count, settings.start), np.full(count, settings.start)
         noise, path = rng.standard_normal(count), [x.copy()]
         with np.errstate(over="ignore", invalid="ignore"):
-            for _ in range(records):
+            for _ in range(RECORDS):
                 for _ in range(every):
                     fresh = rng.standard_normal(count)
                     pull = (y - x) / g
-                    y = y - h * (self.problem.slope(y) + pull) + np.sqrt(h * self.temperature / 2) * (noise + fresh)
+                    y = y - h * (self.problem.slope(y) + pull) + np.sqrt(h * settings.temperature / 2) * (noise + fresh)
                     x, noise = x + eps * h * pull, fresh
                 path.append(x)
                 if not np.abs(y).max() < FARTHEST:
                     raise UserError(
-                        f"the paths run away at epsilon={eps:g}, temperature={self.temperature:g}: lower fast_step "
-                        f"(now {fast_step:g}) or temperature, or raise gamma (now {g:g})"
+                        f"the paths run away at epsilon={eps:g}, temperature={settings.temperature:g}: lower fast_step "
+                        f"(now {settings.fast_step:g}) or temperature, or raise gamma (now {g:g})"
                     )
-        return np.linspace(0, self.horizon, records + 1), np.stack(path)
+        return np.linspace(0, settings.horizon, RECORDS + 1), np.stack(path)
 
-    def _check(self, eps: float, count: int, fast_step: float) -> None:
-        x = axis(-4, 4, 1601)
-        largest = 2 / (float(second_difference(self.problem.line(x), 0.005).max()) + 1 / self.gamma)
-        if fast_step >= largest:
-            raise UserError(f"fast_step={fast_step:g} is unstable on {self.problem.name}: less than {largest:.2g} here")
-        if min(eps * fast_step, self.horizon / RECORDS) >= 2 * self.gamma:
-            raise UserError(f"epsilon={eps:g} makes x unstable: less than {2 * self.gamma / fast_step:.2g} here")
-        steps = self.horizon / (eps * fast_step)
-        if steps > MOST_STEPS or steps * count > MOST_PATH_STEPS:
+    def _check(self, eps: float) -> None:
+        settings, x = self.settings, axis(-4, 4, 1601)
+        largest = 2 / (float(second_difference(self.problem.line(x), 0.005).max()) + 1 / settings.gamma)
+        if settings.fast_step >= largest:
             raise UserError(
-                f"epsilon={eps:g} takes {steps:.2g} steps of {count} paths: at most {MOST_STEPS:.0e} steps, and "
-                f"{MOST_PATH_STEPS:.0e} of all paths; raise epsilon or fast_step, or lower horizon or paths"
+                f"fast_step={settings.fast_step:g} is unstable on {self.problem.name}: less than {largest:.2g} here"
+            )
+        if min(eps * settings.fast_step, settings.horizon / RECORDS) >= 2 * settings.gamma:
+            raise UserError(
+                f"epsilon={eps:g} makes x unstable: less than {2 * settings.gamma / settings.fast_step:.2g} here"
+            )
+        steps = settings.horizon / (eps * settings.fast_step)
+        if steps > MOST_STEPS or steps * settings.paths > MOST_PATH_STEPS:
+            raise UserError(
+                f"epsilon={eps:g} takes {steps:.2g} steps of {settings.paths} paths: at most {MOST_STEPS:.0e} steps, "
+                f"and {MOST_PATH_STEPS:.0e} of all paths; raise epsilon or fast_step, or lower horizon or paths"
             )
 
 
@@ -108,60 +133,14 @@ class Rate:
         return observed_order(self.eps, self.rms), float(np.sqrt(((weights * self.rms_error) ** 2).sum()))
 
 
-def measure(
-    system: TwoScales, eps: Sequence[float], count: int, seed: int, fast_step: float
-) -> tuple[Rate, dict[float, Any]]:
-    """The rate over the eps, and for each the times and paths."""
+def measure(system: TwoScales) -> tuple[Rate, dict[float, Any]]:
+    """The rate over the eps from the largest down, and for each the times and paths."""
     rows, kept = [], {}
-    for i, e in enumerate(eps):
-        times, x = system.paths(e, count, seed + i, fast_step)
+    for i, e in enumerate(sorted(set(system.settings.epsilon), reverse=True)):
+        times, x = system.slow(e, system.settings.seed + i)
         off = x[-1] - system.limit(times)[-1]
-        square = off**2
+        square, count = off**2, len(off)
         relative = square.std(ddof=1) / square.mean() / 2 / np.sqrt(count)
         rows.append([e, np.sqrt(square.mean()), relative, abs(off.mean()), off.std(ddof=1) / np.sqrt(count)])
         kept[e] = (times, x)
     return Rate(*np.array(rows).T), kept
-
-
-def quadratic_moments(
-    curvature: float, gamma: float, temperature: float, start: float, time: float, eps: float
-) -> tuple[float, float]:
-    """Mean and variance of x of the two-scale diffusion of f = curvature/2 x^2: linear, hence exact."""
-    drift = np.array([[-1 / gamma, 1 / gamma], [1 / (eps * gamma), -(curvature + 1 / gamma) / eps]])
-    stationary = solve_continuous_lyapunov(drift, -np.diag([0.0, 2 * temperature / eps]))
-    flow = expm(drift * time)
-    covariance = stationary - flow @ stationary @ flow.T
-    return float((flow @ [start, start])[0]), float(covariance[0, 0])
-
-
-def quadratic_orders(eps: Sequence[float] = (0.02, 0.01, 0.005, 0.0025)) -> tuple[float, float]:
-    """Orders in eps of |mean - X| and of the standard deviation, in closed form."""
-    limit = 1.5 * np.exp(-1.0 / (1 + 0.5))  # X' = -lambda/(1 + gamma lambda) X, lambda = 1, gamma = 1/2, time 1
-    moments = np.array([quadratic_moments(1.0, 0.5, 0.2, 1.5, 1.0, e) for e in eps])
-    return observed_order(eps, np.abs(moments[:, 0] - limit)), observed_order(eps, np.sqrt(moments[:, 1]))
-
-
-def claims(samples: Samples) -> list[Claim]:
-    """Closed-form orders on a quadratic; the measured rate on the double well."""
-    mean, spread = quadratic_orders()
-    system = TwoScales(double_well(), 0.5, 0.2, 1.8, 2.0)
-    rate, _ = measure(system, (0.16, 0.04, 0.01, 0.0025), 2000, samples.seed, 0.02)
-    fitted = rate.order()
-    assert fitted is not None
-    order, error = fitted
-    way = abs(system.start - system.limit(np.array([0.0, system.horizon]))[-1])
-    left = f"double well: rms distance at eps = {rate.eps[-1]:g}, relative to the way made"
-    linear = "linear system, closed form"
-    # at the end x is in the well, f'' = 2
-    linear_spread = quadratic_moments(2.0, system.gamma, system.temperature, 0.0, 50.0, float(rate.eps[-1]))[1] ** 0.5
-    near = "1.25 times the standard deviation of the linear system in the well; a path that follows f ends twice as far"
-    note = f"strong averaging: rms distance O(sqrt eps); 2000 paths, seed {samples.seed}; interval +- 0.1"
-    said = f"double well: order in eps of the rms distance, +- {1.96 * error:.3f}"
-    return [
-        Claim(5, "quadratic: order in eps of |E x - X|", mean, 1.1, 0.9, f"{linear}: O(eps)"),
-        Claim(
-            5, "quadratic: order in eps of the standard deviation of x", spread, 0.55, 0.45, f"{linear}: O(sqrt eps)"
-        ),
-        Claim(5, said, order, 0.6, 0.4, note),
-        Claim(5, left, float(rate.rms[-1]) / way, 1.25 * linear_spread / way, note=near),
-    ]

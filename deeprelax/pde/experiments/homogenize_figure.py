@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from ..outcome import BLUE, GREY, ORANGE, RED, Outcome, letter, panels, shades
+from ...reporting.style import BLUE, GREY, ORANGE, RED
+from ..outcome import Outcome, letter, panels, shades
 from ..solvers.grid import Array
 from .homogenize import Rate, TwoScales, measure
 
 
-def homogenize(system: TwoScales, eps: Sequence[float], count: int, seed: int, fast_step: float) -> Outcome:
+def homogenize_figure(system: TwoScales) -> Outcome:
     """Paths of the slow variable beside the gradient flows of u and of f, and the rate in eps."""
-    ordered = sorted(eps, reverse=True)
-    rate, kept = measure(system, ordered, count, seed, fast_step)
+    settings = system.settings
+    rate, kept = measure(system)
     said = rf"order {order[0]:.2f} $\pm$ {1.96 * order[1]:.2f}" if (order := rate.order()) else "one epsilon"
-    fine = np.linspace(0, system.horizon, 201)
+    fine = np.linspace(0, settings.horizon, 201)
     with panels(1, 2, 9.0, 3.9) as (figure, axes):
-        _slow(axes[0, 0], system, fine, {e: kept[e] for e in ordered})
+        _slow(axes[0, 0], system, fine, kept)
         _rate(axes[0, 1], rate, f"rms distance, {said}")
         letter(axes)
         name = system.problem.name.replace("_", " ")
-        heading = rf"{name}, $\gamma={system.gamma:g}$, temperature $1/\beta={system.temperature:g}$, {count} paths"
-        figure.suptitle(heading, fontsize=9)
+        about = rf"$\gamma={settings.gamma:g}$, temperature $1/\beta={settings.temperature:g}$"
+        figure.suptitle(f"{name}, {about}, {settings.paths} paths", fontsize=9)
     lines = [
         f"eps={e:<8g} rms distance {r:.4f}, |mean - X| {b:.4f} +- {1.96 * s:.4f}"
         for e, r, b, s in zip(rate.eps, rate.rms, rate.bias, rate.bias_error, strict=True)
     ]
     arrays = {"time": fine, "limit": system.limit(fine), **vars(rate)}
-    arrays |= {f"paths_{e:g}": kept[e][1][:, :100] for e in ordered}
+    arrays |= {f"paths_{e:g}": x[:, :100] for e, (_, x) in kept.items()}
     if order:
         lines.append(f"order {order[0]:.3f} +- {1.96 * order[1]:.3f}")
     return Outcome(system.problem.name, figure, arrays, lines)
@@ -42,7 +42,7 @@ def _slow(ax: Any, system: TwoScales, fine: Array, kept: dict[float, Any]) -> No
         ax.fill_between(times, *np.quantile(x, [0.1, 0.9], axis=1), color=colour, alpha=0.25, linewidth=0)
         ax.plot(times, x[:, 0], color=colour, linewidth=0.8, label=rf"$\epsilon={e:g}$")
     ax.plot(fine, system.limit(fine), color="black", linewidth=1.8, label="$X'=-u'(X)$")
-    flow = solve_ivp(lambda _, at: -system.problem.slope(at), (0, system.horizon), [system.start], t_eval=fine)
+    flow = solve_ivp(lambda _, at: -system.problem.slope(at), (0, fine[-1]), [system.settings.start], t_eval=fine)
     ax.plot(fine, flow.y[0], "--", color=RED, label="$x'=-f'(x)$")
     ax.set(xlabel="$s$", ylabel="$x$", title="slow variable: a path and the 10-90 % band")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3)

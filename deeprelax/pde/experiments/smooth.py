@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.colors import Normalize
 
 from ...errors import UserError
-from ..outcome import GREY, Outcome, letter, panels, shades
+from ...ranges import choice, each, limited, whole
+from ...reporting.style import GREY
+from ..outcome import Outcome, letter, panels, shades
+from ..problems.catalog import PROBLEMS
 from ..problems.functions import Problem
+from ..settings import LEAST, MOST, Settings
 from ..solvers.cole_hopf import local_entropy
 from ..solvers.grid import Array, axis, coordinates, relevant, spacing_of, with_margin
 from ..solvers.heat import heat
@@ -25,6 +30,32 @@ POINTS = {1: 500, 2: 161}  # along each axis, by dimension
 MOST_POINTS = 4_000_000
 MOST_SUMS = 4e9  # terms of all convolutions: about half a minute
 NEGLIGIBLE = 45.0  # exp(-45) = 3e-20
+
+
+@dataclass
+class Smooth(Settings):
+    """Which function is relaxed, at which times and temperature, on how fine a grid."""
+
+    problem: str = choice(*PROBLEMS)
+    dimension: int = whole(1, 2)
+    time: list[float] = each(lambda v: LEAST <= v <= MOST, f"a number from {LEAST:g} to {MOST:g}")
+    temperature: float = limited(lambda v: v == 0 or LEAST <= v <= MOST, f"0, or a number from {LEAST:g} to {MOST:g}")
+    points: int | None = whole(16, 20000)
+
+
+def run(settings: Smooth) -> Outcome:
+    """The figure of f and its relaxations at the times, for problems of 1 or 2 dimensions."""
+    problem, times, temperature = PROBLEMS[settings.problem](settings.dimension), settings.time, settings.temperature
+    x, f, u = relaxations(problem, times, temperature, settings.points or POINTS[settings.dimension])
+    draw = _lines if problem.dimension == 1 else _maps
+    outcome = draw(problem, x, f, u, times, temperature)
+    outcome.arrays = {"x": x, "f": f, "time": np.array(times), "temperature": temperature, **u}
+    for name, values in u.items():
+        for t, value in zip(times, values, strict=True):
+            where = np.unravel_index(int(value.argmin()), value.shape)
+            place = ", ".join(f"{x[i]:.3f}" for i in where)
+            outcome.lines.append(f"{name:<11} t={t:<8g} min u = {value.min():.4f} at ({place})")
+    return outcome
 
 
 def relaxations(
@@ -62,20 +93,6 @@ def _refuse(when: bool, points: str, time: float, temperature: float) -> None:
             f"time={time:g} at temperature={temperature:g} needs a grid of {points} points for what the smoothing "
             "reaches beyond the domain, which takes too long: lower points, time or temperature"
         )
-
-
-def smooth(problem: Problem, times: Sequence[float], temperature: float, points: int) -> Outcome:
-    """The figure of f and its relaxations at the times, for problems of 1 or 2 dimensions."""
-    x, f, u = relaxations(problem, times, temperature, points)
-    draw = _lines if problem.dimension == 1 else _maps
-    outcome = draw(problem, x, f, u, times, temperature)
-    outcome.arrays = {"x": x, "f": f, "time": np.array(times), "temperature": temperature, **u}
-    for name, values in u.items():
-        for t, value in zip(times, values, strict=True):
-            where = np.unravel_index(int(value.argmin()), value.shape)
-            place = ", ".join(f"{x[i]:.3f}" for i in where)
-            outcome.lines.append(f"{name:<11} t={t:<8g} min u = {value.min():.4f} at ({place})")
-    return outcome
 
 
 def _lines(

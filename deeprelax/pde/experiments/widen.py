@@ -1,130 +1,140 @@
-"""The figure of claim 4: minima widen, the wide one wins, curvature is bounded by 1/t."""
+"""Claim 4, the measurements: curvature, minima and their width under the equations; the rough function, two wells."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import NullFormatter
 
-from ..outcome import BLUE, GREEN, GREY, PURPLE, RED, Outcome, letter, panels, shades
-from ..problems.rough import rough
+from ...errors import UserError
+from ...ranges import between, whole
+from ..problems.rough import rough, rough_curvature
 from ..problems.wells import Wells
+from ..settings import LEAST, Settings
 from ..solvers.cole_hopf import local_entropy
-from ..solvers.grid import Array, axis, spacing_of
-from .widen_claims import (
-    EQUATIONS,
-    TEMPERATURE,
-    TIMES,
-    count_minima,
-    depths,
-    rough_family,
-    semiconcavity,
-    semiconcavity_bound,
-)
+from ..solvers.grid import Array, axis, relevant, second_difference, spacing_of, with_margin
+from ..solvers.heat import heat
 
-COLOURS = {"heat": RED, "viscous_hj": BLUE, "hj": GREEN}
-WIDTHS = {"heat": 1.4, "viscous_hj": 3.0, "hj": 1.2}  # where viscous HJ and HJ agree, both are seen
-STYLES = {"-": "sharp", "--": "wide"}
-NAMES = {"heat": "heat", "viscous_hj": "viscous HJ", "hj": "HJ"}
+if TYPE_CHECKING:
+    from ..outcome import Outcome
+
+TIMES = tuple(np.geomspace(0.003, 1.0, 12))
+TEMPERATURE = 0.1
+POINTS = 6001  # spacing 0.001
+STRIDE = 64  # of the second difference of Hopf-Lax, which is exact on the grid only
+EQUATIONS = ("heat", "viscous_hj", "hj")
+FINEST, COARSEST, MOST_TERMS = 5e-4, 2e-3, 1e10  # spacings for two wells, and the terms of heat's sums: half a minute
 
 
-def widen(wells: Wells, longest: float, count: int) -> Outcome:
-    """Six panels over t up to `longest` at `count` times: the wells, their curvature, width and lead, rough f's."""
-    times = np.geomspace(longest / 1000, longest, count)
-    measured = depths(wells, times)
-    with panels(2, 3, 9.6, 5.4) as (figure, axes):
-        _wells(axes[0, 0], wells, longest)
-        _curvature(axes[0, 1], wells, times, measured)
-        _width(axes[0, 2], wells, times, measured)
-        _lead(axes[1, 0], wells, times, measured)
-        _semiconcavity(axes[1, 1])
-        _minima(axes[1, 2])
-        letter(axes)
-        handles = [axes[0, 1].plot([], [], color=c, label=NAMES[name])[0] for name, c in COLOURS.items()]
-        for style, well in STYLES.items():
-            handles += axes[0, 1].plot([], [], style, color=GREY, label=f"{well} well (b, c)")
-        figure.legend(handles=handles, loc="outside lower center", ncols=5)
-        about = f"wells of curvature {wells.curvatures[0]:g} and {wells.curvatures[1]:g}"
-        gap = f"the wide one higher by {wells.depths[1] - wells.depths[0]:g}"
-        figure.suptitle(
-            rf"(a-d): {about}, {gap}, temperature $1/\beta={wells.softness:g}$; (e, f): the rough function", fontsize=9
-        )
-    arrays: dict[str, Any] = {f"{name}: value, curvature, width": values for name, values in measured.items()}
-    return Outcome("two_wells", figure, {"time": times, **arrays}, _found(wells))
+@dataclass
+class Widen(Settings):
+    """A sharp and a wide well, as `Wells`, and the times at which they are looked at."""
+
+    sharp_curvature: float = between(LEAST, 1e4)
+    wide_curvature: float = between(LEAST, 1e4)
+    gap: float = between(LEAST, 10)
+    temperature: float = between(LEAST, 10)
+    longest: float = between(LEAST, 10)
+    count: int = whole(2, 500)
 
 
-def _found(wells: Wells) -> list[str]:
-    crossing, removal = wells.crossing_time(wells.softness), wells.removal_time()
-    wins = f"is the deeper from t = {crossing:.4g}" if math.isfinite(crossing) else "never becomes the deeper"
-    gone = f"it is gone at t = {removal:.4g}" if removal > 0 else "it is no minimum of its own"
-    return [f"viscous HJ: the wide well {wins}", f"HJ: the wide well is never the deeper; {gone}"]
+def run(settings: Widen) -> Outcome:
+    """What becomes of the wells and of the rough function. UserError if the sharp well is not the sharper one."""
+    from .widen_figure import widen_figure
+
+    sharp, wide = settings.sharp_curvature, settings.wide_curvature
+    if sharp <= wide:
+        raise UserError(f"sharp_curvature={sharp:g} must be above wide_curvature={wide:g}: raise it")
+    wells = Wells((sharp, wide), (0.0, settings.gap), softness=settings.temperature)
+    return widen_figure(wells, settings.longest, settings.count)
 
 
-def _wells(ax: Any, wells: Wells, longest: float) -> None:
-    x = axis(-4, 6, 5001)  # drawn on [-2, 4]
-    f = wells.problem().line(x)
-    shown = [0.0, longest / 30, longest / 5, longest]
-    for t, colour in zip(shown, shades(len(shown)), strict=True):
-        u = local_entropy(f, spacing_of(x), t, wells.softness)
-        ax.plot(x, u, color=colour, label=f"$t={t:.2g}$")
-    ax.set(xlabel="$x$", ylabel="$u$", ylim=(-0.1, 1.75 + wells.depths[1]), xlim=(-2, 4), title="viscous HJ")
-    ax.legend(loc="lower right", handlelength=1.2)
+def solved(equation: str, f: Array, dx: float, time: float, temperature: float) -> Array:
+    """u of one of the `EQUATIONS` on the grid of f."""
+    if equation == "heat":
+        return heat(f, dx, time, temperature)
+    return local_entropy(f, dx, time, temperature if equation == "viscous_hj" else 0.0)
 
 
-def _curvature(ax: Any, wells: Wells, times: Array, measured: dict[str, Array]) -> None:
-    for name, values in measured.items():
-        for well, style in enumerate(STYLES):
-            ax.loglog(times, values[:, well, 1], style, color=COLOURS[name], linewidth=WIDTHS[name])
-    for a in wells.curvatures:
-        ax.loglog(times, a / (1 + times * a), ":", color="black", linewidth=1.2)
-    ax.set(xlabel="$t$", ylabel="$u''$ at the minimum", title="curvature (dotted: $a/(1+ta)$)")
-    relaxed = wells.curvatures[1] / (1 + times[-1] * wells.curvatures[1])
-    ax.set_ylim(0.5 * relaxed, wells.curvatures[0] * 2)
+@cache
+def rough_family() -> tuple[Array, dict[str, Array]]:
+    """x, shape (n,), and u(x, t) of the rough function at the `TIMES` for each equation, shape (times, n)."""
+    x = axis(-3, 3, POINTS)
+    longer, inner = with_margin(x, 9.5 * math.sqrt(max(TIMES) * TEMPERATURE))
+    f, dx = rough().line(longer), spacing_of(x)
+    u = {name: np.stack([solved(name, f, dx, t, TEMPERATURE)[inner] for t in TIMES]) for name in EQUATIONS}
+    return x, u
 
 
-def _width(ax: Any, wells: Wells, times: Array, measured: dict[str, Array]) -> None:
-    for name, values in measured.items():
-        for well, style in enumerate(STYLES):
-            ax.semilogx(times, values[:, well, 2], style, color=COLOURS[name], linewidth=WIDTHS[name])
-    for a in wells.curvatures:
-        ax.semilogx(times, 2 * np.sqrt(0.1 * (1 + times * a) / a), ":", color="black", linewidth=1.2)
-    ax.set(xlabel="$t$", ylabel="width at $u_{\\min}+0.05$", title=r"width (dotted: $2\sqrt{0.1(1/a+t)}$)")
-
-
-def _lead(ax: Any, wells: Wells, times: Array, measured: dict[str, Array]) -> None:
-    for name, values in measured.items():
-        ax.semilogx(times, values[:, 1, 0] - values[:, 0, 0], color=COLOURS[name])
-    crossing = wells.crossing_time(wells.softness)
-    if math.isfinite(crossing):
-        ax.axvline(crossing, color=BLUE, linestyle=":", label=f"predicted: $t={crossing:.3g}$")
-        ax.legend(loc="lower left")
-    ax.axhline(0, color="black", linewidth=0.7)
-    ax.set(xlabel="$t$", ylabel="$u$(wide) - $u$(sharp)", title="who wins (below 0: the wide well)")
-    ax.set_xlim(times[0], times[-1])
-
-
-def _semiconcavity(ax: Any) -> None:
-    times = np.array(TIMES)
-    for name in EQUATIONS:
-        ax.loglog(times, semiconcavity(name), "o-", markersize=3, color=COLOURS[name], linewidth=WIDTHS[name])
-    ax.loglog(times, semiconcavity_bound(times), ":", color="black", linewidth=1.2, label="$C/(1+tC)$")
-    ax.loglog(times, 1 / times, "--", color=PURPLE, linewidth=1, label="$1/t$")
-    ax.set(xlabel="$t$", ylabel="largest $u''$", title=f"rough function, temperature {TEMPERATURE:g}")
-    ax.legend(loc="lower left")
-
-
-def _minima(ax: Any) -> None:
+def semiconcavity(equation: str) -> Array:
+    """The largest second difference of u over x for each of the `TIMES`."""
     x, u = rough_family()
-    times = np.array(TIMES)
-    first = (x[-1] - x[0]) / count_minima(rough().line(x))
-    for name in EQUATIONS:
-        ax.loglog(
-            times, [(x[-1] - x[0]) / count_minima(line) for line in u[name]], "o-", markersize=3, color=COLOURS[name]
+    curvature: Array = second_difference(u[equation], spacing_of(x), STRIDE if equation == "hj" else 8).max(axis=1)
+    return curvature
+
+
+def semiconcavity_bound(time: float | Array) -> Array:
+    """sup D^2 u <= C/(1 + tC) <= 1/t, C = sup D^2 f: viscous and inviscid Hamilton-Jacobi."""
+    c = rough_curvature()[1]
+    return np.asarray(c / (1 + np.asarray(time) * c))
+
+
+def count_minima(u: Array) -> int:
+    """Strict interior minima of a line; a flat bottom counts once."""
+    steps = np.sign(np.diff(u))
+    steps = steps[steps != 0]
+    return int(((steps[:-1] < 0) & (steps[1:] > 0)).sum())
+
+
+def two_minima(wells: Wells, u: Array, x: Array, stride: int = 1) -> Array:
+    """Value, curvature and width of u at the sharp and the wide minimum, shape (2, 3); NaN for one that is gone.
+
+    The curvature is a second difference over `stride` points. The width is that of the interval around the minimum
+    where u is at most 0.05 above it.
+    """
+    result, dx = np.full((2, 3), np.nan), spacing_of(x)
+    reach = 0.35 * (wells.centres[1] - wells.centres[0])
+    for row, centre in enumerate(wells.centres):
+        near = np.nonzero(np.abs(x - centre) < reach)[0]
+        i = int(near[np.argmin(u[near])])
+        if i in (near[0], near[-1]):  # the least value lies at the edge: u only falls towards the other well
+            continue
+        above = np.nonzero(u > u[i] + 0.05)[0]
+        left, right = above[above < i], above[above > i]
+        width = x[right[0]] - x[left[-1]] if len(left) and len(right) else np.nan
+        result[row] = u[i], (u[i + stride] - 2 * u[i] + u[i - stride]) / (stride * dx) ** 2, width
+    return result
+
+
+def depths(wells: Wells, times: Sequence[float] | Array) -> dict[str, Array]:
+    """`two_minima` for each equation over the times, shape (times, 2, 3): for the figure.
+
+    The curvature is taken over 0.05: the lower envelope's error would swamp a difference over neighbours. The two
+    Hamilton-Jacobi equations are solved where f matters, heat with a margin of 9.5 standard deviations. Raises
+    UserError if the sharp well is too narrow for any grid in reach, or the margin too wide.
+    """
+    temperature, longest = wells.softness, max(times)
+    width, sigma = math.sqrt(temperature / wells.curvatures[0]), math.sqrt(longest * temperature)
+    dx = min(max(width / 10, FINEST), COARSEST)
+    x = axis(-3, 3, 2 * math.ceil(3 / dx) + 1)
+    terms = len(times) * (len(x) + 19 * sigma / dx) * 9 * sigma / dx
+    if width < 2 * FINEST or terms > MOST_TERMS:
+        raise UserError(
+            f"sharp_curvature={wells.curvatures[0]:g} at temperature={temperature:g} up to longest={longest:g} at "
+            f"count={len(times)} times needs too fine or too long a grid: lower sharp_curvature, temperature, longest "
+            "or count"
         )
-    ax.axhline(first, color=GREY, linestyle=":", label="$f$")
-    ax.set(xlabel="$t$", ylabel="mean width of a basin", title="rough function: basins")
-    ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.set_yticks([0.5, 1, 2, 6], ["0.5", "1", "2", "6"])
-    ax.legend(loc="upper left")
+    longer, inner = with_margin(x, 9.5 * sigma)
+    f, dx = wells.problem().line(longer), spacing_of(x)
+    (box,) = relevant(f, (inner,), 45 * temperature)
+    within = slice(inner.start - box.start, inner.stop - box.start)
+    stride, result = round(0.05 / dx), {}
+    for name in EQUATIONS:
+        part, cut = (f, inner) if name == "heat" else (f[box], within)
+        lines = (solved(name, part, dx, t, temperature)[cut] for t in times)
+        result[name] = np.stack([two_minima(wells, line, x, stride) for line in lines])
+    return result

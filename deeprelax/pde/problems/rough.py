@@ -1,8 +1,7 @@
-"""The paper's rough function of one variable, and the catalogue of all problems by name."""
+"""The paper's rough function of one variable."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -10,8 +9,7 @@ from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 
 from ..solvers.grid import Array
-from .functions import Problem, absolute, cosine, double_well, ellipse, quadratic, rastrigin, separable
-from .wells import Wells
+from .functions import Problem, separable
 
 POINTS, SEED = 500, 42
 WIDTH = 4  # grid points: the standard deviation of the filter that smooths the noise
@@ -47,15 +45,3 @@ def rough_curvature() -> tuple[float, float]:
     x = np.linspace(LOW, HIGH, 20 * (POINTS - 1) + 1)
     second: Array = 2 - 6 * np.pi**2 * np.sin(2 * np.pi * x) + noise()(x, 2)
     return float(second.min()), float(second.max())
-
-
-PROBLEMS: dict[str, Callable[[int], Problem]] = {
-    "rough": rough,
-    "double_well": double_well,
-    "two_wells": lambda dimension: Wells(dimension=dimension).problem(),
-    "rastrigin": rastrigin,
-    "cosine": cosine,
-    "absolute": absolute,
-    "quadratic": quadratic,
-    "ellipse": ellipse,
-}
