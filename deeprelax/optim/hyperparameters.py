@@ -33,6 +33,11 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+def given(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyper-parameters that a constructor got: its locals(), asked for before it has any other."""
+    return {name: value for name, value in scope.items() if name not in ("self", "params", "__class__")}
+
+
 def check_ranges(values: Mapping[str, Any]) -> None:
     """Raise ValueError, naming the keyword, for the first value outside its range. Unknown keywords pass."""
     for name, value in values.items():

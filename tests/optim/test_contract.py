@@ -163,6 +163,33 @@ def test_entropy_sgd_of_one_step_is_sgd_to_rounding() -> None:
         torch.testing.assert_close(a, b, rtol=0, atol=1e-13)
 
 
+def test_proximal_hj_is_the_chain_of_entropy_sgd_at_temperature_and_averaging_zero() -> None:
+    nets = network(torch.float32), network(torch.float32)
+    common = {"lr": 0.5, "gamma": 2.0, "momentum": 0.5, "scoping": 0.1, "weight_decay": 1e-2}
+    proximal = HamiltonJacobi(nets[0].parameters(), solver="proximal", averaging=0.5, **common)
+    chain = EntropySGD(nets[1].parameters(), temperature=0.0, averaging=0.0, **common)
+    closures = Batches(nets[0], proximal), Batches(nets[1], chain)
+    for _ in range(5):
+        proximal.step(closures[0])
+        chain.step(closures[1])
+        assert same(weights(nets[0]), weights(nets[1]))
+    assert proximal.evaluations == chain.evaluations == 20
+    assert proximal.memory() == chain.memory()
+
+
+def test_a_chain_without_averaging_is_the_average_that_forgets_at_once_without_its_memory() -> None:
+    """mu <- lerp(mu, y, 1) is y bit for bit."""
+    mu, y = (torch.randn(1000, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    assert torch.equal(torch.lerp(mu * 1e6, y, 1.0), y)
+    sizes = []
+    for averaging in (0.0, 0.75):
+        p = nn.Parameter(torch.ones(1000))
+        optimizer = EntropySGD([p], averaging=averaging)
+        descend(optimizer, lambda p=p: p.square().sum())
+        sizes.append(optimizer.memory() // p.nbytes)
+    assert sizes[1] - sizes[0] == 1
+
+
 @pytest.mark.parametrize("solver", [None, "fixed_point", "proximal"])
 def test_scoping_shrinks_gamma_and_the_smaller_gamma_is_used(solver: str | None) -> None:
     def make(p: nn.Parameter, **keywords: float) -> Relaxation:
