@@ -13,7 +13,7 @@ import torch
 from ..errors import UserError
 from ..files import replace
 
-FORMAT = 3  # one more when what is stored changes, or the random numbers that go with its counters
+FORMAT = 4  # one more when what is stored changes, or the random numbers that go with its counters
 NAME, PREVIOUS, DAMAGED = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.damaged.pt"
 SEAL, DIGEST = b"deeprelax", 32  # what a file ends with: this word, and so many bytes
 log = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from deeprelax.configuration.hydra_app import configuration_folder
+from deeprelax.optim import CHOICES
 from tests.data.fakes import write_cifar, write_images, write_mnist
 
 Command = Callable[..., tuple[int, str, str]]
 EXPERIMENTS = sorted(file.stem for file in (configuration_folder() / "experiment").glob("*.yaml"))
-OPTIMIZERS = ["sgd", "entropy_sgd", "hj", "hj_proximal", "heat", "pde_relaxed"]
 TINY = [
     "hardware.threads=1", "batch_size=2", "epochs=0.01", "train.bn_batches=1", "dataset.train_size=20",
     "dataset.validation=0",
@@ -39,12 +39,12 @@ def test_experiments_train_with_every_optimizer(
         else []
     )
     write_images(tmp_path / "mine", size=(32, 32))
-    for optimizer in OPTIMIZERS:
+    for optimizer in CHOICES:
         steps = {"sgd": [], "heat": ["optimizer.samples=1"]}.get(optimizer, ["optimizer.inner_steps=2"])
         status, _, err = deeprelax("train", f"experiment={experiment}", f"optimizer={optimizer}", *TINY, *own, *steps)
         assert (status, err) == (0, ""), optimizer
     results = list((tmp_path / "outputs" / experiment).rglob("result.json"))
-    assert len(results) == len(OPTIMIZERS)
+    assert len(results) == len(CHOICES)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -55,4 +55,4 @@ def test_every_experiment_has_a_header_and_sets_no_optimizer_key(experiment: str
     assert lines[1].startswith("# ")
     assert not any(line.startswith("optimizer:") for line in lines)
     presets = {file.stem for file in (configuration_folder() / "preset" / experiment).glob("*.yaml")}
-    assert experiment == "smoke" or presets == set(OPTIMIZERS)
+    assert experiment == "smoke" or presets == set(CHOICES)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
+from deeprelax.optim import CHOICES
 from deeprelax.training.objective import Objective
 
 Command = Callable[..., tuple[int, str, str]]
@@ -62,7 +63,7 @@ def test_pde_relaxed_takes_each_equation(equation: str, deeprelax: Command) -> N
     assert "test error" in out
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "entropy_sgd", "hj", "hj_proximal", "heat", "pde_relaxed"])
+@pytest.mark.parametrize("optimizer", CHOICES)
 def test_experiments_and_their_presets_compose(optimizer: str, deeprelax: Command) -> None:
     from deeprelax.configuration.hydra_app import configuration_folder
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deeprelax.optim import SGD, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
+from deeprelax.optim import CHOICES, SGD, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
 from deeprelax.optim.hyperparameters import RANGES, scoped_gamma
 from deeprelax.randomness import Purpose, derive_seed
 
@@ -417,20 +417,29 @@ def test_a_closure_without_a_loss_tensor_is_refused() -> None:
 OUT_OF_RANGE = {
     "lr": [-0.1, math.nan, math.inf, "fast"],
     "gamma": [0.0, -1.0, math.nan],
+    "pde_relaxed.gamma": [0.0, math.inf],
     "inner_steps": [0, 2.5],
     "inner_lr": [0.0, math.inf],
     "temperature": [-1e-9, math.inf],
     "averaging": [-0.1, 1.0],
     "momentum": [-0.1, 1.0],
+    "nesterov": ["yes", None],
     "inner_momentum": [1.0],
     "weight_decay": [-1.0],
     "scoping": [-0.1],
     "sigma": [-1.0],
     "samples": [0, True],
+    "filter_normalized": [0.5],
     "seed": [-1, 0.5],
     "solver": ["newton"],
     "equation": ["wave"],
 }
+
+
+def test_every_choice_stands_in_the_table_of_problems() -> None:
+    held = [(getattr(make, "__name__", ""), keywords) for make, keywords in OPTIMIZERS.values()]
+    for path, fixed in CHOICES.values():
+        assert any(path.endswith(f":{name}") and fixed.items() <= keywords.items() for name, keywords in held), path
 
 
 def test_every_range_is_tested() -> None:
@@ -441,7 +450,7 @@ def test_every_range_is_tested() -> None:
 def test_values_out_of_range_are_refused_by_name(make: Callable[..., Relaxation]) -> None:
     p = nn.Parameter(torch.ones(1))
     for keyword in set(inspect.signature(make).parameters) & set(RANGES):
-        for value in OUT_OF_RANGE[keyword]:
+        for value in [*OUT_OF_RANGE[keyword], *OUT_OF_RANGE.get(f"{make.__name__}.{keyword}", [])]:
             with pytest.raises(ValueError, match=rf"^{keyword} must be "):
                 make([p], **{keyword: value})
             if make is not pde_relaxed:
