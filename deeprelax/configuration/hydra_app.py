@@ -22,7 +22,8 @@ from ..errors import UserError
 from ..parallel import devices
 from ..records.directory import RunDirectory
 from . import check, run_name
-from .messages import explain
+from .messages import explain, offered
+from .schema import configuration_folder
 
 Job = Callable[[DictConfig], Any]
 OPTION = re.compile(
@@ -36,20 +37,12 @@ WITH_A_VALUE = {
 }  # fmt: skip
 
 
-def configuration_folder() -> Path:
-    """configs/: in the installed package, or beside the package in a working copy."""
-    here = Path(__file__).resolve().parents[1]
-    for folder in (here / "configs", here.parent / "configs"):
-        if folder.is_dir():
-            return folder
-    raise FileNotFoundError(f"no configs/ beside {here} nor in it: the installation is broken")
-
-
 def choices(*wanted: str) -> str:
     """One line for each of these groups of configs/: its choices."""
     folder = configuration_folder()
     return "\n".join(
-        f"  {group}: {', '.join(sorted(file.stem for file in (folder / group).glob('*.yaml')))}" for group in wanted
+        f"  {group}: {', '.join(sorted(offered(file.stem for file in (folder / group).glob('*.yaml'))))}"
+        for group in wanted
     )
 
 

@@ -28,15 +28,21 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     return f"{key} is not a key{hint}: the keys {f'of {prefix}' if prefix else 'there'} are {', '.join(names)}"
 
 
+def offered(options: Iterable[str]) -> list[str]:
+    """The choices of a group; a file whose name begins with _ is what they have in common."""
+    return [option for option in options if not option.startswith("_")]
+
+
 def explain(error: Exception) -> str:
     """One sentence for an error of Hydra's or OmegaConf's."""
     cause = error.__cause__ or error
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        options = [option for option in error.options if option != "custom"]
+        options = offered(error.options)
         more = " (more come with pip install 'deeprelax[sweeps]')" if group.startswith("hydra/") else ""
-        known = f"one of {', '.join(error.options)}{more}"
-        return f"{group}={choice} is not a choice{did_you_mean(choice, options)}: {known}"
+        known = f"one of {', '.join(options)}{more}"
+        near = did_you_mean(choice, [option for option in options if option != "custom"])
+        return f"{group}={choice} is not a choice{near}: {known}"
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(error, ConfigCompositionException):
         node = cause.object_type if isinstance(cause.object_type, type) else TrainConf
         return unknown_key(str(cause.full_key), getattr(node, "__dataclass_fields__", {}))

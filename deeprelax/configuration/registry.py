@@ -10,33 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .. import models, optim
+from ..data import sources
 from ..errors import UserError, did_you_mean
 
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # package.module:Name
 
-REGISTRY: dict[str, dict[str, str]] = {
-    "dataset": {
-        "digits": "deeprelax.data.sources.digits:load_digits",
-        "mnist": "deeprelax.data.sources.mnist:load_mnist",
-        "fashion_mnist": "deeprelax.data.sources.mnist:load_fashion_mnist",
-        "cifar10": "deeprelax.data.sources.cifar:load_cifar10",
-        "cifar100": "deeprelax.data.sources.cifar:load_cifar100",
-        "image_folder": "deeprelax.data.sources.image_folder:load_image_folder",
-    },
-    "model": {
-        "all_cnn": "deeprelax.models:AllCNN",
-        "lenet": "deeprelax.models:LeNet",
-        "mlp": "deeprelax.models:MLP",
-        "wrn": "deeprelax.models:WideResNet",
-    },
-    "optimizer": {
-        "sgd": "deeprelax.optim:SGD",
-        "entropy_sgd": "deeprelax.optim:EntropySGD",
-        "hj": "deeprelax.optim:HamiltonJacobi",
-        "hj_proximal": "deeprelax.optim:HamiltonJacobi",
-        "heat": "deeprelax.optim:Heat",
-        "pde_relaxed": "deeprelax.optim:pde_relaxed",
-    },
+# kind: name: (package.module:Name, the keywords that this name fixes)
+REGISTRY: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
+    kind: {name: (f"{room.__name__}.{path}", fixed) for name, (path, fixed) in room.CHOICES.items()}
+    for kind, room in {"dataset": sources, "model": models, "optimizer": optim}.items()
 }
 
 
@@ -45,8 +28,7 @@ def resolve(kind: str, name: str) -> Callable[..., Any]:
 
     Raises UserError if there is no such name, module or attribute.
     """
-    path = REGISTRY[kind].get(name, name)
-
+    path, _ = REGISTRY[kind].get(name, (name, {}))
     if ":" not in path:
         raise UserError(
             f"{kind}.name={name} is unknown{did_you_mean(name, REGISTRY[kind])}; "
@@ -71,6 +53,10 @@ def resolve(kind: str, name: str) -> Callable[..., Any]:
 def call(kind: str, name: str, /, *arguments: Any, **keywords: Any) -> Any:
     """Call what `resolve` finds. Raises UserError if it does not take these keywords or refuses their values."""
     function = resolve(kind, name)
+    _, fixed = REGISTRY[kind].get(name, (name, {}))
+    for key in fixed.keys() & keywords:
+        raise UserError(f"{kind}.options: {name} does not take {key}, which is {fixed[key]} there: leave it out")
+    keywords |= fixed
     try:
         inspect.signature(function).bind(*arguments, **keywords)
     except TypeError as error:

@@ -1,17 +1,24 @@
 """The schema of training runs and benchmarks: types and ranges.
 
-Values and what they mean stand in configs/, one file a choice.
+Values and what they mean stand in configs/, one file a choice; what the keys of optimizers and networks may be, in
+optim/hyperparameters.py and models/hyperparameters.py.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import MISSING
 
-from ..optim.hyperparameters import RANGES
+from .. import models, optim
+from ..models.hyperparameters import RANGES as OF_MODELS
+from ..optim.hyperparameters import RANGES as OF_OPTIMIZERS
+from ..optim.hyperparameters import Row
 from ..ranges import Check, choice, limited, positive, whole
 
 _NUMBERS: Check = (
@@ -20,12 +27,13 @@ _NUMBERS: Check = (
 )
 
 
-def _probability() -> Any:
-    return limited(lambda v: 0 <= v < 1, "a number in [0, 1)")
-
-
-def _hyper(name: str) -> Any:
-    return limited(*RANGES[name])
+def configuration_folder() -> Path:
+    """configs/: in the installed package, or beside the package in a working copy."""
+    here = Path(__file__).resolve().parents[1]
+    for folder in (here / "configs", here.parent / "configs"):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"no configs/ beside {here} nor in it: the installation is broken")
 
 
 @dataclass
@@ -51,98 +59,9 @@ class ModelConf:
 
 
 @dataclass
-class LeNetConf(ModelConf):
-    dropout: float = _probability()
-
-
-@dataclass
-class MLPConf(ModelConf):
-    hidden: int = whole(1)
-    dropout: float = _probability()
-
-
-@dataclass
-class AllCNNConf(ModelConf):
-    variant: str = choice("paper", "original")
-    input_dropout: float = _probability()
-    dropout: float = _probability()
-
-
-@dataclass
-class WideResNetConf(ModelConf):
-    depth: int = limited(lambda v: v >= 10 and (v - 4) % 6 == 0, "6 n + 4 with n >= 1 (10, 16, 22, 28, 40, ...)")
-    width: int = whole(1)
-    dropout: float = _probability()
-
-
-@dataclass
 class OptimizerConf:
     name: str = MISSING
     options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class SGDConf(OptimizerConf):
-    lr: float = _hyper("lr")
-    momentum: float = _hyper("momentum")
-    nesterov: bool = MISSING
-    weight_decay: float = _hyper("weight_decay")
-
-
-@dataclass
-class EntropySGDConf(OptimizerConf):
-    lr: float = _hyper("lr")
-    gamma: float = _hyper("gamma")
-    inner_steps: int = _hyper("inner_steps")
-    inner_lr: float = _hyper("inner_lr")
-    temperature: float = _hyper("temperature")
-    averaging: float = _hyper("averaging")
-    momentum: float = _hyper("momentum")
-    nesterov: bool = MISSING
-    inner_momentum: float = _hyper("inner_momentum")
-    weight_decay: float = _hyper("weight_decay")
-    scoping: float = _hyper("scoping")
-    seed: int = _hyper("seed")
-
-
-@dataclass
-class HamiltonJacobiConf(OptimizerConf):
-    lr: float = _hyper("lr")
-    gamma: float = _hyper("gamma")
-    inner_steps: int = _hyper("inner_steps")
-    solver: str = _hyper("solver")
-    inner_lr: float = _hyper("inner_lr")
-    inner_momentum: float = _hyper("inner_momentum")
-    averaging: float = _hyper("averaging")
-    momentum: float = _hyper("momentum")
-    nesterov: bool = MISSING
-    weight_decay: float = _hyper("weight_decay")
-    scoping: float = _hyper("scoping")
-
-
-@dataclass
-class HeatConf(OptimizerConf):
-    lr: float = _hyper("lr")
-    sigma: float = _hyper("sigma")
-    samples: int = _hyper("samples")
-    filter_normalized: bool = MISSING
-    momentum: float = _hyper("momentum")
-    nesterov: bool = MISSING
-    weight_decay: float = _hyper("weight_decay")
-    seed: int = _hyper("seed")
-
-
-@dataclass
-class PDERelaxedConf(OptimizerConf):
-    equation: str = _hyper("equation")
-    gamma: float = positive()
-    temperature: float = _hyper("temperature")
-    inner_steps: int = _hyper("inner_steps")
-    lr: float = _hyper("lr")
-    momentum: float = _hyper("momentum")
-    nesterov: bool = MISSING
-    weight_decay: float = _hyper("weight_decay")
-    seed: int = _hyper("seed")
 
 
 @dataclass
@@ -208,18 +127,26 @@ class BenchConf:
     output_dir: str = limited(lambda v: v.strip() != "", "the path of a folder")
 
 
-SCHEMAS: dict[str, dict[str, type[Any]]] = {
-    "dataset": {"image_folder": ImageFolderConf},
-    "model": {"all_cnn": AllCNNConf, "lenet": LeNetConf, "mlp": MLPConf, "wrn": WideResNetConf},
-    "optimizer": {
-        "sgd": SGDConf,
-        "entropy_sgd": EntropySGDConf,
-        "hj": HamiltonJacobiConf,
-        "hj_proximal": HamiltonJacobiConf,
-        "heat": HeatConf,
-        "pde_relaxed": PDERelaxedConf,
-    },
-}
+def _built(base: type[Any], group: str, choice: str, ranges: Mapping[str, Row]) -> type[Any]:
+    """The schema of a shipped choice: the keys of its YAML in their order, each as its row says."""
+    text = (configuration_folder() / group / f"{choice}.yaml").read_text(encoding="utf-8")
+    members: list[tuple[str, Any, Any]] = []
+    for key in yaml.safe_load(text):
+        if key not in ("defaults", *base.__dataclass_fields__):
+            row = ranges.get(f"{choice}.{key}") or ranges.get(key)
+            assert row is not None, f"{group}/{choice}.yaml: {key} has no row in hyperparameters.py"
+            kind, allowed, description = row
+            members.append((key, kind, limited(allowed, description)))
+    name = choice.title().replace("_", "") + base.__name__
+    built = make_dataclass(name, members, bases=(base,))
+    built.__module__ = __name__
+    globals()[name] = built  # launchers pickle configurations by the names of their classes
+    return built
 
 
 BASES: dict[str, type[Any]] = {"dataset": DatasetConf, "model": ModelConf, "optimizer": OptimizerConf}
+SCHEMAS: dict[str, dict[str, type[Any]]] = {
+    "dataset": {"image_folder": ImageFolderConf},
+    "model": {name: _built(ModelConf, "model", name, OF_MODELS) for name in models.CHOICES},
+    "optimizer": {name: _built(OptimizerConf, "optimizer", name, OF_OPTIMIZERS) for name in optim.CHOICES},
+}

@@ -2,11 +2,34 @@
 
 A network is built as `Network(channels, image_size, classes, **options)` and maps images (batch, channels, size, size)
 to logits (batch, classes). An optional attribute `smallest_image`, in pixels, guards against images it cannot take.
+The classes are imported when they are first used, so that the choices can be read without importing torch.
 """
 
-from .all_cnn import AllCNN
-from .lenet import LeNet
-from .mlp import MLP
-from .wide_resnet import WideResNet
+from __future__ import annotations
 
-__all__ = ["MLP", "AllCNN", "LeNet", "WideResNet"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .all_cnn import AllCNN as AllCNN
+    from .lenet import LeNet as LeNet
+    from .mlp import MLP as MLP
+    from .wide_resnet import WideResNet as WideResNet
+
+# what `model=` may be: "module:attribute" of this folder, and the keywords that the choice fixes
+CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
+    "all_cnn": ("all_cnn:AllCNN", {}),
+    "lenet": ("lenet:LeNet", {}),
+    "mlp": ("mlp:MLP", {}),
+    "wrn": ("wide_resnet:WideResNet", {}),
+}
+_PATHS = {path.partition(":")[2]: path for path, _ in CHOICES.values()}
+__all__ = list(_PATHS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PATHS:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    found = getattr(importlib.import_module(f".{_PATHS[name].partition(':')[0]}", __name__), name)
+    globals()[name] = found
+    return found

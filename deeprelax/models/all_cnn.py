@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from .hyperparameters import check_ranges
+
 
 class AllCNN(nn.Sequential):
     """Nine convolutions, two of them with stride 2 in the place of pooling, and a global average.
@@ -34,8 +36,7 @@ class AllCNN(nn.Sequential):
         input_dropout: float = 0.2,
         dropout: float = 0.5,
     ) -> None:
-        if variant not in ("paper", "original"):
-            raise ValueError(f"variant must be paper or original, not {variant!r}")
+        check_ranges(variant=variant)
         norm = variant == "paper"
         super().__init__(
             nn.Dropout(input_dropout),

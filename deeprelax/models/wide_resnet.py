@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .hyperparameters import check_ranges
+
 
 class WideResNet(nn.Module):
     """WRN-depth-width with pre-activation: three groups of (depth - 4)/6 blocks with 16, 32, 64 times width channels.
@@ -27,10 +29,7 @@ class WideResNet(nn.Module):
         self, channels: int, image_size: int, classes: int, depth: int = 16, width: int = 4, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        if depth < 10 or (depth - 4) % 6:
-            raise ValueError(f"depth must be 6 n + 4 with n >= 1 (10, 16, 22, 28, 40, ...), not {depth}")
-        if width < 1:
-            raise ValueError(f"width must be an integer >= 1, not {width}")
+        check_ranges(depth=depth, width=width)
         blocks, widths = (depth - 4) // 6, (16, 16 * width, 32 * width, 64 * width)
         self.stem = nn.Conv2d(channels, 16, 3, padding=1, bias=False)  # (batch, 16, 32, 32) for 32 x 32
         self.groups = nn.Sequential(

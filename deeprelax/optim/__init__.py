@@ -1,6 +1,6 @@
 """Optimizers that descend a relaxed loss. They know torch and nothing of the rest of this package.
 
-The names below are imported when they are first used, so that the ranges of the hyper-parameters
+The classes are imported when they are first used, so that the choices and the ranges of the hyper-parameters
 (`deeprelax.optim.hyperparameters`) can be read without importing torch.
 """
 
@@ -10,28 +10,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .entropy_sgd import EntropySGD
-    from .equation import pde_relaxed
-    from .hamilton_jacobi import HamiltonJacobi
-    from .heat import Heat
-    from .relaxation import Relaxation
-    from .sgd import SGD
+    from .entropy_sgd import EntropySGD as EntropySGD
+    from .equation import pde_relaxed as pde_relaxed
+    from .hamilton_jacobi import HamiltonJacobi as HamiltonJacobi
+    from .heat import Heat as Heat
+    from .relaxation import Relaxation as Relaxation
+    from .sgd import SGD as SGD
 
-__all__ = ["SGD", "EntropySGD", "HamiltonJacobi", "Heat", "Relaxation", "pde_relaxed"]
-
-_MODULES = {
-    "EntropySGD": "entropy_sgd",
-    "HamiltonJacobi": "hamilton_jacobi",
-    "Heat": "heat",
-    "Relaxation": "relaxation",
-    "SGD": "sgd",
-    "pde_relaxed": "equation",
+# what `optimizer=` may be: "module:attribute" of this folder, and the keywords that the choice fixes
+CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
+    "sgd": ("sgd:SGD", {}),
+    "entropy_sgd": ("entropy_sgd:EntropySGD", {}),
+    "hj": ("hamilton_jacobi:HamiltonJacobi", {"solver": "fixed_point"}),
+    "hj_proximal": ("hamilton_jacobi:HamiltonJacobi", {"solver": "proximal"}),
+    "heat": ("heat:Heat", {}),
+    "pde_relaxed": ("equation:pde_relaxed", {}),
 }
+_PATHS = {path.partition(":")[2]: path for path in ("relaxation:Relaxation", *(path for path, _ in CHOICES.values()))}
+__all__ = list(_PATHS)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name not in _PATHS:
         raise AttributeError(f"module {__name__} has no attribute {name}")
-    found = getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
+    found = getattr(importlib.import_module(f".{_PATHS[name].partition(':')[0]}", __name__), name)
     globals()[name] = found
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .hyperparameters import stiffness
+from .hyperparameters import given, stiffness
 from .relaxation import Evaluate, Relaxation
 from .scratch import Block, copy_
 
@@ -58,38 +58,24 @@ class EntropySGD(Relaxation):
         scoping: float = 0.0,
         seed: int = 0,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "gamma": gamma,
-            "inner_steps": inner_steps,
-            "inner_lr": inner_lr,
-            "temperature": temperature,
-            "averaging": averaging,
-            "momentum": momentum,
-            "nesterov": nesterov,
-            "inner_momentum": inner_momentum,
-            "weight_decay": weight_decay,
-            "scoping": scoping,
-            "seed": seed,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, given(locals()))
 
     def direction(self, evaluate: Evaluate, blocks: list[Block]) -> None:
-        spring_chain(self, evaluate, blocks, average=True)
+        spring_chain(self, evaluate, blocks)
 
 
-def spring_chain(optimizer: Relaxation, evaluate: Evaluate, blocks: list[Block], *, average: bool) -> None:
-    """d = x - mu (or x - y without `average`) after inner_steps steps towards exp(-(f(y) + |x-y|^2/(2 gamma))/T).
+def spring_chain(optimizer: Relaxation, evaluate: Evaluate, blocks: list[Block]) -> None:
+    """d = x - mu after inner_steps steps of a chain towards exp(-(f(y) + |x - y|^2/(2 gamma))/T).
 
         y, mu <- x;  v <- 0;  then inner_steps times, a fresh mini-batch each:
         G <- grad f(y) + (y - x)/gamma
         v <- inner_momentum v + G;  y <- y - inner_lr (G + inner_momentum v) + sqrt(2 inner_lr T) xi
         mu <- averaging mu + (1 - averaging) y
 
-    T is the group's "temperature", absent or 0 for no noise. The noise stands outside the momentum, so the
-    temperature is exact only with inner_momentum = 0.
+    T is the temperature; at 0 no noise is drawn. The noise stands outside the momentum, so the temperature is exact
+    only with inner_momentum = 0. At averaging 0, where mu is y itself, no mu is kept.
     """
-    noise = optimizer.noise() if any(block.group.get("temperature") for block in blocks) else None
+    noise = optimizer.noise() if any(block.group["temperature"] for block in blocks) else None
     for step in range(optimizer.evaluations):
         evaluate()
         for block in filter(lambda block: block.y, blocks):
@@ -99,19 +85,19 @@ def spring_chain(optimizer: Relaxation, evaluate: Evaluate, blocks: list[Block],
         for block in filter(lambda block: block.y, blocks):
             if scale := _noise_scale(block):
                 torch._foreach_add_(block.y, block.d, alpha=scale)
-            if average:
+            if averaging := float(block.group["averaging"]):
                 mu = optimizer.scratch("mu", block.y)
                 if step == 0:
                     copy_(mu, block.x)
-                torch._foreach_lerp_(mu, block.y, 1.0 - float(block.group["averaging"]))
+                torch._foreach_lerp_(mu, block.y, 1.0 - averaging)
     for block in filter(lambda block: block.y, blocks):
         copy_(block.d, block.x)
-        torch._foreach_sub_(block.d, optimizer.scratch("mu", block.y) if average else block.y)
+        torch._foreach_sub_(block.d, optimizer.scratch("mu", block.y) if block.group["averaging"] else block.y)
 
 
 def _noise_scale(block: Block) -> float:
     """sqrt(2 inner_lr T), the standard deviation of the noise of one inner step."""
-    return math.sqrt(2.0 * float(block.group["inner_lr"]) * float(block.group.get("temperature", 0.0)))
+    return math.sqrt(2.0 * float(block.group["inner_lr"]) * float(block.group["temperature"]))
 
 
 def _descend(optimizer: Relaxation, block: Block, *, first: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from .entropy_sgd import EntropySGD
 from .hamilton_jacobi import HamiltonJacobi
 from .heat import Heat
-from .hyperparameters import check_ranges
+from .hyperparameters import check_ranges, given
 from .relaxation import Relaxation
 
 
@@ -51,9 +51,7 @@ def pde_relaxed(
         weight_decay: coefficient c of c/2 |y|^2 in the loss.
         seed: of the noise (viscous_hj and heat).
     """
-    check_ranges({"equation": equation, "gamma": gamma, "temperature": temperature, "lr": lr})
-    if not math.isfinite(gamma):
-        raise ValueError(f"gamma must be finite for pde_relaxed, not {gamma!r}")
+    check_ranges(given(locals()), "pde_relaxed")
     outer: dict[str, Any] = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
     if equation == "heat":
         sigma = math.sqrt(gamma * temperature)

@@ -8,9 +8,15 @@ from typing import Any
 import torch
 
 from .entropy_sgd import spring_chain
-from .hyperparameters import scoped_gamma
+from .hyperparameters import check_ranges, given, scoped_gamma
 from .relaxation import Evaluate, Relaxation
 from .scratch import Block, copy_
+
+# what None stands for; the solvers differ in the scale of d and in how fast they converge
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "fixed_point": {"lr": 0.1, "gamma": 0.1, "inner_steps": 5, "momentum": 0.9},
+    "proximal": {"lr": 1.0, "gamma": 1e4, "inner_steps": 20, "momentum": 0.0},
+}
 
 
 class HamiltonJacobi(Relaxation):
@@ -20,7 +26,7 @@ class HamiltonJacobi(Relaxation):
 
         fixed_point   p <- grad f(x);  inner_steps - 1 times: p <- averaging p + (1 - averaging) grad f(x - gamma p)
                       d = p ~ grad u. Converges while gamma lambda_max < (1 + averaging)/(1 - averaging), 7 at 0.75.
-        proximal      the spring chain of EntropySGD without noise, d = x - y ~ gamma grad u.
+        proximal      the chain of EntropySGD at temperature 0 and averaging 0: d = x - y ~ gamma grad u.
 
     Mind the scales of d: lr is about 0.1 for fixed_point and about 1 for proximal.
 
@@ -30,7 +36,7 @@ class HamiltonJacobi(Relaxation):
         params: parameters, or groups of them, as for every torch optimizer.
         lr: outer learning rate on d; by default 0.1 for fixed_point, 1.0 for proximal.
         gamma: time of the equation: the larger the smoother; by default 0.1 for fixed_point, 1e4 for proximal.
-        inner_steps: L, closure calls of one step.
+        inner_steps: L, closure calls of one step; by default 5 for fixed_point, 20 for proximal.
         solver: "fixed_point" or "proximal".
         inner_lr: step size of the chain (proximal).
         inner_momentum: Nesterov momentum of the chain, which starts at rest in each outer step (proximal).
@@ -48,7 +54,7 @@ class HamiltonJacobi(Relaxation):
         params: Iterable[Any],
         lr: float | None = None,
         gamma: float | None = None,
-        inner_steps: int = 5,
+        inner_steps: int | None = None,
         solver: str = "fixed_point",
         inner_lr: float = 0.1,
         inner_momentum: float = 0.9,
@@ -58,25 +64,15 @@ class HamiltonJacobi(Relaxation):
         weight_decay: float = 0.0,
         scoping: float = 0.0,
     ) -> None:
-        proximal = solver == "proximal"
-        defaults = {
-            "lr": (1.0 if proximal else 0.1) if lr is None else lr,
-            "gamma": (1e4 if proximal else 0.1) if gamma is None else gamma,
-            "inner_steps": inner_steps,
-            "solver": solver,
-            "inner_lr": inner_lr,
-            "inner_momentum": inner_momentum,
-            "averaging": averaging,
-            "momentum": (0.0 if proximal else 0.9) if momentum is None else momentum,
-            "nesterov": nesterov,
-            "weight_decay": weight_decay,
-            "scoping": scoping,
-        }
-        super().__init__(params, defaults)
+        check_ranges({"solver": solver})
+        values = given(locals())
+        super().__init__(params, values | {key: v for key, v in DEFAULTS[solver].items() if values[key] is None})
 
     def direction(self, evaluate: Evaluate, blocks: list[Block]) -> None:
         if self.shared("solver") == "proximal":
-            spring_chain(self, evaluate, blocks, average=False)
+            for block in blocks:  # the group's own averaging is of the other solver
+                block.group = block.group | {"temperature": 0.0, "averaging": 0.0}
+            spring_chain(self, evaluate, blocks)
         else:
             self._fixed_point(evaluate, blocks)
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .hyperparameters import given
 from .relaxation import Evaluate, Relaxation
 from .scratch import Block, copy_
 
@@ -51,17 +52,7 @@ class Heat(Relaxation):
         weight_decay: float = 0.0,
         seed: int = 0,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "sigma": sigma,
-            "samples": samples,
-            "filter_normalized": filter_normalized,
-            "momentum": momentum,
-            "nesterov": nesterov,
-            "weight_decay": weight_decay,
-            "seed": seed,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, given(locals()))
 
     def scalars(self) -> dict[str, float]:
         return super().scalars() | {"sigma": float(self.param_groups[0]["sigma"])}

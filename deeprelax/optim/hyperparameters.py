@@ -1,10 +1,16 @@
-"""What each hyper-parameter may be, and what the ones that change with time are at a given step."""
+"""What each hyper-parameter may be, and what the ones that change with time are at a given step.
+
+Free of torch, for the command line's schema is built from these rows. Values and what they mean stand in the
+constructors (for a loop of one's own) and in configs/optimizer/ (for the command line).
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
+
+Row = tuple[type[Any], Callable[[Any], bool], str]  # its type, is a value allowed, what is: "it must be ..."
 
 
 def _whole(low: int) -> Callable[[Any], bool]:
@@ -13,32 +19,42 @@ def _whole(low: int) -> Callable[[Any], bool]:
 
 LARGEST = 3.4e38  # what a 32-bit float can hold
 _UP_TO = f"and at most {LARGEST:g}"
-# keyword: (is the value allowed, what is allowed)
-RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "lr": (lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
-    "gamma": (lambda v: v > 0, "a number > 0 (inf switches the spring off)"),
-    "inner_steps": (_whole(1), "an integer >= 1"),
-    "inner_lr": (lambda v: 0 < v <= LARGEST, f"a number > 0 {_UP_TO}"),
-    "temperature": (lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
-    "averaging": (lambda v: 0 <= v < 1, "a number in [0, 1)"),
-    "momentum": (lambda v: 0 <= v < 1, "a number in [0, 1)"),
-    "inner_momentum": (lambda v: 0 <= v < 1, "a number in [0, 1)"),
-    "weight_decay": (lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
-    "scoping": (lambda v: 0 <= v < math.inf, "a finite number >= 0"),
-    "sigma": (lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
-    "samples": (_whole(1), "an integer >= 1"),
-    "seed": (_whole(0), "an integer >= 0"),
-    "solver": (lambda v: v in ("fixed_point", "proximal"), "fixed_point or proximal"),
-    "equation": (lambda v: v in ("viscous_hj", "hj", "heat"), "viscous_hj, hj or heat"),
+_SWITCH: Row = (bool, lambda v: v in (False, True), "true or false")
+# "keyword", or "choice.keyword" where one choice of optimizer allows less than the others
+RANGES: dict[str, Row] = {
+    "lr": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
+    "gamma": (float, lambda v: v > 0, "a number > 0 (inf switches the spring off)"),
+    "pde_relaxed.gamma": (float, lambda v: 0 < v < math.inf, "a finite number > 0"),
+    "inner_steps": (int, _whole(1), "an integer >= 1"),
+    "inner_lr": (float, lambda v: 0 < v <= LARGEST, f"a number > 0 {_UP_TO}"),
+    "temperature": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
+    "averaging": (float, lambda v: 0 <= v < 1, "a number in [0, 1)"),
+    "momentum": (float, lambda v: 0 <= v < 1, "a number in [0, 1)"),
+    "nesterov": _SWITCH,
+    "inner_momentum": (float, lambda v: 0 <= v < 1, "a number in [0, 1)"),
+    "weight_decay": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
+    "scoping": (float, lambda v: 0 <= v < math.inf, "a finite number >= 0"),
+    "sigma": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
+    "samples": (int, _whole(1), "an integer >= 1"),
+    "filter_normalized": _SWITCH,
+    "seed": (int, _whole(0), "an integer >= 0"),
+    "solver": (str, lambda v: v in ("fixed_point", "proximal"), "fixed_point or proximal"),
+    "equation": (str, lambda v: v in ("viscous_hj", "hj", "heat"), "viscous_hj, hj or heat"),
 }
 
 
-def check_ranges(values: Mapping[str, Any]) -> None:
+def given(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyper-parameters that a constructor got: its locals(), asked for before it has any other."""
+    return {name: value for name, value in scope.items() if name not in ("self", "params", "__class__")}
+
+
+def check_ranges(values: Mapping[str, Any], choice: str = "") -> None:
     """Raise ValueError, naming the keyword, for the first value outside its range. Unknown keywords pass."""
     for name, value in values.items():
-        if name not in RANGES:
+        row = RANGES.get(f"{choice}.{name}") or RANGES.get(name)
+        if row is None:
             continue
-        allowed, description = RANGES[name]
+        _, allowed, description = row
         try:
             ok = bool(allowed(value))
         except TypeError:

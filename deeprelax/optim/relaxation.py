@@ -18,7 +18,6 @@ x the weights at the start of a step, y where a gradient is taken, mu the averag
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -26,18 +25,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._lazy import Optimizer
 from .hyperparameters import check_ranges, scoped_gamma
 from .scratch import Block, Buffers, Noise, copy_
 
 Closure = Callable[[], Tensor]
 Evaluate = Callable[[], None]
-
-# torch keeps these methods out of its compiler by wrapping them, and the wrapper imports the compiler: over a second at
-# the start of a program that does not compile.
-OWN = {
-    name: inspect.unwrap(getattr(torch.optim.Optimizer, name))
-    for name in ("add_param_group", "state_dict", "load_state_dict", "zero_grad")
-}
 
 MISSING_CLOSURE = """{name}.step needs a closure that evaluates the NEXT mini-batch each time it is called:
     def closure():
@@ -49,7 +42,7 @@ MISSING_CLOSURE = """{name}.step needs a closure that evaluates the NEXT mini-ba
     optimizer.step(closure)"""
 
 
-class Relaxation(torch.optim.Optimizer):
+class Relaxation(Optimizer):
     """x <- x - lr * d(x), d the direction of the relaxed loss, estimated from mini-batch gradients of f.
 
     With momentum m the outer rule is that of `torch.optim.SGD`: v <- m v + d, then x <- x - lr (d + m v) with
@@ -90,16 +83,7 @@ class Relaxation(torch.optim.Optimizer):
         if self.param_groups:  # a group that joins later shares the count of outer steps
             param_group = {"outer_steps": self.param_groups[0]["outer_steps"], **param_group}
         check_ranges({**self.defaults, **param_group})
-        OWN["add_param_group"](self, param_group)
-
-    def state_dict(self) -> dict[str, Any]:
-        return OWN["state_dict"](self)  # type: ignore[no-any-return]
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        OWN["load_state_dict"](self, state_dict)
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        OWN["zero_grad"](self, set_to_none)
+        super().add_param_group(param_group)
 
     # What a subclass writes -----------------------------------------------------------------------------------------
 

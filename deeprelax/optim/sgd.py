@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from .hyperparameters import given
 from .relaxation import Evaluate, Relaxation
 from .scratch import Block
 
@@ -30,7 +31,7 @@ class SGD(Relaxation):
         nesterov: bool = True,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay})
+        super().__init__(params, given(locals()))
 
     def direction(self, evaluate: Evaluate, blocks: list[Block]) -> None:
         evaluate()

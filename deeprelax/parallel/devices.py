@@ -24,6 +24,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from ..errors import Stopped, UserError
+from ..records.directory import RunDirectory
 from .launch import command_for
 from .signals import Requests
 

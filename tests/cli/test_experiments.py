@@ -6,13 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from deeprelax.configuration.hydra_app import configuration_folder
+from deeprelax.optim import CHOICES
 from tests.data.fakes import write_cifar, write_images, write_mnist
-from tests.optimizers import CHOICES
 
 Command = Callable[..., tuple[int, str, str]]
-EXPERIMENTS = sorted(file.stem for file in (configuration_folder() / "experiment").glob("*.yaml"))
+FOLDER = configuration_folder()
+EXPERIMENTS = sorted(file.stem for file in (FOLDER / "experiment").glob("*.yaml"))
+RECIPES = sorted(file.stem for file in (FOLDER / "recipe").glob("*.yaml"))
 TINY = [
     "hardware.threads=1", "batch_size=2", "epochs=0.01", "train.bn_batches=1", "dataset.train_size=20",
     "dataset.validation=0",
@@ -49,10 +52,41 @@ def test_experiments_train_with_every_optimizer(
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_has_a_header_and_sets_no_optimizer_key(experiment: str) -> None:
-    text = (configuration_folder() / "experiment" / f"{experiment}.yaml").read_text()
+    text = (FOLDER / "experiment" / f"{experiment}.yaml").read_text()
     lines = text.splitlines()
     assert lines[0] == "# @package _global_"
     assert lines[1].startswith("# ")
     assert not any(line.startswith("optimizer:") for line in lines)
-    presets = {file.stem for file in (configuration_folder() / "preset" / experiment).glob("*.yaml")}
-    assert experiment == "smoke" or presets == set(CHOICES)
+    named = [entry["override /recipe"] for entry in OmegaConf.create(text).defaults if "override /recipe" in entry]
+    assert experiment == "smoke" or (len(named) == 1 and named[0] in RECIPES)
+
+
+def test_every_recipe_is_followed_and_has_presets_of_shipped_optimizers() -> None:
+    """That they compose with every experiment, test_train.py has."""
+    texts = [(FOLDER / "experiment" / f"{name}.yaml").read_text() for name in EXPERIMENTS]
+    assert {path.name for path in (FOLDER / "preset").iterdir()} == set(RECIPES)
+    for recipe in RECIPES:
+        assert any(f"- override /recipe: {recipe}\n" in text for text in texts), recipe
+        presets = {file.stem for file in (FOLDER / "preset" / recipe).iterdir()}
+        assert presets
+        assert presets <= set(CHOICES)
+
+
+@pytest.mark.parametrize("preset", sorted((FOLDER / "preset").glob("*/*.yaml")), ids=lambda file: file.parent.name)
+def test_a_preset_holds_what_differs_from_the_default_or_is_published(preset: Path) -> None:
+    """Those of the paper's tables restate their values: there that is the documentation."""
+    defaults, content = OmegaConf.load(FOLDER / "optimizer" / preset.name), OmegaConf.load(preset)
+    assert set(content) <= {"optimizer", "schedule"}
+    published = {line.split(":")[0].strip() for line in preset.read_text().splitlines() if "# published: " in line}
+    for key, value in content.get("optimizer", {}).items():
+        assert key in defaults
+        assert value != defaults[key] or key in published or preset.parent.name.startswith("paper_"), key
+
+
+def test_an_optimizer_without_a_preset_takes_its_defaults_and_a_recipe_can_be_chosen(deeprelax: Command) -> None:
+    job = ["train", "optimizer=hj_proximal", "--cfg", "job", "-p"]
+    plain, tuned = deeprelax(*job, "optimizer"), deeprelax(*job, "optimizer", "experiment=mnist_lenet")
+    assert tuned == plain
+    assert "gamma: 33.3\n" in deeprelax(*job, "optimizer", "recipe=wrn")[1]
+    _, _, err = deeprelax("train", "recipe=wnr")
+    assert err == f"deeprelax: recipe=wnr is not a choice (did you mean wrn?): one of {', '.join(RECIPES)}\n"

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 import deeprelax as package
+from deeprelax.optim import CHOICES
 
 Command = Callable[..., tuple[int, str, str]]
+OFFERED = sorted([*CHOICES, "custom"])
 
 KEYS = (
     "name, options, lr, gamma, inner_steps, inner_lr, temperature, averaging, momentum, nesterov, inner_momentum, "
@@ -29,10 +31,11 @@ MISTAKES = {
     "++optimizer.zzz=1": f"optimizer.zzz is not a key: the keys of optimizer are {KEYS}",
     "optimzer=sgd": f"optimzer is not a key (did you mean optimizer?): the keys there are {TOP}",
     "+epoch=3": f"epoch is not a key (did you mean epochs?): the keys there are {TOP}",
-    "optimizer=sdg": "optimizer=sdg is not a choice (did you mean sgd?): one of custom, entropy_sgd, heat, hj, "
-    "hj_proximal, pde_relaxed, sgd",
-    "optimizer.name=entropy_sdg": "optimizer.name=entropy_sdg is unknown (did you mean entropy_sgd?): one of sgd, "
-    "entropy_sgd, hj, hj_proximal, heat, pde_relaxed, or your own as package.module:Name",
+    "optimizer=sdg": f"optimizer=sdg is not a choice (did you mean sgd?): one of {', '.join(OFFERED)}",
+    "optimizer.name=entropy_sdg": "optimizer.name=entropy_sdg is unknown (did you mean entropy_sgd?): one of "
+    f"{', '.join(CHOICES)}, or your own as package.module:Name",
+    "dataset=mnits": "dataset=mnits is not a choice (did you mean mnist?): one of cifar10, cifar100, digits, "
+    "fashion_mnist, image_folder, mnist",
     "optimizer.lr=abc": "optimizer.lr: value 'abc' of type 'str' could not be converted to Float",
     "optimizer.inner_steps=2.5": "optimizer.inner_steps: value '2.5' of type 'float' could not be converted to Integer",
     "optimizer.lr=-1": "optimizer.lr=-1.0 is out of range: it must be a number >= 0 and at most 3.4e+38",
@@ -139,7 +142,8 @@ def test_python_m_does_the_same() -> None:
 def test_train_help_names_every_choice_and_key(deeprelax: Command) -> None:
     status, out, _ = deeprelax("train", "--help")
     assert status == 0
-    assert "  optimizer: custom, entropy_sgd, heat, hj, hj_proximal, pde_relaxed, sgd\n" in out
+    assert f"  optimizer: {', '.join(OFFERED)}\n" in out
+    assert "  dataset: cifar10, cifar100, digits, fashion_mnist, image_folder, mnist\n" in out
     assert "  experiment: " in out
     assert "schema" not in out
     assert "evaluate_every" in out

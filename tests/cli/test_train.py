@@ -80,6 +80,9 @@ def test_the_command_line_wins_over_a_preset(deeprelax: Command) -> None:
     _, out, _ = deeprelax("train", "experiment=paper_lenet", "optimizer=sgd", *chosen, "--cfg", "job")
     assert "name: cosine" in out
     assert "lr: 0.7" in out
+    _, out, _ = deeprelax("train", "experiment=mnist_lenet", "optimizer=heat", "optimizer.lr=0.7", "--cfg", "job")
+    assert "lr: 0.7" in out
+    assert "sigma: 0.01" in out
 
 
 def test_a_broken_job_of_a_sweep_does_not_stop_the_others(deeprelax: Command) -> None:

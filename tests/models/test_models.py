@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -91,3 +93,15 @@ def test_all_cnn_shapes_inside() -> None:
             out = layer(out)
             shapes.append(out.shape)
         assert shapes[-3] == (2, 10, *last)
+
+
+def test_the_choices_can_be_read_without_torch() -> None:
+    code = (
+        "import sys, deeprelax.models as models; from deeprelax.models import hyperparameters\n"
+        "assert set(models.__all__) == {'AllCNN', 'LeNet', 'MLP', 'WideResNet'}\n"
+        "assert not {'torch', 'hydra', 'deeprelax.optim'} & set(sys.modules)\n"
+        "from deeprelax.models import LeNet\n"
+        "assert not {m for m in sys.modules if m.startswith('deeprelax.') and not m.startswith('deeprelax.models')}\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

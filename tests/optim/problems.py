@@ -17,7 +17,7 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Relaxation], dict[str, object]]] = {
         EntropySGD,
         {"lr": 0.7, "inner_steps": 3, "gamma": 2.0, "temperature": 1e-4, "momentum": 0.5, "scoping": 0.1, "seed": 3},
     ),
-    "hj": (HamiltonJacobi, {"inner_steps": 3, "scoping": 0.05}),
+    "hj": (HamiltonJacobi, {"solver": "fixed_point", "inner_steps": 3, "scoping": 0.05}),
     "hj_proximal": (HamiltonJacobi, {"solver": "proximal", "inner_steps": 3, "gamma": 1.0, "lr": 0.5, "momentum": 0.5}),
     "heat": (Heat, {"samples": 2, "sigma": 0.05, "seed": 5}),
     "heat_plain": (Heat, {"samples": 2, "sigma": 0.01, "filter_normalized": False}),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deeprelax.optim import SGD, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
+from deeprelax.optim import CHOICES, SGD, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
 from deeprelax.optim.hyperparameters import RANGES, scoped_gamma
 from deeprelax.randomness import Purpose, derive_seed
 
@@ -161,6 +161,33 @@ def test_entropy_sgd_of_one_step_is_sgd_to_rounding() -> None:
         reference.step(closures[1])
     for a, b in zip(weights(nets[0]), weights(nets[1]), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-13)
+
+
+def test_proximal_hj_is_the_chain_of_entropy_sgd_at_temperature_and_averaging_zero() -> None:
+    nets = network(torch.float32), network(torch.float32)
+    common = {"lr": 0.5, "gamma": 2.0, "momentum": 0.5, "scoping": 0.1, "weight_decay": 1e-2}
+    proximal = HamiltonJacobi(nets[0].parameters(), solver="proximal", averaging=0.5, **common)
+    chain = EntropySGD(nets[1].parameters(), temperature=0.0, averaging=0.0, **common)
+    closures = Batches(nets[0], proximal), Batches(nets[1], chain)
+    for _ in range(5):
+        proximal.step(closures[0])
+        chain.step(closures[1])
+        assert same(weights(nets[0]), weights(nets[1]))
+    assert proximal.evaluations == chain.evaluations == 20
+    assert proximal.memory() == chain.memory()
+
+
+def test_a_chain_without_averaging_is_the_average_that_forgets_at_once_without_its_memory() -> None:
+    """mu <- lerp(mu, y, 1) is y bit for bit."""
+    mu, y = (torch.randn(1000, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    assert torch.equal(torch.lerp(mu * 1e6, y, 1.0), y)
+    sizes = []
+    for averaging in (0.0, 0.75):
+        p = nn.Parameter(torch.ones(1000))
+        optimizer = EntropySGD([p], averaging=averaging)
+        descend(optimizer, lambda p=p: p.square().sum())
+        sizes.append(optimizer.memory() // p.nbytes)
+    assert sizes[1] - sizes[0] == 1
 
 
 @pytest.mark.parametrize("solver", [None, "fixed_point", "proximal"])
@@ -390,20 +417,29 @@ def test_a_closure_without_a_loss_tensor_is_refused() -> None:
 OUT_OF_RANGE = {
     "lr": [-0.1, math.nan, math.inf, "fast"],
     "gamma": [0.0, -1.0, math.nan],
+    "pde_relaxed.gamma": [0.0, math.inf],
     "inner_steps": [0, 2.5],
     "inner_lr": [0.0, math.inf],
     "temperature": [-1e-9, math.inf],
     "averaging": [-0.1, 1.0],
     "momentum": [-0.1, 1.0],
+    "nesterov": ["yes", None],
     "inner_momentum": [1.0],
     "weight_decay": [-1.0],
     "scoping": [-0.1],
     "sigma": [-1.0],
     "samples": [0, True],
+    "filter_normalized": [0.5],
     "seed": [-1, 0.5],
     "solver": ["newton"],
     "equation": ["wave"],
 }
+
+
+def test_every_choice_stands_in_the_table_of_problems() -> None:
+    held = [(getattr(make, "__name__", ""), keywords) for make, keywords in OPTIMIZERS.values()]
+    for path, fixed in CHOICES.values():
+        assert any(path.endswith(f":{name}") and fixed.items() <= keywords.items() for name, keywords in held), path
 
 
 def test_every_range_is_tested() -> None:
@@ -414,7 +450,7 @@ def test_every_range_is_tested() -> None:
 def test_values_out_of_range_are_refused_by_name(make: Callable[..., Relaxation]) -> None:
     p = nn.Parameter(torch.ones(1))
     for keyword in set(inspect.signature(make).parameters) & set(RANGES):
-        for value in OUT_OF_RANGE[keyword]:
+        for value in [*OUT_OF_RANGE[keyword], *OUT_OF_RANGE.get(f"{make.__name__}.{keyword}", [])]:
             with pytest.raises(ValueError, match=rf"^{keyword} must be "):
                 make([p], **{keyword: value})
             if make is not pde_relaxed:

@@ -108,3 +108,22 @@ def test_an_optimizer_loads_no_compiler() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_room_needs_torch_alone() -> None:
+    code = (
+        "import sys, deeprelax.optim as optim\n"
+        "assert 'torch' not in sys.modules\n"
+        "import torch\n"
+        "p = torch.nn.Parameter(torch.ones(3))\n"
+        "for name in optim.__all__[1:]:\n"
+        "    o = getattr(optim, name)([p])\n"
+        "    def closure():\n"
+        "        o.zero_grad(); loss = p.square().sum(); loss.backward(); return loss\n"
+        "    o.step(closure)\n"
+        "others = {m for m in sys.modules if m.startswith('deeprelax.') and not m.startswith('deeprelax.optim')}\n"
+        "others |= {'hydra', 'omegaconf', 'yaml'} & set(sys.modules)\n"
+        "assert not others, others\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

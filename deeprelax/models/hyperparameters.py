@@ -1,0 +1,30 @@
+"""What each option of a network may be. Free of torch, for the command line's schema is built from these rows.
+
+Values and what they mean stand in the constructors and in configs/model/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Row = tuple[type[Any], Callable[[Any], bool], str]  # its type, is a value allowed, what is: "it must be ..."
+_PROBABILITY: Row = (float, lambda v: 0 <= v < 1, "a number in [0, 1)")
+_COUNT: Row = (int, lambda v: 1 <= v <= 10**9, "an integer from 1 to 1000000000")
+# "keyword", or "choice.keyword" where one choice of network allows less than the others
+RANGES: dict[str, Row] = {
+    "dropout": _PROBABILITY,
+    "input_dropout": _PROBABILITY,
+    "hidden": _COUNT,
+    "variant": (str, lambda v: v in ("paper", "original"), "paper or original"),
+    "depth": (int, lambda v: v >= 10 and (v - 4) % 6 == 0, "6 n + 4 with n >= 1 (10, 16, 22, 28, 40, ...)"),
+    "width": _COUNT,
+}
+
+
+def check_ranges(**values: Any) -> None:
+    """Raise ValueError, naming the keyword, for the first value outside its range."""
+    for name, value in values.items():
+        _, allowed, description = RANGES[name]
+        if not allowed(value):
+            raise ValueError(f"{name} must be {description}, not {value!r}")
