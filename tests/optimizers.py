@@ -1,15 +1,60 @@
-"""The one table of optimizers: whatever must hold for every shipped choice runs over it."""
+"""The one table of optimizers: whatever must hold for every shipped choice runs over it.
+
+A new shipped optimizer adds its row here; `tests/optim` then holds it to the contract of `Relaxation`, and the tests of
+runs, ranks and kills train it from the command line.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from deeprelax.optim import SGD, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
+
+
+@dataclass(frozen=True)
+class Case:
+    """An optimizer as a test builds it, with momentum, noise and more than one gradient a step where it has them."""
+
+    make: Callable[..., Relaxation]
+    keywords: dict[str, Any]  # of the constructor
+    overrides: list[str] = field(default_factory=list)  # of the command line, where `choice`
+    choice: bool = True  # is its name one of `optimizer=`? Else it is a variant that only the library door has
+    noisy: bool = False  # does it draw Gaussians?
+
+    def build(self, params: Any, **keywords: Any) -> Relaxation:
+        """With the case's keywords, or these instead."""
+        return self.make(params, **{**self.keywords, **keywords})
+
+
+OPTIMIZERS = {
+    "sgd": Case(SGD, {"lr": 0.1}),
+    "entropy_sgd": Case(
+        EntropySGD,
+        {"lr": 0.7, "inner_steps": 3, "gamma": 2.0, "temperature": 1e-4, "momentum": 0.5, "scoping": 0.1, "seed": 3},
+        ["optimizer.inner_steps=3", "optimizer.temperature=1e-5", "optimizer.momentum=0.5", "optimizer.lr=0.5"],
+        noisy=True,
+    ),
+    "hj": Case(
+        HamiltonJacobi, {"solver": "fixed_point", "inner_steps": 3, "scoping": 0.05}, ["optimizer.inner_steps=3"]
+    ),
+    "hj_proximal": Case(
+        HamiltonJacobi,
+        {"solver": "proximal", "inner_steps": 3, "gamma": 1.0, "lr": 0.5, "momentum": 0.5},
+        ["optimizer.inner_steps=3"],
+    ),
+    "heat": Case(Heat, {"samples": 2, "sigma": 0.05, "seed": 5}, ["optimizer.samples=2"], noisy=True),
+    "heat_plain": Case(Heat, {"samples": 2, "sigma": 0.01, "filter_normalized": False}, choice=False, noisy=True),
+    "pde_relaxed": Case(
+        pde_relaxed,
+        {"equation": "viscous_hj", "temperature": 1e-3, "lr": 0.05},
+        ["optimizer.inner_steps=2", "optimizer.temperature=1e-4"],
+        noisy=True,
+    ),
+    "pde_relaxed_hj": Case(pde_relaxed, {"equation": "hj"}, choice=False),
+    "pde_relaxed_heat": Case(pde_relaxed, {"equation": "heat", "temperature": 1e-3}, choice=False, noisy=True),
+}
 # choice on the command line: overrides for short steps with momentum and noise
-CHOICES: dict[str, list[str]] = {
-    "sgd": [],
-    "entropy_sgd": [
-        "optimizer.inner_steps=3", "optimizer.temperature=1e-5", "optimizer.momentum=0.5", "optimizer.lr=0.5",
-    ],
-    "hj": ["optimizer.inner_steps=3"],
-    "hj_proximal": ["optimizer.inner_steps=3"],
-    "heat": ["optimizer.samples=2"],
-    "pde_relaxed": ["optimizer.inner_steps=2", "optimizer.temperature=1e-4"],
-}  # fmt: skip
+CHOICES = {name: case.overrides for name, case in OPTIMIZERS.items() if case.choice}
+NOISY = [name for name, case in OPTIMIZERS.items() if case.noisy]  # they draw Gaussians

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .batchnorm import reestimate_batchnorm as reestimate_batchnorm
     from .entropy_sgd import EntropySGD as EntropySGD
     from .equation import pde_relaxed as pde_relaxed
     from .hamilton_jacobi import HamiltonJacobi as HamiltonJacobi
@@ -26,7 +27,8 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "heat": ("heat:Heat", {}),
     "pde_relaxed": ("equation:pde_relaxed", {}),
 }
-_PATHS = {path.partition(":")[2]: path for path in ("relaxation:Relaxation", *(path for path, _ in CHOICES.values()))}
+_TOOLS = ("relaxation:Relaxation", "batchnorm:reestimate_batchnorm")
+_PATHS = {path.partition(":")[2]: path for path in (*_TOOLS, *(path for path, _ in CHOICES.values()))}
 __all__ = list(_PATHS)
 
 

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from ._lazy import Optimizer
 from .hyperparameters import check_ranges, scoped_gamma
+from .outer import Momentum
 from .scratch import Block, Buffers, Noise, copy_
 
 Closure = Callable[[], Tensor]
@@ -58,6 +59,7 @@ class Relaxation(Optimizer):
 
     evaluations_key: str | None = None
     moves: bool = True  # does `direction` move the parameters?
+    outer = Momentum()  # the outer rule
     # Averages the given tensors (all d, then the loss) over ranks, in place. Set by data-parallel training, not state.
     reduce_direction: Callable[[list[Tensor]], None] | None = None
     # This process's chain, mixed into the noise. Never saved: every rank would load rank 0's.
@@ -135,20 +137,25 @@ class Relaxation(Optimizer):
             self.reduce_direction([*(d for block in blocks for d in block.d), loss])
         self.finite = self._examine(blocks, loss)
         for block in blocks:
-            self._descend(block, self.finite)
+            self.outer.apply(block, self.state, self.finite)
         for group in self.param_groups:
             group["outer_steps"] += 1
         return loss
 
     def _block(self, group: dict[str, Any]) -> Block:
         y = [p for p in group["params"] if p.requires_grad]
-        block = Block(group, y, self.scratch("x", y) if self.moves else y, self.scratch("d", y))
+        x = self.scratch("x", y) if self.moves else y
+        block = Block(group, y, x, self.scratch("d", y), self.buffers("d").flats)
         if self.moves:
             copy_(block.x, block.y)
         return block
 
     def _examine(self, blocks: list[Block], loss: Tensor) -> bool | Tensor:
-        """Are the loss and d finite? On a CPU yes or no, on a GPU a 0-dim tensor there: the host does not wait."""
+        """Are the loss and d finite? On a CPU yes or no, on a GPU a 0-dim tensor there: the host does not wait.
+
+        So there are two paths through the rest of the step. The host of a CPU asks here and leaves a bad step out; on a
+        GPU the outer rule masks it (`outer.py`), and the loop reads the count, `nonfinite_steps`, when it writes.
+        """
         norms = [n for block in blocks if block.d for n in torch._foreach_norm(block.d)]
         if loss.device.type == "cpu":
             self._norm = norm = math.hypot(*(n.item() for n in norms))
@@ -165,41 +172,6 @@ class Relaxation(Optimizer):
         first.masked_fill_((count == 0) & bad, self.param_groups[0]["outer_steps"])
         count += bad
         return False if loss.device.type == "cpu" else ~bad
-
-    def _descend(self, block: Block, finite: bool | Tensor) -> None:
-        """The outer rule; if d is not finite, nothing changes. On a GPU the host does not ask but masks."""
-        if not block.y or finite is False:
-            return
-        lr, momentum = float(block.group["lr"]), float(block.group["momentum"])
-        drop = ~finite.to(block.y[0].device) if isinstance(finite, Tensor) else None
-        self._mask(block, drop)
-        if momentum:
-            velocity = [self._velocity(p) for p in block.y]
-            if drop is None:
-                torch._foreach_mul_(velocity, momentum)
-            else:
-                kept = torch.full((), momentum, dtype=_precise(velocity), device=drop.device).masked_fill_(drop, 1.0)
-                torch._foreach_mul_(velocity, kept)
-            torch._foreach_add_(velocity, block.d)
-            if block.group["nesterov"]:
-                torch._foreach_add_(block.d, velocity, alpha=momentum)
-            else:
-                torch._foreach_copy_(block.d, velocity)
-            self._mask(block, drop)
-        torch._foreach_add_(block.y, block.d, alpha=-lr)
-
-    def _mask(self, block: Block, drop: Tensor | None) -> None:
-        """d <- 0 where it is not to be used."""
-        if drop is not None:
-            for t in block.d if block.d_is_gradient else self.buffers("d").flats:
-                t.masked_fill_(drop.to(t.device), 0.0)
-
-    def _velocity(self, p: Tensor) -> Tensor:
-        state = self.state[p]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(p)
-        velocity: Tensor = state["momentum_buffer"]
-        return velocity
 
     # What a log or a loop may ask after a step ------------------------------------------------------------------------
 
@@ -257,12 +229,6 @@ class Relaxation(Optimizer):
         if len(values) > 1:
             raise ValueError(f"{key} must be the same in all parameter groups, not {sorted(values)}")
         return values.pop()
-
-
-def _precise(tensors: list[Tensor]) -> torch.dtype:
-    """Of a factor for all of them: their own type, which keeps them on the fast path, or one that rounds for none."""
-    types = {t.dtype for t in tensors}
-    return torch.float32 if types == {torch.float32} else torch.float64
 
 
 def call(closure: Closure) -> Tensor:

@@ -21,7 +21,7 @@ class Block:
     y: list[Tensor]  # the parameters themselves: where the gradient is taken
     x: list[Tensor]  # their values at the start of the step; they themselves in an optimizer that does not move them
     d: list[Tensor]  # the direction, filled by the subclass
-    d_is_gradient: bool = False  # d is no memory of the optimizer's, but the parameters' .grad
+    d_flats: list[Tensor]  # the memory that d lies in, with that of all groups
 
     def gradients(self) -> list[Tensor]:
         """grad f(y), weight decay included: f holds weight_decay/2 |y|^2. Overwrites the parameters' .grad."""
@@ -37,7 +37,7 @@ class Block:
         """d <- grad f(y). On a CPU d becomes the gradients themselves: memory traffic is what a step costs there."""
         gradients = self.gradients()
         if all(g.device.type == "cpu" for g in gradients):
-            self.d, self.d_is_gradient = gradients, True
+            self.d, self.d_flats = gradients, gradients
         else:
             copy_(self.d, gradients)
 
@@ -49,7 +49,13 @@ class Block:
         unused = [i for i, p in enumerate(self.y) if p.grad is None]
         copy_([self.y[i] for i in unused], [self.x[i] for i in unused])
         y, x, d = ([tensors[i] for i in used] for tensors in (self.y, self.x, self.d))
-        return Block(self.group, y, x, d)
+        return Block(self.group, y, x, d, self.d_flats)
+
+    def mask_d(self, drop: Tensor | None) -> None:
+        """d <- 0 where `drop`, a 0-dim tensor, is true; nothing for None."""
+        if drop is not None:
+            for t in self.d_flats:
+                t.masked_fill_(drop.to(t.device), 0.0)
 
 
 def copy_(to: list[Tensor], source: list[Tensor]) -> None:

@@ -8,23 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deeprelax.optim import SGD, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
-
-# name: (constructor, keywords that exercise momentum, noise and more than one evaluation)
-OPTIMIZERS: dict[str, tuple[Callable[..., Relaxation], dict[str, object]]] = {
-    "sgd": (SGD, {"lr": 0.1}),
-    "entropy_sgd": (
-        EntropySGD,
-        {"lr": 0.7, "inner_steps": 3, "gamma": 2.0, "temperature": 1e-4, "momentum": 0.5, "scoping": 0.1, "seed": 3},
-    ),
-    "hj": (HamiltonJacobi, {"solver": "fixed_point", "inner_steps": 3, "scoping": 0.05}),
-    "hj_proximal": (HamiltonJacobi, {"solver": "proximal", "inner_steps": 3, "gamma": 1.0, "lr": 0.5, "momentum": 0.5}),
-    "heat": (Heat, {"samples": 2, "sigma": 0.05, "seed": 5}),
-    "heat_plain": (Heat, {"samples": 2, "sigma": 0.01, "filter_normalized": False}),
-    "pde_viscous_hj": (pde_relaxed, {"equation": "viscous_hj", "temperature": 1e-3, "lr": 0.05}),
-    "pde_hj": (pde_relaxed, {"equation": "hj"}),
-    "pde_heat": (pde_relaxed, {"equation": "heat", "temperature": 1e-3}),
-}
+from deeprelax.optim import Relaxation
 
 
 def descend(optimizer: Relaxation, f: Callable[[], Tensor]) -> Tensor:

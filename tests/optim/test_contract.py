@@ -11,11 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import tests.optimizers
 from deeprelax.optim import CHOICES, SGD, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
 from deeprelax.optim.hyperparameters import RANGES, scoped_gamma
 from deeprelax.randomness import Purpose, derive_seed
+from tests.optimizers import NOISY, OPTIMIZERS
 
-from .problems import OPTIMIZERS, descend
+from .problems import descend
 
 ALL = pytest.mark.parametrize("name", OPTIMIZERS)
 
@@ -45,11 +47,6 @@ class Batches:
         return loss
 
 
-def build(name: str, params: object, **keywords: object) -> Relaxation:
-    make, defaults = OPTIMIZERS[name]
-    return make(params, **{**defaults, **keywords})
-
-
 def weights(net: nn.Module) -> list[Tensor]:
     return [p.detach().clone() for p in net.parameters()]
 
@@ -61,7 +58,7 @@ def same(a: list[Tensor], b: list[Tensor]) -> bool:
 @ALL
 def test_calls_the_closure_exactly_inner_steps_times_and_returns_the_mean_loss(name: str) -> None:
     net = network()
-    optimizer = build(name, net.parameters())
+    optimizer = OPTIMIZERS[name].build(net.parameters())
     batches, losses = Batches(net, optimizer), []
 
     def closure() -> Tensor:
@@ -78,7 +75,7 @@ def test_calls_the_closure_exactly_inner_steps_times_and_returns_the_mean_loss(n
 @ALL
 def test_a_closure_that_raises_leaves_x(name: str) -> None:
     net = network()
-    optimizer = build(name, net.parameters())
+    optimizer = OPTIMIZERS[name].build(net.parameters())
     batches = Batches(net, optimizer)
     optimizer.step(batches)
     before, state = weights(net), copy.deepcopy(optimizer.state_dict())
@@ -99,11 +96,11 @@ def test_a_closure_that_raises_leaves_x(name: str) -> None:
 @ALL
 def test_stopping_and_going_on_equals_never_having_stopped(name: str) -> None:
     net, other = network(), network(seed=1)
-    optimizer = build(name, net.parameters())
+    optimizer = OPTIMIZERS[name].build(net.parameters())
     batches = Batches(net, optimizer)
     for _ in range(4):
         optimizer.step(batches)
-    resumed = build(name, other.parameters())
+    resumed = OPTIMIZERS[name].build(other.parameters())
     other.load_state_dict(net.state_dict())
     resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     later = Batches(other, resumed)
@@ -117,7 +114,7 @@ def test_stopping_and_going_on_equals_never_having_stopped(name: str) -> None:
 @ALL
 def test_the_lr_of_a_scheduler_is_the_lr_used(name: str) -> None:
     net = network()
-    optimizer = build(name, net.parameters(), momentum=0.0)
+    optimizer = OPTIMIZERS[name].build(net.parameters(), momentum=0.0)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
     batches = Batches(net, optimizer)
     for _ in range(3):
@@ -224,7 +221,7 @@ def test_scoping_may_go_on_for_ever(solver: str | None) -> None:
 @ALL
 def test_hyper_parameters_changed_by_hand_act_at_once(name: str) -> None:
     p = nn.Parameter(torch.tensor([2.0, -1.0], dtype=torch.float64))
-    optimizer = build(name, [p], lr=0.01)
+    optimizer = OPTIMIZERS[name].build([p], lr=0.01)
     key = optimizer.evaluations_key
     calls = [0]
 
@@ -247,7 +244,7 @@ def test_hyper_parameters_changed_by_hand_act_at_once(name: str) -> None:
 def test_groups_with_their_own_rates_frozen_and_unused_parameters(name: str) -> None:
     a, b, frozen, unused = (nn.Parameter(torch.full((3,), v, dtype=torch.float64)) for v in (1.0, 2.0, 3.0, 4.0))
     frozen.requires_grad_(False)
-    optimizer = build(name, [{"params": [a, unused]}, {"params": [frozen, b], "lr": 0.0}])
+    optimizer = OPTIMIZERS[name].build([{"params": [a, unused]}, {"params": [frozen, b], "lr": 0.0}])
     for _ in range(3):
         descend(optimizer, lambda: a.square().sum() + b.square().sum() + frozen.sum())
     assert not torch.equal(a, torch.ones_like(a))
@@ -261,7 +258,10 @@ def test_groups_with_their_own_rates_frozen_and_unused_parameters(name: str) -> 
 def test_one_group_or_two_make_no_difference(name: str) -> None:
     nets = network(), network()
     params = list(nets[1].parameters())
-    optimizers = build(name, nets[0].parameters()), build(name, [{"params": params[:3]}, {"params": params[3:]}])
+    optimizers = (
+        OPTIMIZERS[name].build(nets[0].parameters()),
+        OPTIMIZERS[name].build([{"params": params[:3]}, {"params": params[3:]}]),
+    )
     closures = [Batches(net, optimizer) for net, optimizer in zip(nets, optimizers, strict=True)]
     for _ in range(3):
         for optimizer, closure in zip(optimizers, closures, strict=True):
@@ -273,7 +273,7 @@ def test_one_group_or_two_make_no_difference(name: str) -> None:
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_a_non_finite_step_changes_nothing_and_is_counted(name: str, where: str) -> None:
     net = network()
-    optimizer = build(name, net.parameters())
+    optimizer = OPTIMIZERS[name].build(net.parameters())
     batches = Batches(net, optimizer)
     optimizer.step(batches)
     before = weights(net)
@@ -298,11 +298,11 @@ def test_a_non_finite_step_changes_nothing_and_is_counted(name: str, where: str)
     assert not same(before, weights(net))
 
 
-@pytest.mark.parametrize("name", ["entropy_sgd", "heat", "heat_plain", "pde_viscous_hj", "pde_heat"])
+@pytest.mark.parametrize("name", NOISY)
 def test_noise_is_a_function_of_seed_step_and_chain_alone(name: str) -> None:
     def run(chain: int = 0, disturb: bool = False, **keywords: object) -> Tensor:
         p = nn.Parameter(torch.ones(40, dtype=torch.float64))
-        optimizer = build(name, [p], **keywords)
+        optimizer = OPTIMIZERS[name].build([p], **keywords)
         optimizer.chain = chain
         for _ in range(2):
             if disturb:
@@ -373,7 +373,7 @@ def test_a_parameter_that_no_loss_reaches_stays_and_changes_nothing_for_the_othe
     ends = []
     for reached in (False, True):
         net, company = network(), nn.Parameter(torch.ones(3, dtype=torch.float64))
-        optimizer = build(name, [*net.parameters(), company], weight_decay=0.1)
+        optimizer = OPTIMIZERS[name].build([*net.parameters(), company], weight_decay=0.1)
         batches = Batches(net, optimizer)
 
         def closure() -> Tensor:
@@ -392,7 +392,7 @@ def test_a_parameter_that_no_loss_reaches_stays_and_changes_nothing_for_the_othe
 @ALL
 def test_scratch_is_reused_and_is_not_state(name: str) -> None:
     net = network()
-    optimizer = build(name, net.parameters())
+    optimizer = OPTIMIZERS[name].build(net.parameters())
     batches = Batches(net, optimizer)
     optimizer.step(batches)
     buffers = {id(t) for kind in optimizer._scratch.values() for t in kind.flats}
@@ -406,7 +406,7 @@ def test_scratch_is_reused_and_is_not_state(name: str) -> None:
 @ALL
 def test_a_missing_closure_shows_how_to_write_one(name: str) -> None:
     with pytest.raises(ValueError, match=r"(?s)needs a closure that evaluates the NEXT mini-batch.*loss\.backward\(\)"):
-        build(name, network().parameters()).step()
+        OPTIMIZERS[name].build(network().parameters()).step()
 
 
 def test_a_closure_without_a_loss_tensor_is_refused() -> None:
@@ -436,17 +436,19 @@ OUT_OF_RANGE = {
 }
 
 
-def test_every_choice_stands_in_the_table_of_problems() -> None:
-    held = [(getattr(make, "__name__", ""), keywords) for make, keywords in OPTIMIZERS.values()]
-    for path, fixed in CHOICES.values():
-        assert any(path.endswith(f":{name}") and fixed.items() <= keywords.items() for name, keywords in held), path
+def test_every_choice_of_the_command_line_stands_in_the_table() -> None:
+    assert list(tests.optimizers.CHOICES) == list(CHOICES)
+    for name, (path, fixed) in CHOICES.items():
+        case = OPTIMIZERS[name]
+        assert path.endswith(f":{case.make.__name__}")
+        assert fixed.items() <= case.keywords.items()
 
 
 def test_every_range_is_tested() -> None:
     assert set(OUT_OF_RANGE) == set(RANGES)
 
 
-@pytest.mark.parametrize("make", [SGD, EntropySGD, HamiltonJacobi, Heat, pde_relaxed])
+@pytest.mark.parametrize("make", {case.make for case in OPTIMIZERS.values()})
 def test_values_out_of_range_are_refused_by_name(make: Callable[..., Relaxation]) -> None:
     p = nn.Parameter(torch.ones(1))
     for keyword in set(inspect.signature(make).parameters) & set(RANGES):
@@ -476,7 +478,7 @@ def test_a_group_added_later_shares_the_count_of_steps() -> None:
 @ALL
 def test_a_copied_optimizer_works(name: str) -> None:
     net = network()
-    optimizer = build(name, net.parameters())
+    optimizer = OPTIMIZERS[name].build(net.parameters())
     optimizer.step(Batches(net, optimizer))
     twin_net, twin = copy.deepcopy((net, optimizer))
     for n, o in [(net, optimizer), (twin_net, twin)]:

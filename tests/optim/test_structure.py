@@ -11,18 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
+from deeprelax.configuration.registry import call
 from deeprelax.models import LeNet
-from deeprelax.optim import EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
 from deeprelax.optim.scratch import Buffers, Noise
-
-from .problems import OPTIMIZERS
+from tests.optimizers import CHOICES, OPTIMIZERS
 
 ALL = pytest.mark.parametrize("name", OPTIMIZERS)
-
-
-def build(name: str, params: list[nn.Parameter]) -> Relaxation:
-    constructor, keywords = OPTIMIZERS[name]
-    return constructor(params, **keywords)
 
 
 def gradients_only(params: list[nn.Parameter], calls: list[int]) -> Tensor:
@@ -40,7 +34,7 @@ def test_a_step_on_a_gpu_never_makes_the_host_wait(name: str, monkeypatch: pytes
     with FakeTensorMode():
         shapes = [(20, 1, 5, 5), (20,), (500, 200)]
         params = [nn.Parameter(torch.empty(shape, device="cuda")) for shape in shapes]
-        optimizer, calls = build(name, params), list[int]()
+        optimizer, calls = OPTIMIZERS[name].build(params), list[int]()
         for _ in range(2):
             optimizer.step(lambda: gradients_only(params, calls))
         assert len(calls) == 2 * optimizer.evaluations
@@ -56,7 +50,7 @@ def test_the_test_above_notices_a_read() -> None:
 @ALL
 def test_steps_leave_no_tensors_behind(name: str) -> None:
     params = [nn.Parameter(torch.ones(30, 20)), nn.Parameter(torch.ones(30))]
-    optimizer = build(name, params)
+    optimizer = OPTIMIZERS[name].build(params)
 
     def alive() -> int:
         gc.collect()
@@ -70,14 +64,10 @@ def test_steps_leave_no_tensors_behind(name: str) -> None:
     assert (alive(), optimizer.memory()) == (before, held)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [EntropySGD, HamiltonJacobi, lambda p: HamiltonJacobi(p, solver="proximal"), Heat, pde_relaxed],
-    ids=["entropy_sgd", "hj", "hj_proximal", "heat", "pde_relaxed"],
-)
-def test_weights_gradients_and_the_optimizer_are_six_copies_at_most(make: type[Relaxation]) -> None:
+@pytest.mark.parametrize("choice", CHOICES)
+def test_weights_gradients_and_the_optimizer_are_six_copies_at_most(choice: str) -> None:
     params = list(LeNet(1, 28, 10).parameters())
-    optimizer = make(params)
+    optimizer = call("optimizer", choice, params)
     optimizer.step(lambda: gradients_only(params, []))
     assert optimizer.memory() <= 4 * sum(p.nbytes for p in params)
 
