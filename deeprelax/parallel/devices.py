@@ -9,9 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -26,14 +24,13 @@ from omegaconf import DictConfig
 from ..errors import Stopped, UserError
 from ..records.directory import RunDirectory
 from .launch import command_for
-from .signals import Requests
+from .processes import Processes
 
 log = logging.getLogger(__name__)
-POLL = 0.1  # seconds
 
 
 def visible_devices() -> list[str]:
-    """The GPUs that this process may use, as words for CUDA_VISIBLE_DEVICES. Raises UserError if there are none."""
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them. Raises UserError if there are none."""
     import torch
 
     count = torch.cuda.device_count()
@@ -47,7 +44,7 @@ def visible_devices() -> list[str]:
 
 @dataclass
 class Job:
-    """One run of the sweep: its words, where it lies, and its process once it has begun."""
+    """One run of the sweep: its overrides, its directory, and its process once it has been started."""
 
     overrides: list[str]
     directory: Path
@@ -56,20 +53,18 @@ class Job:
     process: subprocess.Popen[bytes] | None = None
     errors: IO[bytes] | None = None
 
-    def start(self, device: str) -> None:
+    def start(self, processes: Processes, device: str) -> None:
         self.device = device
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 -- `problem` closes it
-        self.process = subprocess.Popen(
-            self.command,
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": device},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # it is in train.log
-            stderr=self.errors,
-            start_new_session=True,  # Ctrl-C reaches the sweep alone, which passes it on
-        )
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": device}
+        self.process = processes.start(self.command, environment, stderr=self.errors)  # its output is in train.log
+
+    @property
+    def ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
 
     def problem(self) -> str:
-        """What an ended process complained of; nothing if it ended well."""
+        """The error message of an ended process; empty if it ended well."""
         assert self.process is not None
         assert self.errors is not None
         self.errors.seek(0)
@@ -91,7 +86,7 @@ class DevicesLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         devices = visible_devices()
-        jobs = [self._job(list(words)) for words in job_overrides]
+        jobs = [self._job(list(overrides)) for overrides in job_overrides]
         log.info("%d jobs on %d devices, %d at once", len(jobs), len(devices), min(len(jobs), len(devices)))
         problems = run_jobs(jobs, devices)
         if problems:
@@ -100,61 +95,48 @@ class DevicesLauncher(Launcher):
             raise UserError("\n".join([headline, *lines]))
         return [_returned(job) for job in jobs]
 
-    def _job(self, words: list[str]) -> Job:
+    def _job(self, overrides: list[str]) -> Job:
         """The job as a run of its own, in the directory that the sweep gives it."""
-        sweep = self.loader.load_sweep_config(self.config, words).hydra.sweep
+        sweep = self.loader.load_sweep_config(self.config, overrides).hydra.sweep
         directory = Path(str(sweep.dir)) / str(sweep.subdir)
         sources = self.config.hydra.runtime.config_sources
-        own = [word for s in sources if s.provider == "command-line" for word in ("--config-dir", s.path)]
+        own = [argument for s in sources if s.provider == "command-line" for argument in ("--config-dir", s.path)]
         quoted = str(directory).replace("\\", "\\\\").replace("'", "\\'")
         here = ["hydra.mode=RUN", f"hydra.run.dir='{quoted}'"]
-        return Job(words, directory, command_for("deeprelax", "train", *own, *words, *here))
+        return Job(overrides, directory, command_for("deeprelax", "train", *own, *overrides, *here))
 
 
 def run_jobs(jobs: list[Job], devices: list[str]) -> list[tuple[Job, str]]:
-    """Run all, each on a device that no other has; returns those that failed, with their complaints.
+    """Run all, each on a device that no other has; returns those that failed, with their messages.
 
     A signal is passed on, and when the running jobs have stopped Stopped is raised.
     """
     waiting, free, problems = list(jobs), list(devices), []
     running: list[Job] = []
-    with Requests() as requests, ExitStack() as stack:
-        stack.callback(_end, running)
-        told = False
-        while running or (waiting and requests.number is None):
-            while waiting and free and requests.number is None:
+    with Processes() as processes:
+        while running or (waiting and processes.asked is None):
+            while waiting and free and processes.asked is None:
                 job = waiting.pop(0)
                 device = free.pop(0)
                 try:
-                    job.start(device)
+                    job.start(processes, device)
                 except OSError as error:
                     problems.append((job, f"it could not be started: {error}"))
                     free.append(device)
                     continue
                 log.info("device %s: %s", job.device, " ".join(job.overrides))
                 running.append(job)
-            if requests.number is not None and not told:
-                told = True
-                for job in running:
-                    job.process.send_signal(requests.number)  # type: ignore[union-attr]
-            time.sleep(POLL)
-            for job in [job for job in running if job.process and job.process.poll() is not None]:
+            processes.wait_a_moment()
+            for job in [job for job in running if job.ended]:
                 running.remove(job)
                 free.append(job.device)
                 problem = job.problem()
                 if problem:
                     problems.append((job, problem))
                 log.info("device %s: %s %s", job.device, "failed:" if problem else "done:", job.directory)
-    if requests.number is not None:
-        raise Stopped(requests.number)
+    if processes.asked is not None:
+        raise Stopped(processes.asked)
     return problems
-
-
-def _end(running: list[Job]) -> None:
-    """No job outlives an error of the launcher's."""
-    for job in running:
-        if job.process is not None and job.process.poll() is None:
-            job.process.terminate()
 
 
 def _returned(job: Job) -> JobReturn:
@@ -165,7 +147,11 @@ def _returned(job: Job) -> JobReturn:
 
 
 def register() -> None:
-    """Make the launcher known to Hydra, which looks for plugins in the package hydra_plugins alone."""
+    """Make the launcher known to Hydra.
+
+    One of two places where Hydra is fought: it looks for plugins in the package hydra_plugins alone, and imports them
+    by their module's name, so this module pretends to lie there. (The other is OPTION in configuration/hydra_app.py.)
+    """
     Plugins.instance().register(DevicesLauncher)
     try:
         package = importlib.import_module("hydra_plugins")  # of whatever plugins are installed

@@ -1,4 +1,4 @@
-"""Several ranks inside one job: one process each, with torchrun's environment contract. Imports no torch."""
+"""Launch the ranks of one job, a process each, with torchrun's environment contract. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from typing import Any
 
 from ..configuration.schema import HardwareConf
 from ..errors import Stopped, UserError
+from .processes import Processes
 from .ranks import Ranks
-from .signals import STOPPING, Requests
+from .signals import STOPPING
 
-GRACE = 5.0  # seconds from SIGTERM to SIGKILL
-LIFELINE, LISTENER, ERROR_FILE = "DEEPRELAX_LIFELINE", "DEEPRELAX_LISTENER", "DEEPRELAX_ERROR_FILE"
+# what a rank finds in its environment beside torchrun's contract: two descriptors that it shares, and a path
+PARENT, LISTENER, ERROR_FILE = "DEEPRELAX_PARENT", "DEEPRELAX_LISTENER", "DEEPRELAX_ERROR_FILE"
 
 
 def wanted(conf: HardwareConf) -> int:
-    """The ranks that a configuration asks for."""
+    """The number of ranks that a configuration asks for."""
     if conf.devices != "all":
         return int(conf.devices)
     if conf.device == "cpu":
@@ -38,80 +39,70 @@ def launch(command: Sequence[str], world: int) -> None:
     """Run `command` as ranks 0 to world - 1 and wait for all of them.
 
     Rank 0 has this process's output. If a rank dies or fails, the others are ended, and its error is raised here:
-    UserError for the user's mistakes and for signals, RuntimeError with the traceback for ours. If this process dies,
-    the ranks end too (they watch the lifeline).
+    UserError for the user's mistakes, Stopped for signals, RuntimeError with the traceback for ours. If this process
+    dies, the ranks end too (`end_with_parent`).
     """
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as listener:
-        held, lifeline = os.pipe()  # the ranks read `held` and see its end when this process is gone
-        ranks: list[subprocess.Popen[bytes]] = []
+        parent, held = os.pipe()  # the ranks read `parent`, which ends when this process, who holds the other end, does
         try:
-            for rank in range(world):
-                ranks.append(_start(command, rank, world, Path(folder), listener, held))  # noqa: PERF401
-            os.close(held)
-            with Requests() as requests:
-                _wait(ranks, requests)
+            with Processes() as processes:
+                ranks = [
+                    _start(processes, command, rank, world, Path(folder), listener, parent) for rank in range(world)
+                ]
+                _wait(processes, ranks)
         finally:
-            _end(ranks)
-            os.close(lifeline)
-        _raise_first_error([rank.returncode for rank in ranks], Path(folder), requests.number)
-        if requests.number is not None:  # too late for this run, but there may be more jobs
-            raise Stopped(requests.number)
+            os.close(parent)
+            os.close(held)
+        _raise_first_error([rank.returncode for rank in ranks], Path(folder), processes.asked)
+        if processes.asked is not None:  # too late for this run, but there may be more jobs
+            raise Stopped(processes.asked)
 
 
 def _start(
-    command: Sequence[str], rank: int, world: int, folder: Path, listener: socket.socket, held: int
+    processes: Processes,
+    command: Sequence[str],
+    rank: int,
+    world: int,
+    folder: Path,
+    listener: socket.socket,
+    parent: int,
 ) -> subprocess.Popen[bytes]:
-    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
+    contract = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": listener.getsockname()[1]}
-    ours = {LIFELINE: held, LISTENER: listener.fileno() if rank == 0 else "", ERROR_FILE: folder / f"{rank}.json"}
-    environment = {name: str(value) for name, value in {**place, **meeting, **ours}.items()}
-    return subprocess.Popen(
-        command,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=None if rank == 0 else subprocess.DEVNULL,
-        stderr=None if rank == 0 else subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on
-        pass_fds=[held, listener.fileno()] if rank == 0 else [held],
-    )
+    ours = {PARENT: parent, LISTENER: listener.fileno() if rank == 0 else "", ERROR_FILE: folder / f"{rank}.json"}
+    environment = {name: str(value) for name, value in {**contract, **meeting, **ours}.items()}
+    output = None if rank == 0 else subprocess.DEVNULL
+    shared = [parent, listener.fileno()] if rank == 0 else [parent]
+    return processes.start(command, {**os.environ, **environment}, stdout=output, stderr=output, pass_fds=shared)
 
 
-def _wait(ranks: list[subprocess.Popen[bytes]], requests: Requests) -> None:
+def _wait(processes: Processes, ranks: list[subprocess.Popen[bytes]]) -> None:
     """Until all have ended well, or one has not; or, once asked to stop, until all have stopped."""
-    codes, told = [rank.poll() for rank in ranks], False
+    codes = [rank.poll() for rank in ranks]
     while None in codes and not any(code and code - 128 not in STOPPING for code in codes):
-        if requests.number is not None and not told:
-            told = True
-            for rank in ranks:
-                rank.send_signal(requests.number)
-        time.sleep(0.05)
+        processes.wait_a_moment()
         codes = [rank.poll() for rank in ranks]
 
 
-def _end(ranks: list[subprocess.Popen[bytes]]) -> None:
-    for rank in ranks:
-        if rank.poll() is None:
-            rank.terminate()
-    deadline = time.monotonic() + GRACE
-    for rank in ranks:
-        try:
-            rank.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            rank.kill()
-            rank.wait()
-
-
 def _raise_first_error(codes: list[int], folder: Path, asked: int | None) -> None:
+    """Raise what ended the run; nothing if all ranks ended well.
+
+    Several ranks end badly where one did: the first rule that fits names the cause.
+        1. every bad ending is a stop: the ranks agreed on it (one that had already finished ends with 0);
+        2. this process was asked to stop, and no rank left an error: what else happened is the stop's consequence;
+        3. a rank was killed by a signal that is not ours: its peers complain about the connection that broke then;
+        4. the error that was reported first.
+    """
     if not any(codes):
         return
     errors: list[dict[str, Any]] = [json.loads(file.read_text()) for file in folder.glob("*.json")]
     stopped = [code - 128 for code in codes if code]
-    if all(number in STOPPING for number in stopped):  # all, since one was told, or one that had done its part
+    if all(number in STOPPING for number in stopped):
         raise Stopped(stopped[0])
     if asked is not None and not errors:
         raise Stopped(asked)
     killed = [(rank, -code) for rank, code in enumerate(codes) if code < 0 and code != -signal.SIGTERM]
-    if killed:  # the peers' complaints about a lost connection are its consequence
+    if killed:
         rank, number = killed[0]
         name = signal.Signals(number).name
         raise UserError(f"rank {rank} was killed by {name}: the same command goes on from the last checkpoint, if any")
@@ -125,7 +116,7 @@ def _raise_first_error(codes: list[int], folder: Path, asked: int | None) -> Non
     raise RuntimeError(f"rank {first['rank']} failed:\n{first['message']}")
 
 
-# What a rank does about its end of it -----------------------------------------------------------------------------
+# Called inside a rank's process -----------------------------------------------------------------------------------
 
 
 def store(ranks: Ranks) -> Any:
@@ -142,9 +133,9 @@ def store(ranks: Ranks) -> Any:
     )
 
 
-def watch_lifeline() -> None:
-    """End this process when the one that started it is gone. To be run in a thread."""
-    os.read(int(os.environ[LIFELINE]), 1)
+def end_with_parent() -> None:
+    """Wait until the process that started this one is gone, and end this one. To be run in a thread."""
+    os.read(int(os.environ[PARENT]), 1)  # returns at the end of the pipe
     os._exit(1)
 
 

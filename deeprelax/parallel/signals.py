@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: noted, and obeyed by the loop (training/stop.py)."""
+"""Note the signals that ask a run to stop; the loop obeys them (training/stop.py)."""
 
 from __future__ import annotations
 

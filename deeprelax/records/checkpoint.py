@@ -16,7 +16,7 @@ from .directory import CHECKPOINT as NAME
 from .directory import CORRUPT, PREVIOUS
 
 FORMAT = 4  # one more when what is stored changes, or the random numbers that go with its counters
-SEAL, DIGEST = b"deeprelax", 32  # what a file ends with: this word, and so many bytes
+SEAL, DIGEST = b"deeprelax", 32  # what a file ends with: these bytes, and a digest of so many
 log = logging.getLogger(__name__)
 
 

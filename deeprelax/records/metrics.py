@@ -1,4 +1,4 @@
-"""What a run writes as it goes: metrics.jsonl is the truth, TensorBoard the view."""
+"""Write the records of a run: metrics.jsonl is the truth, TensorBoard the view."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ NO_CURVE = {"kind", "gradient_evaluations", "passes", "outer_steps", "seconds"}
 class Records:
     """Appends records to metrics.jsonl and shows them in TensorBoard, against gradient evaluations; of the main rank.
 
-    `state` is what a checkpoint keeps; records behind it belong to a part of the run that is done again and are cut off
-    on resume. Raises UserError if those before it are not what the state knows.
+    `state` is what a checkpoint keeps; records behind it belong to a part of the run that is done again, and are cut
+    off on resume. Raises UserError if those before it are not the ones that the state has the digest of.
     """
 
     def __init__(self, directory: Path, state: dict[str, Any] | None = None, evaluations: int = 0) -> None:
@@ -62,7 +62,8 @@ class Records:
 
         plain = {key: value if isinstance(value, bool | int | float | str) else str(value)
                  for key, value in hyper_parameters.items()}  # fmt: skip
-        # Without the first, the experiment's: TensorBoard would take one run's columns for the table of all.
+        # hparams() returns (experiment, session start, session end). The first fixes the columns of the table: kept, it
+        # would make TensorBoard take one run's hyper-parameters for those of all.
         for summary in hparams(plain, metrics)[1:]:
             self._tensorboard().file_writer.add_summary(summary)
 
@@ -70,11 +71,11 @@ class Records:
         if self._writer is None:  # late: the import takes seconds
             from torch.utils.tensorboard import SummaryWriter
 
-            threading.excepthook = _unless_told_here
+            threading.excepthook = _unless_raised_here
             folder = RunDirectory(self._directory).tensorboard
             if folder.exists():
                 self._writer = SummaryWriter(str(folder), purge_step=self._evaluations + 1)
-            else:  # as in a run that goes on from another run's records
+            else:  # as in a run that continues another, with its records
                 self._writer = SummaryWriter(str(folder))
                 for line in RunDirectory(self._directory).metrics.read_text().splitlines():
                     _show(self._writer, json.loads(line))
@@ -94,7 +95,7 @@ def _show(writer: Any, record: dict[str, Any]) -> None:
         writer.add_scalar(f"{record['kind']}/{name}", record[name], record["gradient_evaluations"])
 
 
-def _unless_told_here(args: Any) -> None:
+def _unless_raised_here(args: Any) -> None:
     """TensorBoard writes in a thread; what goes wrong with the file there is raised by the next call here too."""
     if not issubclass(args.exc_type, OSError):
         threading.__excepthook__(args)

@@ -1,4 +1,4 @@
-"""From a configuration to a device, and to data, network and optimizer on it."""
+"""Build what a configuration names: the device, and data, network and optimizer on it."""
 
 from __future__ import annotations
 

@@ -36,8 +36,8 @@ def logging_to(file: Path) -> Iterator[None]:
     except BaseException as error:
         with contextlib.suppress(OSError):  # the error itself is perhaps that nothing can be written
             ours = isinstance(error, Exception) and not isinstance(error, UserError)
-            said = {"levelname": "ERROR", "msg": str(error).strip() or type(error).__name__}
-            handler.emit(logging.makeLogRecord(said | ({"exc_info": sys.exc_info()} if ours else {})))
+            record = {"levelname": "ERROR", "msg": str(error).strip() or type(error).__name__}
+            handler.emit(logging.makeLogRecord(record | ({"exc_info": sys.exc_info()} if ours else {})))
         raise
     finally:
         package.removeHandler(handler)

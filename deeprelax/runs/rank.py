@@ -1,4 +1,4 @@
-"""One rank of a run that `launch` has started: `python -m deeprelax.runs.rank DIRECTORY`."""
+"""Run one rank that `launch` has started: `python -m deeprelax.runs.rank DIRECTORY`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .log import logging_to
 
 def main(directory: Path) -> int:
     """Train; rank 0 writes. Returns the exit status; an error is left for the parent."""
-    threading.Thread(target=launch.watch_lifeline, daemon=True).start()
+    threading.Thread(target=launch.end_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         _train(directory)

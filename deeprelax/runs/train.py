@@ -79,7 +79,7 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
     if ranks.from_main(reached) != reached:
         raise UserError(f"{directory.checkpoint} is not the same file on all machines: put output_dir on a shared disk")
     if state is not None:
-        _say_what_changed(conf, trainer, state)
+        _log_what_changed(conf, trainer, state)
     if ranks.main:
         files.write_json(directory.provenance, provenance(device, ranks.world))
     trainer.fit()
@@ -159,7 +159,7 @@ def _resume(conf: TrainConf, trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.load_state(state)
 
 
-def _say_what_changed(conf: TrainConf, trainer: Trainer, state: dict[str, Any]) -> None:
+def _log_what_changed(conf: TrainConf, trainer: Trainer, state: dict[str, Any]) -> None:
     log.info("going on from pass %.4g%s", trainer.passes, _lengthened(conf, state))
     for what in ("threads", "ranks"):
         now, before = trainer.identity[what], state[what]

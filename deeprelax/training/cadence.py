@@ -1,4 +1,4 @@
-"""How long a run is, when it records, evaluates and saves, and how long that took."""
+"""Count a run's budget, say when it records, evaluates and saves, and time it."""
 
 from __future__ import annotations
 

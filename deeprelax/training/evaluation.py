@@ -1,4 +1,4 @@
-"""Loss and error of x on whole data sets: every image once."""
+"""Score x on complete data sets, every image once: loss and error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradient evaluations as a CUDA graph: one launch for all kernels of a forward and backward pass."""
+"""Replay gradient evaluations as a CUDA graph: one launch for all kernels of a forward and backward pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps that can be aborted or skipped without a trace, and the watch over values that are not finite."""
+"""Abort or skip a step without a trace, and let no value that is not finite reach a record or a checkpoint."""
 
 from __future__ import annotations
 

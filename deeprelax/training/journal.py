@@ -1,4 +1,4 @@
-"""What a run shows as it goes: records and their curves, the log, and a progress bar on a terminal."""
+"""Show what a run does: records and their curves, the log, and a progress bar on a terminal."""
 
 from __future__ import annotations
 

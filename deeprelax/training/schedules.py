@@ -1,4 +1,4 @@
-"""The learning rate as a function of the passes done. No state: a resumed run needs none."""
+"""Set the learning rate as a function of the passes done. No state: a resumed run needs none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the ranks share the work: the values of `hardware.share`.
+"""Share the work of a step among the ranks, as `hardware.share` says.
 
     data    each evaluation is one batch, its parts on all ranks, and every gradient is averaged: W ranks with parts of
             B/W images follow one rank with batches of B. At the end of a step the loss alone is averaged.
@@ -49,8 +49,8 @@ class Share:
     def average(self, optimizer: Relaxation, stop: Tensor) -> None:
         """Tell the optimizer what is averaged at the end of a step, and which chain is its own.
 
-        `stop`, a number on the device, is averaged in the same all-reduce: a rank that was asked to stop tells the
-        others so.
+        `stop`, a number on the device, is averaged in the same all-reduce: a rank that was asked to stop tells
+        the others.
         """
         if self._chains:
             optimizer.chain = self.ranks.rank
@@ -69,7 +69,7 @@ class Share:
 
 
 def compile_problem(error: Exception) -> UserError | None:
-    """What to tell the user of an error of torch's compiler; None if it is another's."""
+    """A message for an error of torch's compiler; None for any other error."""
     if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
         return None
     reason = str(error).strip().splitlines()[0]

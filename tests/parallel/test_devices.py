@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from deeprelax.errors import Stopped, UserError
-from deeprelax.parallel import devices
+from deeprelax.parallel import devices, processes
 from deeprelax.parallel.devices import Job, run_jobs, visible_devices
 
 Command = Callable[..., tuple[int, str, str]]
@@ -41,7 +41,7 @@ def test_each_job_sees_a_device_that_no_other_has_at_that_time(tmp_path: Path) -
         assert len(spans) >= 2
         assert all(ended <= began for (_, ended), (began, _) in itertools.pairwise(spans))
     first, second = (min(began for device, began, _ in notes if device == name) for name in ("5", "GPU-ab"))
-    assert abs(first - second) < 0.15 + 2 * devices.POLL  # side by side, not one after the other
+    assert abs(first - second) < 0.15 + 2 * processes.POLL  # side by side, not one after the other
 
 
 def test_a_job_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
