@@ -94,7 +94,7 @@ def test_a_closure_that_raises_leaves_x(name: str) -> None:
 
 
 @ALL
-def test_stopping_and_going_on_equals_never_having_stopped(name: str) -> None:
+def test_a_resumed_optimizer_equals_one_that_never_stopped(name: str) -> None:
     net, other = network(), network(seed=1)
     optimizer = OPTIMIZERS[name].build(net.parameters())
     batches = Batches(net, optimizer)

@@ -108,7 +108,7 @@ def children(pid: int) -> list[int]:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("victim", ["rank 1", pytest.param("parent", marks=pytest.mark.slow)])
-def test_a_killed_process_ends_all_and_the_run_goes_on_bit_for_bit(victim: str, deeprelax: Command) -> None:
+def test_a_killed_process_ends_all_and_the_run_resumes_bit_for_bit(victim: str, deeprelax: Command) -> None:
     run = [*TWO, "epochs=12", "optimizer.inner_steps=3", "train.checkpoint_every=0.3", "train.evaluate_every=100"]
     process = start(*run)
     checkpoints = Path("outputs").rglob
@@ -207,7 +207,7 @@ def test_two_gpus(share: str, deeprelax: Command) -> None:
 
 
 @pytest.mark.slow
-def test_torchrun_restarts_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchrun_restarts_and_the_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mortal.py").write_text(
         "import os, torch\n"
         "class Net(torch.nn.Linear):\n"

@@ -40,7 +40,7 @@ def reached(root: str) -> list[Path]:
         pytest.param(signal.SIGINT, 2, marks=pytest.mark.slow),
     ],
 )
-def test_finishes_the_step_writes_a_checkpoint_and_goes_on_bit_for_bit(number: signal.Signals, devices: int) -> None:
+def test_finishes_the_step_writes_a_checkpoint_and_resumes_bit_for_bit(number: signal.Signals, devices: int) -> None:
     run = [*LONGER, "optimizer=entropy_sgd", "optimizer.inner_steps=5", f"hardware.devices={devices}"]
     process = start(*run, "output_dir=stopped")
     wait_for(lambda: reached("stopped"), process)
@@ -56,7 +56,7 @@ def test_finishes_the_step_writes_a_checkpoint_and_goes_on_bit_for_bit(number: s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("again", [False, True])
-def test_a_long_step_is_given_up_and_a_second_signal_ends_at_once(
+def test_a_long_step_is_aborted_and_a_second_signal_ends_at_once(
     again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "slow.py").write_text(SLOW_NET)

@@ -11,7 +11,7 @@ from deeprelax.errors import UserError
 from deeprelax.records import checkpoint
 
 
-def test_checkpoints_are_whole_or_named(tmp_path: Path) -> None:
+def test_checkpoints_are_valid_or_named(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     checkpoint.save(tmp_path, {"model": {"w": torch.arange(1000.0)}, "evaluations": 3})
     assert checkpoint.load(path)["evaluations"] == 3
@@ -38,7 +38,7 @@ def test_a_bit_flipped_anywhere_in_a_checkpoint_is_noticed(tmp_path: Path) -> No
         content[bit // 8] ^= 1 << bit % 8
 
 
-def test_a_damaged_checkpoint_is_named_and_the_previous_one_is_used(
+def test_a_corrupt_checkpoint_is_named_and_the_previous_one_is_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert checkpoint.latest(tmp_path) is None

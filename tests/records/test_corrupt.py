@@ -31,7 +31,7 @@ def test_values_that_no_number_or_memory_holds(override: str, said: str, deeprel
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{}", b"\x80\x00", b'{"test_error": "x"}', b"{"])
-def test_a_damaged_result_is_named(content: bytes, deeprelax: Command) -> None:
+def test_a_corrupt_result_is_named(content: bytes, deeprelax: Command) -> None:
     assert deeprelax(*RUN, "epochs=1")[0] == 0
     file = directory() / "result.json"
     whole = json.loads(file.read_text())
@@ -47,7 +47,7 @@ def test_a_damaged_result_is_named(content: bytes, deeprelax: Command) -> None:
 
 
 @pytest.mark.parametrize("content", [b"[]", b"", b"\x80\x00", b"{a: [", b"text", b"optimizer: 3"])
-def test_a_damaged_configuration_is_named(content: bytes, deeprelax: Command) -> None:
+def test_a_corrupt_configuration_is_named(content: bytes, deeprelax: Command) -> None:
     assert deeprelax(*RUN, "epochs=1")[0] == 0
     (directory() / "config.yaml").write_bytes(content)
     for command in (

@@ -110,7 +110,7 @@ def test_damage_in_the_middle_is_named_by_its_line(line: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("change", ["{", "[]", {"budget": None}, {"seconds": "2"}, {"gradient_evaluations": 0}])
-def test_a_damaged_result_is_named(change: str | dict[str, object], tmp_path: Path) -> None:
+def test_a_corrupt_result_is_named(change: str | dict[str, object], tmp_path: Path) -> None:
     whole = write_run(tmp_path, "sgd", 0, 1.0)
     file = write_run(tmp_path, "sgd", 1, 1.0) / "result.json"
     content = json.loads(file.read_text())

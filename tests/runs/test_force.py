@@ -27,7 +27,7 @@ def test_force_removes_what_a_run_has_written_and_nothing_else(compose: Compose,
 Command = Callable[..., tuple[int, str, str]]
 
 
-def test_the_command_that_goes_on_starts_nothing_anew(deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_that_resumes_restarts_nothing(deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         interrupt_at(patch, 20)
         status, _, err = deeprelax(*RUN, "force=true", "train.checkpoint_every=1")
@@ -44,7 +44,7 @@ def test_the_command_that_goes_on_starts_nothing_anew(deeprelax: Command, monkey
 @pytest.mark.parametrize(
     "mistake", ["hardware.device=cuda", "batch_size=1", "continue_from=nowhere", "data_dir=/nowhere"]
 )
-def test_force_takes_nothing_away_before_the_new_run_has_a_checkpoint(mistake: str, deeprelax: Command) -> None:
+def test_force_deletes_nothing_before_the_new_run_has_a_checkpoint(mistake: str, deeprelax: Command) -> None:
     if mistake == "hardware.device=cuda" and torch.cuda.is_available():
         pytest.skip("there is a GPU")
     place = ["hydra.run.dir=here"]
@@ -58,7 +58,7 @@ def test_force_takes_nothing_away_before_the_new_run_has_a_checkpoint(mistake: s
     assert {file.name for file in after.keys() - before.keys()} == set()
 
 
-def test_a_forced_run_that_is_killed_twice_takes_nothing_away(deeprelax: Command) -> None:
+def test_a_forced_run_that_is_killed_twice_deletes_nothing(deeprelax: Command) -> None:
     """What SIGKILL leaves: the files of the finished run aside, and those of the new one, without a checkpoint."""
     run = [*RUN, "hydra.run.dir=here", "epochs=1"]
     assert deeprelax(*run)[0] == 0

@@ -22,7 +22,7 @@ Compose = Callable[..., DictConfig]
 
 
 @pytest.mark.parametrize("optimizer", CHOICES)
-def test_an_interrupted_run_goes_on_bit_for_bit(
+def test_an_interrupted_run_resumes_bit_for_bit(
     optimizer: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overrides = [
@@ -86,7 +86,7 @@ def test_a_run_writes_what_it_promises(compose: Compose, tmp_path: Path) -> None
     assert "_hparams_/session_start_info" in events.summary_metadata
 
 
-def test_a_finished_run_is_left_alone_and_force_does_it_again(compose: Compose, tmp_path: Path) -> None:
+def test_a_finished_run_is_skipped_and_force_restarts_it(compose: Compose, tmp_path: Path) -> None:
     quick = ["epochs=1", "optimizer=sgd"]
     first = train(compose, tmp_path, *quick)
     assert train(compose, tmp_path, *quick) == first

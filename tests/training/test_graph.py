@@ -192,7 +192,7 @@ def test_a_network_that_asks_the_host_cannot_be_captured() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("optimizer", ["sgd", "entropy_sgd", "hj", "heat"])
-def test_runs_with_graphs_train_as_well_and_go_on_after_a_kill(optimizer: str) -> None:
+def test_runs_with_graphs_train_as_well_and_resume_after_a_kill(optimizer: str) -> None:
     run = [*LONGER, f"optimizer={optimizer}", "epochs=20", "hardware.device=cuda", "dataset.augment=none", "model=mlp"]
     graphs = [*run, "hardware.cuda_graphs=true"]
     kill_after(0.5, *graphs, "output_dir=killed")

@@ -38,7 +38,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     assert "not finite" in (tmp_path / "train.log").read_text()
 
 
-def test_a_step_of_a_network_without_buffers_can_be_given_up(
+def test_a_step_of_a_network_without_buffers_can_be_aborted(
     compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "plain.py").write_text(
@@ -86,7 +86,7 @@ def test_weights_or_scores_that_are_not_finite_are_written_nowhere(overrides: li
     assert "NaN" not in (directory() / "metrics.jsonl").read_text()
 
 
-def test_a_step_that_is_left_out_leaves_no_statistics(deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_skipped_step_leaves_no_statistics(deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[dict[str, Any]] = []
     save = checkpoint.save
     monkeypatch.setattr(checkpoint, "save", lambda folder, state: (saved.append(state), save(folder, state)))

@@ -44,7 +44,7 @@ def test_a_signal_in_the_last_evaluation_lets_the_job_finish_and_ends_the_sweep(
 
 
 @pytest.mark.parametrize("at_chunk", [0, 1])
-def test_an_evaluation_is_given_up_for_a_stop_and_made_when_the_run_goes_on(
+def test_an_evaluation_is_aborted_for_a_stop_and_made_on_resume(
     at_chunk: int, deeprelax: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = [*RUN, "train.evaluate_every=3", "dataset.validation=50", "dataset.train_size=100"]
