@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .hyperparameters import given, stiffness
-from .relaxation import Evaluate, Relaxation
+from .relaxation import Relaxation
 from .scratch import Block, copy_
 
 
@@ -60,12 +60,12 @@ class EntropySGD(Relaxation):
     ) -> None:
         super().__init__(params, given(locals()))
 
-    def direction(self, evaluate: Evaluate, blocks: list[Block]) -> None:
-        spring_chain(self, evaluate, blocks)
+    def after(self, i: int, blocks: list[Block]) -> None:
+        spring_chain(self, i, blocks)
 
 
-def spring_chain(optimizer: Relaxation, evaluate: Evaluate, blocks: list[Block]) -> None:
-    """d = x - mu after inner_steps steps of a chain towards exp(-(f(y) + |x - y|^2/(2 gamma))/T).
+def spring_chain(optimizer: Relaxation, i: int, blocks: list[Block]) -> None:
+    """Step i of a chain towards exp(-(f(y) + |x - y|^2/(2 gamma))/T), by the gradient at y. d = x - mu at its end.
 
         y, mu <- x;  v <- 0;  then inner_steps times, a fresh mini-batch each:
         G <- grad f(y) + (y - x)/gamma
@@ -75,24 +75,22 @@ def spring_chain(optimizer: Relaxation, evaluate: Evaluate, blocks: list[Block])
     T is the temperature; at 0 no noise is drawn. The noise stands outside the momentum, so the temperature is exact
     only with inner_momentum = 0. At averaging 0, where mu is y itself, no mu is kept.
     """
-    noise = optimizer.noise() if any(block.group["temperature"] for block in blocks) else None
-    for step in range(optimizer.evaluations):
-        evaluate()
-        for block in filter(lambda block: block.y, blocks):
-            _descend(optimizer, block, first=step == 0)
-        if noise is not None:
-            noise.fill(optimizer.buffers("d"))  # d is not needed before the chain ends
-        for block in filter(lambda block: block.y, blocks):
-            if scale := _noise_scale(block):
-                torch._foreach_add_(block.y, block.d, alpha=scale)
-            if averaging := float(block.group["averaging"]):
-                mu = optimizer.scratch("mu", block.y)
-                if step == 0:
-                    copy_(mu, block.x)
-                torch._foreach_lerp_(mu, block.y, 1.0 - averaging)
-    for block in filter(lambda block: block.y, blocks):
-        copy_(block.d, block.x)
-        torch._foreach_sub_(block.d, optimizer.scratch("mu", block.y) if block.group["averaging"] else block.y)
+    taking_part = [block for block in blocks if block.y]
+    for block in taking_part:
+        _descend(optimizer, block, first=i == 0)
+    if any(block.group["temperature"] for block in blocks):
+        optimizer.noise(i).fill(optimizer.buffers("d"))  # d is not needed before the chain ends
+    for block in taking_part:
+        if scale := _noise_scale(block):
+            torch._foreach_add_(block.y, block.d, alpha=scale)
+        if averaging := float(block.group["averaging"]):
+            mu = optimizer.scratch("mu", block.y)
+            if i == 0:
+                copy_(mu, block.x)
+            torch._foreach_lerp_(mu, block.y, 1.0 - averaging)
+        if i == optimizer.evaluations - 1:
+            copy_(block.d, block.x)
+            torch._foreach_sub_(block.d, optimizer.scratch("mu", block.y) if averaging else block.y)
 
 
 def _noise_scale(block: Block) -> float:

@@ -9,7 +9,7 @@ import torch
 
 from .entropy_sgd import spring_chain
 from .hyperparameters import check_ranges, given, scoped_gamma
-from .relaxation import Evaluate, Relaxation
+from .relaxation import Relaxation
 from .scratch import Block, copy_
 
 # what None stands for; the solvers differ in the scale of d and in how fast they converge
@@ -68,22 +68,21 @@ class HamiltonJacobi(Relaxation):
         values = given(locals())
         super().__init__(params, values | {key: v for key, v in DEFAULTS[solver].items() if values[key] is None})
 
-    def direction(self, evaluate: Evaluate, blocks: list[Block]) -> None:
+    def before(self, i: int, blocks: list[Block]) -> None:
+        if i == 0 or self.shared("solver") == "proximal":
+            return  # the first gradient is at x; the chain has moved y itself
+        for block in filter(lambda block: block.y, blocks):
+            copy_(block.y, block.x)
+            torch._foreach_add_(block.y, block.d, alpha=-scoped_gamma(block.group))
+
+    def after(self, i: int, blocks: list[Block]) -> None:
         if self.shared("solver") == "proximal":
             for block in blocks:  # the group's own averaging is of the other solver
                 block.group = block.group | {"temperature": 0.0, "averaging": 0.0}
-            spring_chain(self, evaluate, blocks)
-        else:
-            self._fixed_point(evaluate, blocks)
-
-    def _fixed_point(self, evaluate: Evaluate, blocks: list[Block]) -> None:
-        evaluate()
-        for block in blocks:
-            copy_(block.d, block.gradients())
-        for _ in range(self.evaluations - 1):
-            for block in filter(lambda block: block.y, blocks):
-                copy_(block.y, block.x)
-                torch._foreach_add_(block.y, block.d, alpha=-scoped_gamma(block.group))
-            evaluate()
-            for block in filter(lambda block: block.y, blocks):
+            spring_chain(self, i, blocks)
+            return
+        for block in filter(lambda block: block.y, blocks):
+            if i == 0:
+                copy_(block.d, block.gradients())
+            else:
                 torch._foreach_lerp_(block.d, block.gradients(), 1.0 - float(block.group["averaging"]))

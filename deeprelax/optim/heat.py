@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .hyperparameters import given
-from .relaxation import Evaluate, Relaxation
+from .relaxation import Relaxation
 from .scratch import Block, copy_
 
 
@@ -57,26 +57,26 @@ class Heat(Relaxation):
     def scalars(self) -> dict[str, float]:
         return super().scalars() | {"sigma": float(self.param_groups[0]["sigma"])}
 
-    def direction(self, evaluate: Evaluate, blocks: list[Block]) -> None:
-        noise = self.noise() if any(block.group["sigma"] for block in blocks) else None
-        for sample in range(self.evaluations):
-            if noise is not None:
-                noise.fill(self.buffers("noise"))
-                for block in filter(lambda block: block.y and block.group["sigma"], blocks):
-                    if sample > 0:
-                        copy_(block.y, block.x)
-                    _perturb(block, self.scratch("noise", block.y))
-            evaluate()
-            for block in filter(lambda block: block.y, blocks):
-                if self.evaluations == 1:
-                    block.take_gradients()
-                elif sample == 0:
-                    copy_(block.d, block.gradients())
-                else:
-                    torch._foreach_add_(block.d, block.gradients())
+    def before(self, i: int, blocks: list[Block]) -> None:
+        if not any(block.group["sigma"] for block in blocks):
+            return
+        self.noise(i).fill(self.buffers("noise"))
+        for block in filter(lambda block: block.y and block.group["sigma"], blocks):
+            if i > 0:
+                copy_(block.y, block.x)
+            _perturb(block, self.scratch("noise", block.y))
+
+    def after(self, i: int, blocks: list[Block]) -> None:
+        samples = self.evaluations
         for block in filter(lambda block: block.y, blocks):
-            if self.evaluations > 1:
-                torch._foreach_div_(block.d, float(self.evaluations))
+            if samples == 1:
+                block.take_gradients()
+            elif i == 0:
+                copy_(block.d, block.gradients())
+            else:
+                torch._foreach_add_(block.d, block.gradients())
+            if 1 < samples == i + 1:
+                torch._foreach_div_(block.d, float(samples))
 
 
 def _perturb(block: Block, z: list[Tensor]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,11 @@ class Momentum:
     m is the group's "momentum". v lies in `state[p]["momentum_buffer"]`, under torch's name; without momentum there is
     none.
     """
+
+    keys: ClassVar[dict[str, Any]] = {
+        "momentum": 0.0,
+        "nesterov": True,
+    }  # of param_groups, and what they are if missing
 
     def apply(self, block: Block, state: State, finite: bool | Tensor) -> None:
         """Descend; overwrites d. If the step was not finite, x and v stay as they are.

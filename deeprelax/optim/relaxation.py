@@ -47,8 +47,8 @@ class Relaxation(Optimizer):
     """x <- x - lr * d(x), d the direction of the relaxed loss, estimated from mini-batch gradients of f.
 
     With momentum m the outer rule is that of `torch.optim.SGD`: v <- m v + d, then x <- x - lr (d + m v) with
-    Nesterov's look-ahead or x <- x - lr v without. A subclass writes `direction` and names in `evaluations_key` the
-    hyper-parameter that counts its closure calls.
+    Nesterov's look-ahead or x <- x - lr v without. A subclass writes what happens `before` and `after` each gradient,
+    and names in `evaluations_key` the hyper-parameter that counts them.
 
     A parameter takes part in a step if the step's first evaluation gives it a gradient. Hyper-parameters are read
     from `param_groups` at each step, so torch's schedulers and a change by hand act at once. All that a checkpoint
@@ -66,8 +66,9 @@ class Relaxation(Optimizer):
     chain: int = 0
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        """`defaults` has lr and whatever else the subclass reads; the keys of the outer rule may be missing."""
         self._forget()
-        super().__init__(params, {**defaults, "outer_steps": 0})
+        super().__init__(params, {**self.outer.keys, "weight_decay": 0.0, **defaults, "outer_steps": 0})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -89,9 +90,25 @@ class Relaxation(Optimizer):
 
     # What a subclass writes -----------------------------------------------------------------------------------------
 
-    def direction(self, evaluate: Evaluate, blocks: list[Block]) -> None:
-        """Fill `block.d` of each block. `evaluate()` runs the closure where the parameters are now."""
+    def before(self, i: int, blocks: list[Block]) -> None:
+        """Move the parameters to the y at which gradient i, of `evaluations`, is to be taken. By default they stay."""
+
+    def after(self, i: int, blocks: list[Block]) -> None:
+        """Take in gradient i, `block.gradients()`. After the last one `block.d` is the direction.
+
+        What is kept from one gradient to the next lies in tensors: `block.d`, `scratch`, `buffers`.
+        """
         raise NotImplementedError
+
+    def direction(self, evaluate: Evaluate, blocks: list[Block]) -> None:
+        """Fill `block.d` of each block. `evaluate()` runs the closure where the parameters are now.
+
+        A class may override this instead of `before` and `after`; it then needs a closure for every step.
+        """
+        for i in range(self.evaluations):
+            self.before(i, blocks)
+            evaluate()
+            self.after(i, blocks)
 
     @property
     def evaluations(self) -> int:
@@ -208,10 +225,14 @@ class Relaxation(Optimizer):
         """One tensor of `buffers(name)` for each of these parameters."""
         return self.buffers(name).like(params)
 
-    def noise(self) -> Noise:
-        """The Gaussians of this step: a function of (seed, outer step, chain)."""
+    def noise(self, i: int = 0) -> Noise:
+        """The Gaussians of this step, a function of (seed, outer step, chain); those of gradient i are the next ones.
+
+        i = 0 starts the sequence of the step.
+        """
         self._noise = self._noise or Noise()
-        self._noise.seed(self.shared("seed"), self.param_groups[0]["outer_steps"], self.chain)
+        if i == 0:
+            self._noise.seed(self.shared("seed"), self.param_groups[0]["outer_steps"], self.chain)
         return self._noise
 
     def _trainable(self) -> list[Tensor]:

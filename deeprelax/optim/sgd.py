@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .hyperparameters import given
-from .relaxation import Evaluate, Relaxation
+from .relaxation import Relaxation
 from .scratch import Block
 
 
@@ -33,7 +33,6 @@ class SGD(Relaxation):
     ) -> None:
         super().__init__(params, given(locals()))
 
-    def direction(self, evaluate: Evaluate, blocks: list[Block]) -> None:
-        evaluate()
+    def after(self, i: int, blocks: list[Block]) -> None:
         for block in blocks:
             block.take_gradients()
