@@ -226,10 +226,7 @@ class Relaxation(Optimizer):
         return self.buffers(name).like(params)
 
     def noise(self, i: int = 0) -> Noise:
-        """The Gaussians of this step, a function of (seed, outer step, chain); those of gradient i are the next ones.
-
-        i = 0 starts the sequence of the step.
-        """
+        """The Gaussians of this step, a function of (seed, outer step, chain). i = 0 starts their sequence."""
         self._noise = self._noise or Noise()
         if i == 0:
             self._noise.seed(self.shared("seed"), self.param_groups[0]["outer_steps"], self.chain)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import tests.optimizers
 from deeprelax.optim import CHOICES, SGD, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
 from deeprelax.optim.hyperparameters import RANGES, scoped_gamma
+from deeprelax.optim.scratch import Block
 from deeprelax.randomness import Purpose, derive_seed
 from tests.optimizers import NOISY, OPTIMIZERS
 
@@ -502,3 +503,31 @@ def test_the_public_keywords(make: Callable[..., Relaxation]) -> None:
     keywords = [name for name in inspect.signature(make).parameters if name not in ("self", "params")]
     assert keywords == PUBLIC[make].split()
     assert all(f"{name}" in (make.__doc__ or "") for name in keywords)
+
+
+class Mine(Relaxation):
+    """A user's own: d is the mean of two gradients, written over `direction`; no key of the outer rule is given."""
+
+    evaluations_key = "twice"
+
+    def __init__(self, params: object) -> None:
+        super().__init__(params, {"lr": 0.1, "twice": 2})
+
+    def direction(self, evaluate: Callable[[], None], blocks: list[Block]) -> None:
+        for i in range(2):
+            evaluate()
+            for block in blocks:
+                gradients = [0.5 * g for g in block.gradients()]
+                for d, g in zip(block.d, gradients, strict=True):
+                    d.copy_(g) if i == 0 else d.add_(g)
+
+
+def test_a_class_that_overrides_direction_needs_no_key_of_the_outer_rule() -> None:
+    p, q = (nn.Parameter(torch.tensor([2.0, -1.0], dtype=torch.float64)) for _ in range(2))
+    optimizer, reference = Mine([p]), torch.optim.SGD([q], lr=0.1)
+    for _ in range(3):
+        descend(optimizer, lambda: p.pow(4).sum())
+        reference.zero_grad()
+        q.pow(4).sum().backward()
+        reference.step()
+    assert torch.equal(p, q)
