@@ -2,10 +2,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SWEEPS := $(if $(INSTALLED),$(VENV)/.sweeps)
 ON_GPU := hardware.device=cuda output_dir=outputs/gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all lint format bench bench-gpu reproduce figures tensorboard clean
+.PHONY: help install train test test-all test-night slurm-and-ip lint format bench bench-gpu reproduce figures tensorboard clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,8 +25,27 @@ train: $(INSTALLED) ## train LeNet with Entropy-SGD on the embedded digits (seco
 test: $(INSTALLED) ## run the default test suite
 	$(BIN)/python -m pytest
 
-test-all: $(INSTALLED) ## run the slow tests too, and those for a GPU if there is one
-	$(BIN)/python -m pytest -m ''
+# What failed, then all skips by their reason, then the counts: the last lines say what a run is worth.
+ALL_TOLD := -r fExX -p tests.skips
+
+test-all: $(INSTALLED) $(SWEEPS) slurm-and-ip ## run the slow tests too (an hour at most; installs .[sweeps] and, as root on Debian, Slurm)
+	$(BIN)/python -m pytest -m 'not night' $(ALL_TOLD)
+
+test-night: $(INSTALLED) ## run the tests that take a night; interrupted, it resumes
+	$(BIN)/python -m pytest -m night -p tests.passed $(ALL_TOLD)
+
+# Tests say what they miss and are skipped: neither of these two ends make.
+$(SWEEPS): $(INSTALLED)
+	@echo "Installing the launchers and the sweeper of .[sweeps] into $(VENV)"
+	@if $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,sweeps]' >$@.log 2>&1; \
+	then touch $@; else echo "Going without .[sweeps], which pip could not install: $@.log says why"; fi
+
+slurm-and-ip:
+	@missing=; for each in slurmctld:slurm-wlm munged:munge ip:iproute2; do \
+	  PATH="$$PATH:/usr/sbin:/sbin" command -v $${each%:*} >/dev/null || missing="$$missing $${each#*:}"; done; \
+	[ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && echo "Installing$$missing with apt-get" && { apt-get update && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $$missing; } >/dev/null 2>&1; } \
+	  || echo "Going without$$missing: only root can install them, with apt-get and a network"
 
 figures: $(INSTALLED) ## draw every figure of docs/pde.md into outputs/pde (two minutes)
 	for figure in $(filter-out verify,$(basename $(notdir $(wildcard configs/pde/*.yaml)))); do \

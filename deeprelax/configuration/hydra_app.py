@@ -123,6 +123,7 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
             raise
         raise UserError(explain(error)) from None
     except (ValueError, AssertionError, AttributeError, TypeError, RuntimeError) as error:
+        jobs.raise_failures()  # a sweeper that searches trips over jobs that brought it no number
         if jobs.begun or user_wants_traces or isinstance(error, UserError):
             raise
         # Hydra's own complaints about its flags, and what it trips over when a group is set to a plain value
