@@ -1,0 +1,192 @@
+"""The rules of all optimizers in a plain, slow form, one parameter tensor at a time: to learn them from and to adapt.
+
+Each rule is a generator for one tensor. `gradient = yield y` asks for grad f(y) on the next mini-batch, weight decay
+included, and what it returns is the direction d:
+
+    x <- x - lr d(x)                                               (with momentum: `descend`)
+
+x are the weights at the start of the outer step, y a place where a gradient is taken, mu the average of y, gamma the
+time of the equation, `xi` a sequence of standard Gaussians like x, k the number of outer steps done. Keywords mean what
+they mean in the package. `Reference` runs the generators of all tensors side by side, for a gradient is one of the
+whole network. `tests/optim/test_reference.py` holds the optimizers of the package to these rules.
+
+`y.add(force, alpha=-h)` is y - h force with one rounding where the processor has a fused multiply-add.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Generator, Iterator
+from operator import itemgetter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deeprelax.optim.scratch import Buffers, Noise
+
+Direction = Generator[Tensor, Tensor, Tensor]  # yields y, is sent grad f(y), returns d
+Rule = Callable[..., Direction]
+
+
+def sgd(x: Tensor, xi: Iterator[Tensor], k: int, **_: Any) -> Direction:
+    """d = grad f(x)."""
+    return (yield x)
+
+
+def entropy_sgd(
+    x: Tensor, xi: Iterator[Tensor], k: int, *, gamma: float, scoping: float, inner_steps: int, inner_lr: float,
+    inner_momentum: float, temperature: float, averaging: float, **_: Any,
+) -> Direction:  # fmt: skip
+    """d = x - mu, mu the average of a Langevin chain in exp(-(f(y) + |x - y|^2/(2 gamma_k))/T); d ~ gamma_k grad u.
+
+    gamma_k = gamma/(1 + scoping)^k;  y, mu <- x;  v <- 0;  then inner_steps times, with h = inner_lr:
+    G <- grad f(y) + (y - x)/gamma_k
+    v <- m v + G;  y <- y - h (G + m v) + sqrt(2 h T) xi
+    mu <- a mu + (1 - a) y
+    """
+    gamma = gamma / (1 + scoping) ** k
+    y, mu, v = x, x, torch.zeros_like(x)
+    for _ in range(inner_steps):
+        gradient = yield y
+        force = gradient.add(y - x, alpha=1 / gamma)
+        v = inner_momentum * v + force
+        y = y.add(force.add(v, alpha=inner_momentum), alpha=-inner_lr)
+        y = y.add(next(xi), alpha=math.sqrt(2 * inner_lr * temperature))
+        mu = averaging * mu + (1 - averaging) * y
+    return x - mu
+
+
+def hj_fixed_point(
+    x: Tensor, xi: Iterator[Tensor], k: int, *, gamma: float, scoping: float, inner_steps: int, averaging: float,
+    **_: Any,
+) -> Direction:  # fmt: skip
+    """d = p ~ grad u = grad f(prox): the fixed point of p = grad f(x - gamma_k p), approached with damping.
+
+    p <- grad f(x);  inner_steps - 1 times: p <- a p + (1 - a) grad f(x - gamma_k p)
+    """
+    gamma = gamma / (1 + scoping) ** k
+    p = yield x
+    for _ in range(inner_steps - 1):
+        gradient = yield x.add(p, alpha=-gamma)
+        p = averaging * p + (1 - averaging) * gradient
+    return p
+
+
+def hj_proximal(
+    x: Tensor, xi: Iterator[Tensor], k: int, *, gamma: float, scoping: float, inner_steps: int, inner_lr: float,
+    inner_momentum: float, **_: Any,
+) -> Direction:  # fmt: skip
+    """d = x - y ~ gamma_k grad u, y descending on f(y) + |x - y|^2/(2 gamma_k) from x: Entropy-SGD without its noise.
+
+    G <- grad f(y) + (y - x)/gamma_k;  v <- m v + G;  y <- y - h (G + m v),  inner_steps times
+    """
+    gamma = gamma / (1 + scoping) ** k
+    y, v = x, torch.zeros_like(x)
+    for _ in range(inner_steps):
+        gradient = yield y
+        force = gradient.add(y - x, alpha=1 / gamma)
+        v = inner_momentum * v + force
+        y = y.add(force.add(v, alpha=inner_momentum), alpha=-inner_lr)
+    return x - y
+
+
+def heat(
+    x: Tensor, xi: Iterator[Tensor], k: int, *, sigma: float, samples: int, filter_normalized: bool, **_: Any
+) -> Direction:
+    """d = the mean over the samples of grad f(x + sigma z): an unbiased estimate of grad u, u = E f(x + sigma z).
+
+    Filter-normalised, sigma multiplies the norm of each filter (a row of the flattened weight; all of a 1-D tensor).
+    """
+    total = torch.zeros_like(x)
+    for _ in range(samples):
+        z = next(xi)
+        if filter_normalized:
+            within_a_filter = tuple(range(1, x.ndim)) or (0,)
+            z = z * x.square().sum(within_a_filter, keepdim=True).sqrt()
+        total = total + (yield x.add(z, alpha=sigma))
+    return total / samples
+
+
+def pde_relaxed(
+    x: Tensor, xi: Iterator[Tensor], k: int, *, equation: str, gamma: float, temperature: float, inner_steps: int,
+    **_: Any,
+) -> Direction:  # fmt: skip
+    """d ~ grad u(x, gamma), whichever the equation, u(x, 0) = f(x):
+
+    viscous_hj   u_t = -1/2 |grad u|^2 + T/2 lap u    y <- y - h (grad f(y) + (y - x)/gamma) + sqrt(2 h T) xi from y = x
+                                                      with h = gamma/2;  d = (x - y)/gamma
+    hj           u_t = -1/2 |grad u|^2                the fixed point, a = 0.75
+    heat         u_t = T/2 lap u                      sigma^2 = gamma T
+    """
+    if equation == "hj":
+        return (yield from hj_fixed_point(x, xi, k, gamma=gamma, scoping=0, inner_steps=inner_steps, averaging=0.75))
+    if equation == "heat":
+        sigma = math.sqrt(gamma * temperature)
+        return (yield from heat(x, xi, k, sigma=sigma, samples=inner_steps, filter_normalized=False))
+    y = x
+    for _ in range(inner_steps):
+        gradient = yield y
+        y = y - gamma / 2 * (gradient + (y - x) / gamma) + math.sqrt(gamma * temperature) * next(xi)
+    return (x - y) / gamma
+
+
+def descend(
+    x: Tensor, d: Tensor, v: Tensor, *, lr: float, momentum: float, nesterov: bool, **_: Any
+) -> tuple[Tensor, Tensor]:
+    """The outer step: v <- m v + d;  x <- x - lr (d + m v), or x - lr v without Nesterov's look-ahead."""
+    v = momentum * v + d
+    return x.add(d.add(v, alpha=momentum) if nesterov else v, alpha=-lr), v
+
+
+class Reference:
+    """An optimizer made of a rule and groups: dictionaries of "params" and of every keyword that the rule has."""
+
+    def __init__(self, rule: Rule, groups: list[dict[str, Any]], *, seed: int = 0, chain: int = 0) -> None:
+        self.rule, self.seed, self.chain, self.outer_steps = rule, seed, chain, 0
+        self.pairs = [(p, group) for group in groups for p in group["params"]]
+        self.params = [p for p, _ in self.pairs]
+        self.velocity = [torch.zeros_like(p) for p in self.params]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor]) -> None:
+        """One outer step; the closure leaves the gradient of its next mini-batch in the parameters' .grad."""
+        x = [p.clone() for p in self.params]
+        d = self.directions(x, closure)
+        for i, (p, group) in enumerate(self.pairs):
+            new, self.velocity[i] = descend(x[i], d[i], self.velocity[i], **group)
+            p.copy_(new)
+        self.outer_steps += 1
+
+    def directions(self, x: list[Tensor], closure: Callable[[], Tensor]) -> list[Tensor]:
+        """d of every tensor: each rule is sent the gradient at its y until it returns."""
+        xi = gaussians(self.params, self.seed, self.outer_steps, self.chain)
+        rules = [self.rule(x[i], xi[i], self.outer_steps, **group) for i, (_, group) in enumerate(self.pairs)]
+        y, d = [next(rule) for rule in rules], list[Tensor]()
+        while not d:
+            for p, place in zip(self.params, y, strict=True):
+                p.copy_(place)
+            with torch.enable_grad():
+                closure()
+            y = []
+            for rule, (p, group) in zip(rules, self.pairs, strict=True):
+                try:  # weight decay belongs to f, so it is taken at y and nowhere else
+                    y.append(rule.send(p.grad.add(p, alpha=group["weight_decay"])))
+                except StopIteration as end:
+                    d.append(end.value)
+        return d
+
+
+def gaussians(params: list[Tensor], *key: int) -> list[Iterator[Tensor]]:
+    """For each tensor its N(0, 1) draws of one outer step, in the order of the package: all tensors draw together."""
+    noise = Noise()
+    noise.seed(*key)
+
+    def draws() -> Iterator[list[Tensor]]:
+        while True:
+            buffers = Buffers(params)
+            noise.fill(buffers)
+            yield buffers.like(params)
+
+    return [map(itemgetter(i), copy) for i, copy in enumerate(itertools.tee(draws(), len(params)))]
