@@ -79,7 +79,7 @@ class Jobs:
             for overrides, directory, problem in self.failed:
                 file = RunDirectory(directory).log
                 lines.append(f"  {overrides}: {problem}" + (f" (log: {file})" if file.exists() else ""))
-            raise UserError("\n".join(lines))
+            raise UserError("\n".join(lines), resumes=True)
 
 
 def run(name: str, job: Job, arguments: list[str]) -> None:
