@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from ..configuration.run_name import LEFT_OUT
+from ..configuration.run_name import NOT_IN_NAME
 from ..errors import UserError
 from ..files import flat, is_held, read_json
 from ..records.directory import RunDirectory
@@ -23,7 +23,7 @@ SEED_FOLDER = re.compile(r"/seed-\d+/*$")
 RESULT = ("epochs", "batch_size", "budget", "gradient_evaluations", "seconds")  # positive numbers that each one has
 COUNTS = ("gradient_evaluations", "passes", "seconds")
 TRAINING = b'{"kind": "train"'
-NO_SETTING = LEFT_OUT | {"train.evaluate_every"}  # looking at x more often changes no weight
+NO_SETTING = NOT_IN_NAME | {"train.evaluate_every"}  # looking at x more often changes no weight
 GROUPS = ("dataset", "model", "optimizer")  # every training run's configuration has these
 
 
