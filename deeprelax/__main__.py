@@ -1,4 +1,4 @@
-"""`python -m deeprelax` is `deeprelax`."""
+"""Run `deeprelax` as `python -m deeprelax`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`deeprelax COMMAND ...`: finds the command, runs it, turns a user's mistake into one sentence."""
+"""Run `deeprelax COMMAND ...`: find the command, call it, turn errors into one-line messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ COMMANDS = {
 
 
 def overview() -> str:
+    """The text of `deeprelax --help`: the commands with one line each."""
     lines = [f"  {name:<10} {summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(
         [
@@ -43,7 +44,11 @@ def overview() -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, 1 for a mistake of the user's, 130 for Ctrl-C."""
+    """Run a command with `arguments`, by default sys.argv's.
+
+    Returns the exit status: 0; 1 for a user error, a file error or a closed output; 2 where Hydra refuses its flags;
+    130 for Ctrl-C, 128 + n for signal n. A bug is raised, with its traceback.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(overview())
@@ -60,15 +65,16 @@ def main(arguments: list[str] | None = None) -> int:
     console, root = Console(sys.stdout), logging.getLogger()
     root.addHandler(console)
     root.setLevel(logging.INFO)
+    # `train` alone: the other commands leave nothing to resume, and the default handlers end them at once
     handlers = stop_by_signals() if command == "train" else {}
     try:
         importlib.import_module(COMMANDS[command][0]).main(rest)
     except UserError as error:
-        forced = " (without force=true, which starts anew)" if "the same command" in str(error) and force(rest) else ""
-        print(f"deeprelax: {error}{forced}", file=sys.stderr)
+        hint = " (without force=true, which starts anew)" if error.resumes and force_arguments(rest) else ""
+        print(f"deeprelax: {error}{hint}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader, head perhaps, has seen enough
-        sys.stdout = None
+    except BrokenPipeError:  # an OSError, so before it: the reader, `| head` perhaps, has closed the pipe
+        sys.stdout = None  # else the interpreter flushes it at exit, and complains of the same pipe once more
         return 1
     except OSError as error:
         print(f"deeprelax: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
@@ -76,8 +82,9 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as stop:  # Hydra's --help, and options that it does not know
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except KeyboardInterrupt as stop:
-        again = shlex.join(["deeprelax", *(word for word in arguments if word not in force(rest))])
-        print(f"deeprelax: {str(stop) or 'interrupted'}; to go on: {again}", file=sys.stderr)
+        # force=true in the printed command would restart the run instead of resuming it
+        resume = shlex.join(["deeprelax", *(each for each in arguments if each not in force_arguments(rest))])
+        print(f"deeprelax: {str(stop) or 'interrupted'}; to go on: {resume}", file=sys.stderr)
         return getattr(stop, "status", 130)
     finally:
         root.removeHandler(console)
@@ -87,35 +94,37 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class Console(logging.StreamHandler[TextIO]):
-    """Lines for whoever looks; that nobody does any more, as behind `| head`, is no reason to end a run."""
+    """Print log lines; once the stream cannot be written, as behind `| head`, discard them, and the run goes on."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         if not isinstance(sys.exception(), OSError):
-            super().handleError(record)
+            super().handleError(record)  # a bug in a logging call: reported with its traceback
             return
+        # The descriptor itself is redirected, so that print and the flush at exit do not fail either
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.stream.fileno())
         os.close(nowhere)
 
 
 def stop_by_signals() -> dict[signal.Signals, Any]:
-    """Outside the training loop, which has ways of its own, SIGTERM and SIGUSR1 end a command as Ctrl-C does.
+    """Let SIGTERM and SIGUSR1 end a command as Ctrl-C does, by raising Stopped.
 
-    Returns the handlers that were there before.
+    For the time outside the training loop, such as imports and loading: the loop installs handlers of its own, which
+    wait for the end of a step, and puts these back. Returns the previous handlers, for main to restore.
     """
     from .errors import Stopped
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Stopped(number)
 
-    if threading.current_thread() is not threading.main_thread():  # Python allows handlers nowhere else
+    if threading.current_thread() is not threading.main_thread():  # Python refuses handlers elsewhere
         return {}
     return {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
 
 
-def force(arguments: list[str]) -> list[str]:
-    """The words that start a run anew: with them a command does not go on."""
-    return [word for word in arguments if word.lstrip("+").partition("=")[0] == "force"]
+def force_arguments(arguments: list[str]) -> list[str]:
+    """The arguments that set `force`, with which a command restarts a run instead of resuming it."""
+    return [each for each in arguments if each.lstrip("+").partition("=")[0] == "force"]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and locks that a killed process frees."""
+"""Write files atomically, and hold locks that the system frees when their process is killed."""
 
 from __future__ import annotations
 
@@ -17,31 +17,34 @@ from .errors import UserError
 
 
 def replace(path: Path, write: Callable[[IO[bytes]], None], keep: Path | None = None) -> None:
-    """Write beside the file, flush to the disk, rename: a reader sees the old file or the new one, whole.
+    """Write `path` atomically: a reader sees the complete old file or the complete new one, even after a power cut.
 
-    The old file is kept as `keep`, if given; for a moment it is there alone. Raises OSError, naming the file, if the
-    disk is full or will not have it; the old file then stays.
+    write: writes the content to the open binary file that it is given. keep: where the old file is backed up; between
+    the two renames the backup is the only one there. Raises OSError, naming `path`, if it cannot be written, as on a
+    full disk; the old file then stays.
     """
     beside = path.with_name(path.name + ".new")
     try:
         with beside.open("wb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # before the rename, which may reach the disk earlier than the content
         if keep is not None and path.exists():
             path.replace(keep)
         beside.replace(path)
         _flush_folder(path.parent)
     except BaseException as error:
         beside.unlink(missing_ok=True)
-        cause = error if isinstance(error, OSError) else error.__context__  # torch.save speaks of its own trouble then
+        # On a full disk torch.save raises a RuntimeError of its own while it closes its archive; the OSError that says
+        # why is the context of that. OSErrors name `path`, not the temporary file, which is gone.
+        cause = error if isinstance(error, OSError) else error.__context__
         if isinstance(cause, OSError):
             raise OSError(cause.errno, cause.strerror or str(cause), str(path)) from None
         raise
 
 
 def _flush_folder(folder: Path) -> None:
-    """The names too are on the disk afterwards, where the file system can do that."""
+    """Flush the folder's entries, so that the rename survives a power cut, where the file system supports that."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -51,7 +54,7 @@ def _flush_folder(folder: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """`replace` for text."""
+    """Write text atomically, in UTF-8. Raises as `replace`."""
 
     def write(file: IO[bytes]) -> None:
         file.write(text.encode())
@@ -60,33 +63,36 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`replace` for what json can write."""
+    """Write a value atomically as JSON. Raises as `replace`."""
     replace_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def read_json(path: Path, numbers: Iterable[str] = ()) -> dict[str, Any]:
-    """What `write_json` wrote of a dictionary. Raises UserError if that is damaged, or these keys hold no numbers."""
+    """Read a dictionary that `write_json` wrote.
+
+    Raises UserError, naming the file, if it is corrupt, or if a key of `numbers` holds no finite number.
+    """
     try:
         value = json.loads(path.read_bytes())
     except ValueError:
         value = None
-    whole = isinstance(value, dict) and all(
+    valid = isinstance(value, dict) and all(
         isinstance(value.get(key), int | float) and math.isfinite(value[key]) for key in numbers
     )
-    if not whole:
+    if not valid:
         raise UserError(f"{path} is damaged: delete it, and the run's own command writes it again")
     return value  # type: ignore[no-any-return]
 
 
-def sentence(error: OSError, directory: Path) -> UserError:
-    """What to tell the user of a run in this directory about trouble with a file."""
+def file_error(error: OSError, directory: Path) -> UserError:
+    """The UserError for a file error of a run in `directory`: the file, the system's reason, and that it can resume."""
     reason = f"{error.filename or directory}: {error.strerror or error}"
-    return UserError(f"{reason}. What was written before is whole: mend it, and the same command goes on")
+    return UserError(f"{reason}. What was written before is whole: mend it, and the same command goes on", resumes=True)
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold the folder (made if need be) for this process; others wait."""
+    """Hold the folder, which is created if it is missing, for this process; other processes wait for it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -94,9 +100,10 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def is_held(directory: Path) -> bool:
-    """Does a process hold the run directory?"""
+    """Whether a process holds the run directory as its `sole_writer`. Creates no file."""
     try:
         with (directory / ".lock").open("r") as lock:
+            # shared: several readers may ask at once, and none takes another for the writer
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -108,12 +115,13 @@ def is_held(directory: Path) -> bool:
 @contextmanager
 def sole_writer(directory: Path) -> Iterator[None]:
     """Hold the run directory for this process. Raises UserError, naming the holder, if another process has it."""
+    # "a+": the file must not be truncated before it is locked, for it holds the name of the holder
     with (directory / ".lock").open("a+") as lock:
         for _ in range(20):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except BlockingIOError:  # perhaps held for a moment by somebody who looks, with `is_held`
+            except BlockingIOError:  # perhaps by `is_held` of another process, which locks for a moment only: retry
                 time.sleep(0.01)
         else:
             lock.seek(0)

@@ -1,19 +1,20 @@
-"""Tables for the terminal."""
+"""Align tables for the terminal."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
 
-GAP = 2  # letters between columns
-NARROWEST = 12  # the first column, however little room the others leave
+GAP = 2  # characters between columns
+NARROWEST = 12  # characters of the first column, however little room the others leave
 
 
 def aligned(rows: Sequence[Sequence[str]], sides: str, width: int | None = None) -> list[str]:
-    """The lines of a table of one row or more: columns two letters apart, each as wide as its longest cell.
+    """The lines of a table: columns two characters apart, each as wide as its longest cell.
 
-    rows: the cells, as many in each; the heading is one of them. sides: a letter for each column, "<" for left or
-    ">" for right. width: of a line at most; the first column then goes on below where it is too long.
+    rows: at least one row, the heading included, with the same number of cells in each. sides: one character for each
+    column, "<" to align left, ">" right. width: the longest line in characters; cells of the first column are wrapped
+    to fit it, into lines of their own below the row.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if width is not None:

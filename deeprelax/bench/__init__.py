@@ -1,1 +1,1 @@
-"""Benchmarks: ratios against a floor that is measured beside them, never times against yesterday's."""
+"""Benchmark as ratios to a floor that is measured beside them, never as times against those of another day."""

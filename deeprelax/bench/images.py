@@ -1,4 +1,4 @@
-"""Random images of a data set's shape: what a benchmark needs, without a download."""
+"""Make random images of a data set's shape, which spare a benchmark the download."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from ..data.sources.catalog import CATALOG
 
 
 def random_images(data_dir: Path, *, channels: int, image_size: int, classes: int, train: int, test: int) -> ImageData:
-    """uint8 noise with random labels, always the same."""
+    """A data set of uint8 noise with random labels, the same at each call.
+
+    A source of `dataset.name`; data_dir is not used. image_size in pixels; train, test: numbers of images.
+    """
     generator = torch.Generator().manual_seed(0)
 
     def split(count: int) -> Split:
@@ -25,7 +28,7 @@ def random_images(data_dir: Path, *, channels: int, image_size: int, classes: in
 
 
 def shape_of(conf: DatasetConf) -> dict[str, int]:
-    """The keywords of `random_images` for a data set: CIFAR-10's for one that is not in the catalog."""
+    """The keyword arguments of `random_images` for a data set: CIFAR-10's for one that is not in the catalog."""
     entry = CATALOG.get(conf.name, CATALOG["cifar10"])
     return {
         "channels": entry.channels,

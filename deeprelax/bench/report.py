@@ -1,4 +1,4 @@
-"""The benchmark as a table and as bench.json."""
+"""Format the benchmark as a table and as bench.json."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ from typing import Any
 import torch
 
 from ..configuration.schema import BenchConf
+from ..tables import aligned
 from .steps import StepCost
 from .timing import Ratio
 from .whole import WholeRun
 
+HEADING = (
+    "cost of a gradient evaluation over the floor", "alone", "(quartiles)", "with data", "images/s", "copies", "",
+)  # fmt: skip
+
 
 @dataclass(slots=True)
 class Report:
-    """What was measured; parts that were left out are None or empty."""
+    """What was measured; parts that were skipped are None or empty."""
 
     conf: BenchConf
     device: torch.device
@@ -27,7 +32,7 @@ class Report:
     whole: WholeRun | None = None
 
     def setting(self) -> dict[str, Any]:
-        """Hardware, versions, and what the numbers are of."""
+        """Network, data and batch size measured, hardware and versions."""
         cuda = self.device.type == "cuda"
         return {
             "model": self.conf.model.name,
@@ -42,7 +47,11 @@ class Report:
         }
 
     def content(self) -> dict[str, Any]:
-        """For bench.json; "ratios" is the cost of a gradient evaluation over the bare forward and backward pass."""
+        """The content of bench.json.
+
+        "ratios" is the cost of a gradient evaluation over that of a bare forward and backward pass, "ratios_with_data"
+        the same with a training run's batches; both medians over the repeats.
+        """
         return {
             "setting": self.setting(),
             "floor_milliseconds": self.floor_ms,
@@ -57,7 +66,7 @@ class Report:
         }
 
     def table(self) -> str:
-        """For the terminal and for docs/performance.md."""
+        """The table for the terminal; costs are ratios to the floor."""
         setting = self.setting()
         replayed = " as a CUDA graph" if self.conf.hardware.cuda_graphs else ""
         lines = [
@@ -65,22 +74,15 @@ class Report:
             "  ".join(f"{key} {value}" for key, value in list(setting.items())[5:]),
             f"floor: one bare forward and backward pass in channels_last{replayed}, {self.floor_ms:.2f} ms",
             "",
-            f"{'cost of a gradient evaluation over the floor':<46}{'alone':>7}  {'(quartiles)':<14}{'with data':>10}"
-            f"{'images/s':>10}{'copies':>8}",
+            *aligned([HEADING, *(_cells(name, cost) for name, cost in self.steps.items())], "<><>>><"),
+            "",
+            *self._rest(),
         ]
-        for name, cost in self.steps.items():
-            low, high = cost.alone.quartiles
-            label = f"  {name}, {cost.inner_steps} gradients a step"
-            lines.append(
-                f"{label:<46}{cost.alone.median:>7.3f}  {f'({low:.3f}-{high:.3f})':<14}{cost.fed.median:>10.3f}"
-                f"{cost.images_per_second:>10.0f}{cost.copies:>8.1f}"
-                + (f"  peak {cost.peak_megabytes:.0f} MB" if cost.peak_megabytes else "")
-            )
-        lines += self._rest()
         return "\n".join(lines)
 
     def _rest(self) -> list[str]:
-        lines = [""]
+        """The lines below the table: yardsticks and the whole run."""
+        lines = []
         for name, ratio in self.yardsticks.items():
             lines.append(f"{name}: {ratio.median:.2f} times the time of our loop")
         if self.whole is not None:
@@ -93,6 +95,20 @@ class Report:
         return lines
 
 
+def _cells(name: str, cost: StepCost) -> list[str]:
+    """A row below HEADING."""
+    low, high = cost.alone.quartiles
+    return [
+        f"  {name}, {cost.inner_steps} gradients a step",
+        f"{cost.alone.median:.3f}",
+        f"({low:.3f}-{high:.3f})",
+        f"{cost.fed.median:.3f}",
+        f"{cost.images_per_second:.0f}",
+        f"{cost.copies:.1f}",
+        f"peak {cost.peak_megabytes:.0f} MB" if cost.peak_megabytes else "",
+    ]
+
+
 def _whole(run: WholeRun) -> dict[str, float]:
     return {
         "evaluations": run.evaluations,
@@ -103,6 +119,7 @@ def _whole(run: WholeRun) -> dict[str, float]:
 
 
 def _cpu() -> str:
+    """The processor's model name."""
     try:
         with open("/proc/cpuinfo") as file:  # noqa: PTH123
             models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]

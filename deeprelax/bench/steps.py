@@ -1,4 +1,4 @@
-"""What optimizer steps cost over the gradient evaluations that they consist of."""
+"""Measure what optimizer steps cost over the gradient evaluations that they consist of."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .timing import Ratio, beside
 
 @dataclass(slots=True)
 class StepCost:
-    """One optimizer's: `alone` on one batch that lies on the device, `fed` with a training run's batches.
+    """The cost of one optimizer: `alone` on one batch that lies on the device, `fed` with a training run's batches.
 
-    Those are normalised to mean 0 and standard deviation 1, and not augmented.
+    Batches are normalised to mean 0 and standard deviation 1, and not augmented.
     """
 
     inner_steps: int
-    floor_ms: float  # one bare pass
+    floor_ms: float  # milliseconds of one bare pass
     alone: Ratio
     fed: Ratio
     images_per_second: float  # fed
@@ -35,7 +35,10 @@ class StepCost:
 
 
 class Bare:
-    """The floor: forward and backward pass of a network on one batch, as often as asked; or its replay as a graph."""
+    """The floor: `times` forward and backward passes of a network on one batch, with `graphs` replayed as a CUDA graph.
+
+    What no optimizer can be faster than, in the same autocast and without normalisation, closure or update.
+    """
 
     def __init__(
         self, model: nn.Module, batch: tuple[Tensor, Tensor], autocast: Autocast, times: int, *, graphs: bool = False
@@ -47,7 +50,7 @@ class Bare:
         self._pass = Graphed(self._eager, self.parameters) if graphs else self._eager
 
     def once(self) -> Tensor:
-        """The loss; gradients are in the parameters' .grad."""
+        """One pass. Returns the loss; gradients are in the parameters' .grad."""
         for p in self.parameters:
             p.grad = None
         return self._pass()
@@ -64,13 +67,17 @@ class Bare:
 
 
 def step_cost(conf: BenchConf, data: Data, keywords: dict[str, Any]) -> StepCost:
-    """Measure the optimizer that `keywords` describe, beside the bare passes of its own network. lr is 0 meanwhile."""
+    """Measure an optimizer beside the bare passes of its own network.
+
+    keywords: the optimizer's name and keyword arguments; lr is replaced by 0, so that all measurements are at one x.
+    Raises UserError if it does not take the keywords.
+    """
     device = data.train.device
     model = build_model(conf.model, data, 0, device).train()
     given = {**keywords, "lr": 0.0}
     optimizer: Relaxation = call("optimizer", str(given.pop("name")), model.parameters(), **given)
     batches = Batches(data.train, conf.batch_size, 0)
-    steps = max(1, -(-conf.evaluations // optimizer.evaluations))
+    steps = max(1, -(-conf.evaluations // optimizer.evaluations))  # rounded up
     graphs = conf.hardware.cuda_graphs
     objective = Objective(model, batches, 0, conf.hardware.precision, graphs=graphs)
     floor = Bare(model, batches[0], objective.autocast, steps * optimizer.evaluations, graphs=graphs)

@@ -1,4 +1,4 @@
-"""Times side by side: each measurement stands between two of its floor."""
+"""Time works side by side: each measurement stands between two of its floor."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ Work = Callable[[], object]
 
 @dataclass(slots=True)
 class Ratio:
-    """Seconds of each repeat, and their ratios to the floor measured beside it."""
+    """Seconds of each repeat, and their ratios to the floor measured before and after it."""
 
     seconds: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
 
     @property
     def median_seconds(self) -> float:
+        """The median over the repeats, in seconds."""
         return statistics.median(self.seconds)
 
     @property
     def median(self) -> float:
+        """The median ratio over the repeats."""
         return statistics.median(self.ratios)
 
     @property
     def quartiles(self) -> tuple[float, float]:
-        """The middle half of the ratios lies between them."""
+        """The first and third quartile of the ratios."""
         if len(self.ratios) < 2:
             return self.ratios[0], self.ratios[0]
         low, _, high = statistics.quantiles(self.ratios, n=4, method="inclusive")
@@ -37,7 +39,7 @@ class Ratio:
 
 
 def seconds(work: Work, device: torch.device) -> float:
-    """How long the work takes, the device's part included."""
+    """Wall time of the work in seconds, until the device has finished it."""
     _wait(device)
     began = time.perf_counter()
     work()
@@ -48,7 +50,8 @@ def seconds(work: Work, device: torch.device) -> float:
 def beside(floor: Work, works: dict[str, Work], repeats: int, device: torch.device) -> dict[str, Ratio]:
     """Time `works` in turn, the floor before the first and after each; a ratio is over the mean of its two floors.
 
-    All are run once beforehand, unmeasured. "floor" in the result is the floor itself.
+    A machine whose speed drifts slows a work and its floors alike, and the ratio stays. All are run once beforehand,
+    unmeasured. The result has "floor" for the floor itself, and the names of the works.
     """
     for work in (floor, *works.values()):
         work()

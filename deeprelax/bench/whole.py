@@ -1,7 +1,7 @@
-"""A whole `deeprelax train` against the gradient evaluations in it.
+"""Measure a complete `deeprelax train` against the gradient evaluations in it.
 
 The run has a process of its own, `python -m deeprelax.bench.whole train KEY=VALUE ...`, in which bare passes stand
-between its evaluations, all along: a floor before and after would be another machine's, where others share it.
+between its evaluations, all along: where others share the machine, its speed before and after the run is another one.
 """
 
 from __future__ import annotations
@@ -32,18 +32,19 @@ FLOORS = "DEEPRELAX_BENCH_FLOORS"
 
 @dataclass(frozen=True, slots=True)
 class WholeRun:
-    """Of `evaluations` gradient evaluations. All without the floor's own time."""
+    """Times of a run of `evaluations` gradient evaluations, in seconds, without those of the floor's measurements."""
 
     evaluations: int
-    loop_seconds: float  # result.json's: steps, evaluation of x, records, checkpoints
+    loop_seconds: float  # those of result.json: steps, evaluation of x, records, checkpoints
     process_seconds: float  # imports and loading of the data too
     floor_seconds: float  # the same number of bare passes
 
 
 def whole_run(conf: BenchConf, overrides: list[str]) -> WholeRun:
-    """Train with Entropy-SGD. `overrides` choose network, data set and hardware as for the benchmark.
+    """Train with Entropy-SGD on random images, in a process of its own.
 
-    Raises UserError with the process's last words if it fails.
+    overrides: those that choose network, data set and hardware for the benchmark. Raises UserError with the last line
+    of the process's standard error if it fails.
     """
     options = [f"dataset.options.{key}={value}" for key, value in shape_of(conf.dataset).items()]
     with tempfile.TemporaryDirectory() as folder:
@@ -58,8 +59,8 @@ def whole_run(conf: BenchConf, overrides: list[str]) -> WholeRun:
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, FLOORS: str(file)})
         taken = time.perf_counter() - began
         if done.returncode:
-            words = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-            raise UserError(f"the whole run failed: {words[-1]}")
+            lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+            raise UserError(f"the whole run failed: {lines[-1]}")
         result = json.loads(next(Path(folder).rglob("result.json")).read_text())
         floors: dict[str, list[float]] = json.loads(file.read_text())
     evaluations = int(result["gradient_evaluations"])
@@ -70,14 +71,17 @@ def whole_run(conf: BenchConf, overrides: list[str]) -> WholeRun:
 
 @dataclass(slots=True)
 class Between:
-    """Bare passes of a copy of the network between the evaluations of a run: their seconds, and all that is spent."""
+    """Times bare passes of a copy of the network between the evaluations of a run.
+
+    seconds: of the passes. spent: seconds of everything done here, which are taken off the run's.
+    """
 
     seconds: list[float] = field(default_factory=list)
     spent: list[float] = field(default_factory=list)
     floor: Bare | None = None
 
     def measure(self, objective: Objective) -> None:
-        """A hook of the objective's, called before each of its evaluations."""
+        """Measure, once in EVERY evaluations. A hook of the objective, called before each of them."""
         if objective.evaluations % EVERY:
             return
         device = objective.batches.images.device
@@ -85,14 +89,14 @@ class Between:
         if self.floor is None:
             model, graphs = copy.deepcopy(objective.model), isinstance(objective.evaluate, Graphed)
             self.floor = Bare(model, objective.batches[0], objective.autocast, PASSES, graphs=graphs)
-            self.floor()
-        self.floor.once()
+            self.floor()  # the first passes are slower: torch chooses algorithms and captures the graph
+        self.floor.once()  # unmeasured: the run's own evaluations have displaced the copy's weights from the caches
         self.seconds.append(seconds(self.floor, device))
         self.spent.append(time.perf_counter() - began)
 
 
 def main(arguments: list[str]) -> int:
-    """Run deeprelax with these arguments, and leave the floors in the file that $DEEPRELAX_BENCH_FLOORS names."""
+    """Run deeprelax with these arguments and write the floors to the file that $DEEPRELAX_BENCH_FLOORS names."""
     between = Between()
     Objective.before_each.append(between.measure)
     status = deeprelax(arguments)

@@ -1,8 +1,8 @@
-"""Loops as public code has them, written from their descriptions: what we measure ourselves against.
+"""Measure our loop against loops as public code has them, written from their descriptions.
 
 `PortStyle` is Entropy-SGD as its public PyTorch ports work: a Python loop over the parameters, deep copies of weights
-and state at each outer step, a Python number read from the loss at each closure. `DataLoader` feeding with torchvision
-transforms, image by image, is what both yardsticks use.
+and state at each outer step, a Python number read from the loss at each closure. Both yardsticks read their images one
+by one through torchvision's transforms and a `DataLoader`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .timing import Ratio, Work, beside
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
-    """A data set as torchvision's classes are: each image a PIL picture that is transformed when it is asked for."""
+    """A data set in torchvision's manner: each image becomes a PIL picture and is transformed when it is indexed."""
 
     def __init__(self, split: Split) -> None:
         self._pixels = split.images.permute(0, 2, 3, 1).contiguous().numpy()
@@ -44,7 +44,7 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 
 
 def endless(split: Split, batch_size: int, workers: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled batches of a DataLoader, pass after pass."""
+    """Yield shuffled batches of a DataLoader, pass after pass, on the device."""
     loader = DataLoader(
         Pictures(split), batch_size, shuffle=True, drop_last=len(split) >= batch_size, num_workers=workers,
         pin_memory=device.type == "cuda", persistent_workers=workers > 0,
@@ -57,7 +57,7 @@ def endless(split: Split, batch_size: int, workers: int, device: torch.device) -
 def closure(
     model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], autocast: Callable[[], torch.autocast]
 ) -> Callable[[], float]:
-    """zero_grad, forward, backward on the next batch; the loss as a Python number."""
+    """The closure of a step: zero_grad, forward, backward on the next batch; it returns the loss as a Python number."""
 
     def evaluate() -> float:
         images, labels = next(batches)
@@ -71,7 +71,10 @@ def closure(
 
 
 class PortStyle:
-    """Entropy-SGD, one parameter at a time."""
+    """Entropy-SGD, one parameter at a time; with noise 0 the same iteration as `optim.EntropySGD`.
+
+    lr is 0, as it is for our loop: no measurement moves x.
+    """
 
     def __init__(self, model: nn.Module, inner_steps: int = 20, gamma: float = 1e4, noise: float = 1e-4) -> None:
         self.params = list(model.parameters())
@@ -102,7 +105,10 @@ class PortStyle:
 
 
 def compared(conf: BenchConf, data: Data, split: Split) -> dict[str, Ratio]:
-    """The yardsticks' time over that of our loop with the same optimizer, for as many gradient evaluations."""
+    """Ratios of the yardsticks' time to that of our loop with the same optimizer and number of gradient evaluations.
+
+    conf.workers: processes of the DataLoader. split: the training images, on the CPU.
+    """
     device = data.train.device
     batches = endless(split, conf.batch_size, conf.workers, device)
     steps = max(1, conf.evaluations // 20)
@@ -117,6 +123,7 @@ def compared(conf: BenchConf, data: Data, split: Split) -> dict[str, Ratio]:
         objective = Objective(model, batches, 0, conf.hardware.precision, graphs=conf.hardware.cuda_graphs)
         return lambda: [optimizer.step(objective) for _ in range(steps)]
 
+    # contiguous: channels_last is our choice, not that of the public code
     port_model, plain_model = (fresh().to(memory_format=torch.contiguous_format) for _ in range(2))
     port = PortStyle(port_model)
     plain = torch.optim.SGD(plain_model.parameters(), lr=0.0, momentum=0.9, nesterov=True)

@@ -1,1 +1,1 @@
-"""One module for each command. torch is imported when a command starts its work, not before."""
+"""Run the commands, one module each. torch is imported when a command starts its work, so that --help is fast."""

@@ -1,4 +1,4 @@
-"""`deeprelax bench`: a Hydra application that measures."""
+"""Run `deeprelax bench`: measure what optimizer steps cost, as a Hydra application."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from ..errors import UserError
 
 if TYPE_CHECKING:
     from ..bench.report import Report
-PASSED_ON = ("model", "dataset", "hardware")
+PASSED_ON = ("model", "dataset", "hardware")  # to the whole run: the groups that `deeprelax train` has as well
 
 
 def main(arguments: list[str]) -> None:
+    """Compose the configuration and run `job`. Raises UserError."""
     hydra_app.run("bench", job, arguments)
 
 
 def job(config: DictConfig) -> None:
-    """Measure, print the table, write bench.json."""
+    """Measure, print the table, write bench.json. Raises UserError for an optimizer without a name, or unknown."""
     conf = validated(config)
     assert isinstance(conf, BenchConf)
     for name, keywords in conf.optimizers.items():
@@ -34,9 +35,9 @@ def job(config: DictConfig) -> None:
     for name in conf.only:
         if name not in conf.optimizers:
             raise UserError(f"only={name} is not one of the optimizers {', '.join(conf.optimizers)}")
-    overrides = [word for word in HydraConfig.get().overrides.task if _key(word).split(".")[0] in PASSED_ON]
+    overrides = [each for each in HydraConfig.get().overrides.task if _key(each).split(".")[0] in PASSED_ON]
     file = Path(HydraConfig.get().runtime.output_dir) / "bench.json"
-    for report in measure(conf, overrides):
+    for report in measure(conf, overrides):  # written after each part: an interrupted benchmark keeps what it has
         files.write_json(file, report.content())
     print(f"{report.table()}\n{file}")
 
@@ -46,7 +47,10 @@ def _key(override: str) -> str:
 
 
 def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
-    """The report, growing part by part."""
+    """Yield the same report after each part that was measured: every optimizer, the yardsticks, the whole run.
+
+    overrides: those of the command line that the whole run, in a process of its own, is to have.
+    """
     from ..bench.images import random_images, shape_of
     from ..bench.report import Report
     from ..bench.steps import step_cost

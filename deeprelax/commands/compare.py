@@ -1,4 +1,4 @@
-"""`deeprelax compare`: tables and curves of the runs under some folders."""
+"""Run `deeprelax compare`: write tables and curves of the runs under some folders."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import NoReturn
 
 from ..errors import UserError
 from ..files import replace_text
-from ..reporting import files, text
+from ..reporting import export, text
 from ..reporting.comparison import compare
+from ..reporting.loading import find_runs
 from ..reporting.rows import Comparison
-from ..reporting.runs import find
 
 AXES = ("evaluations", "passes", "seconds")
 FOLDER = "compare"  # inside the first directory
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but a mistake is one sentence."""
+    """An argument parser that raises UserError instead of printing its usage and exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}: see deeprelax compare --help")
 
 
 def parser() -> Parser:
+    """The parser of the command's arguments."""
     made = Parser(
         prog="deeprelax compare",
         description="Group runs by what differs between them, and compare the groups: mean and standard deviation over "
@@ -47,23 +48,24 @@ def parser() -> Parser:
 
 
 def main(arguments: list[str]) -> None:
-    given = parser().parse_args(arguments)
-    runs, notes = find(given.directories)
+    """Compare the runs, print the tables, write the files. Raises UserError."""
+    options = parser().parse_args(arguments)
+    runs, notes = find_runs(options.directories)
     if not runs:
-        raise UserError(f"no runs under {', '.join(map(str, given.directories))}: deeprelax train makes some")
-    by = [word.strip() for word in given.by.split(",") if word.strip()] if given.by else None
-    found = compare(runs, given.metric, by or None, given.baseline)
+        raise UserError(f"no runs under {', '.join(map(str, options.directories))}: deeprelax train makes some")
+    by = [key.strip() for key in options.by.split(",") if key.strip()] if options.by else None
+    found = compare(runs, options.metric, by or None, options.baseline)
     found.notes.extend(notes)
-    say(text.terminal(found) + "\n")
-    out = given.out or given.directories[0] / FOLDER
-    written = write(found, out, given.x)
-    say(f"Written to {out}: {', '.join(written)}")
+    show(text.terminal(found) + "\n")
+    out = options.out or options.directories[0] / FOLDER
+    written = write(found, out, options.x)
+    show(f"Written to {out}: {', '.join(written)}")
 
 
 def write(found: Comparison, out: Path, x: str) -> list[str]:
-    """Tables and, if a run has something to draw, curves. Returns the names of the files."""
+    """Write the tables and, if a run has a result to draw, the curves. Returns the names of the files."""
     out.mkdir(parents=True, exist_ok=True)
-    tables = {"table.md": text.markdown(found), "table.csv": files.as_csv(found), "table.json": files.as_json(found)}
+    tables = {"table.md": text.markdown(found), "table.csv": export.as_csv(found), "table.json": export.as_json(found)}
     for name, content in tables.items():
         replace_text(out / name, content)
     from ..reporting import figure  # late: matplotlib takes most of a second
@@ -71,11 +73,12 @@ def write(found: Comparison, out: Path, x: str) -> list[str]:
     return [*tables, *figure.write(found, out, x)]
 
 
-def say(words: str) -> None:
-    """Print; with plain letters where the terminal has no others."""
+def show(message: str) -> None:
+    """Print a message, in the characters that the terminal's encoding has."""
     encoding = sys.stdout.encoding or "ascii"
     try:
-        words.encode(encoding)
+        message.encode(encoding)
     except UnicodeEncodeError:
-        words = words.replace("±", "+-").encode(encoding, "replace").decode(encoding)
-    print(words, flush=True)
+        # not stdout.reconfigure(errors="replace"): it would make a "?" of the ± between every mean and deviation
+        message = message.replace("±", "+-").encode(encoding, "replace").decode(encoding)
+    print(message, flush=True)

@@ -1,4 +1,4 @@
-"""`deeprelax data`: which data sets there are, and fetching one."""
+"""Run `deeprelax data`: list the data sets, or fetch and check some."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ Usage: deeprelax data [NAME ...] [data_dir=DIR]
 
 
 def main(arguments: list[str]) -> None:
+    """List the data sets, or fetch those that are named. Raises UserError."""
     if {"-h", "--help"} & set(arguments):
         print(USAGE)
         return
-    given = [word.removeprefix("data_dir=") for word in arguments if word.startswith("data_dir=")]
-    names = [word for word in arguments if not word.startswith("data_dir=")]
+    given = [each.removeprefix("data_dir=") for each in arguments if each.startswith("data_dir=")]
+    names = [each for each in arguments if not each.startswith("data_dir=")]
     if "image_folder" in names:
         raise UserError("image_folder is not fetched: it is your own folder, dataset.path of deeprelax train")
     for name in names:
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> None:
 
 
 def listing(data_dir: str | None) -> str:
-    """One line for each data set: size, classes, whether it is there, where it lies."""
+    """The table that the command prints: a line for each data set with its size, classes, state and folder."""
     folder = data_folder(data_dir)
     rows = [("name", "train + test", "images", "classes", "state", "where")]
     for name, entry in CATALOG.items():

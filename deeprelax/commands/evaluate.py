@@ -1,4 +1,4 @@
-"""`deeprelax evaluate`: loss and error of a run's checkpoint, computed again."""
+"""Run `deeprelax evaluate`: compute loss and error of a run's checkpoint again."""
 
 from __future__ import annotations
 
@@ -18,18 +18,23 @@ ALLOWED = ("data_dir", "hardware.device", "hardware.precision", "hardware.thread
 
 
 def main(arguments: list[str]) -> None:
+    """Evaluate the run that the arguments name. Raises UserError."""
     if not arguments or {"-h", "--help"} & set(arguments):
         print(USAGE)
         return
-    overrides = [word for word in arguments if word.partition("=")[0] in ALLOWED]
-    runs = [word.removeprefix("run=") for word in arguments if word not in overrides]
+    overrides = [each for each in arguments if each.partition("=")[0] in ALLOWED]
+    runs = [each.removeprefix("run=") for each in arguments if each not in overrides]
     if len(runs) != 1:
         raise UserError(f"evaluate takes one run directory, not {len(runs)} ({' '.join(runs) or 'none'})")
     evaluate(Path(runs[0]), overrides)
 
 
 def evaluate(path: Path, overrides: list[str]) -> dict[str, float]:
-    """Print and return test_loss, test_error (percent) and the same for validation if it was held out."""
+    """Print and return test_loss, test_error (percent), and the same for validation if it was held out.
+
+    overrides: "key=value" for keys of ALLOWED. Raises UserError if the directory, its configuration, its checkpoint or
+    the data are missing or corrupt.
+    """
     if not path.is_dir():
         raise UserError(f"{path} is not a directory: give the directory of a run")
     directory = RunDirectory(path)
@@ -58,6 +63,7 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, float]:
 
 
 def _compare(file: Path, values: dict[str, float]) -> None:
+    """Print whether the values agree with result.json in the digits that are printed."""
     if not file.exists():
         print("(the run is not finished: these are the numbers of its last checkpoint)")
         return

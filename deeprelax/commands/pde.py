@@ -1,4 +1,4 @@
-"""`deeprelax pde COMMAND`: a Hydra application; figures, arrays and claims of the partial differential equations."""
+"""Run `deeprelax pde COMMAND`: solve the equations; write figures, arrays and claims. A Hydra application."""
 
 from __future__ import annotations
 
@@ -34,11 +34,14 @@ OmegaConf.register_new_resolver("pde_commands", lambda: ", ".join(COMMANDS), rep
 
 
 def main(arguments: list[str]) -> None:
+    """Compose the configuration of an experiment and run `job`. Raises UserError."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE)
         return
     command, *rest = arguments
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it tells of a cache made at the first run
+    logging.getLogger("matplotlib.font_manager").setLevel(
+        logging.ERROR
+    )  # it logs that it builds a cache, at the first run
     if command not in COMMANDS:
         raise UserError(
             f"pde {command} is not a command{did_you_mean(command, COMMANDS)}: one of {', '.join(COMMANDS)}"
@@ -46,25 +49,28 @@ def main(arguments: list[str]) -> None:
     schema = experiments.settings(command)
     ConfigStore.instance().store(group="schema/pde", name=command, node=schema, package="_global_")
     sweep = bool({"-m", "--multirun"} & set(rest))
-    words = [as_list(command, word, sweep) for word in rest]
-    first = next((i for i, word in enumerate(words) if "=" in word and not word.startswith("-")), len(words))
-    words.insert(first, f"pde={command}")  # beside the other overrides: argparse wants them in one piece
-    hydra_app.run("pde", job, words)
+    composed = [as_list(command, argument, sweep) for argument in rest]
+    first = next((i for i, each in enumerate(composed) if "=" in each and not each.startswith("-")), len(composed))
+    composed.insert(first, f"pde={command}")  # beside the other overrides: argparse accepts them in one piece only
+    hydra_app.run("pde", job, composed)
 
 
-def as_list(command: str, word: str, sweep: bool) -> str:
-    """time=0.1,0.2 as time=[0.1,0.2] for the keys that hold lists; with -m as time=[0.1],[0.2], one job each."""
-    key, equals, value = word.partition("=")
-    if key == "optimizer":  # a group of the training's choices has that name
-        key, word = "optimizers", f"optimizers={value}"
+def as_list(command: str, argument: str, sweep: bool) -> str:
+    """time=0.1,0.2 as time=[0.1,0.2] for the keys that hold lists; with -m as time=[0.1],[0.2], one job each.
+
+    Other arguments, and values with brackets, quotes or interpolations, are returned as they are.
+    """
+    key, equals, value = argument.partition("=")
+    if key == "optimizer":  # Hydra would take it for the group of configs/ that training chooses from
+        key, argument = "optimizers", f"optimizers={value}"
     lists = {field.name for field in fields(experiments.settings(command)) if "list[" in str(field.type)}
     if not equals or key not in lists or re.search(r"[\[\](){}$'\"]", value):
-        return word
+        return argument
     return f"{key}=" + (",".join(f"[{one}]" for one in value.split(",")) if sweep else f"[{value}]")
 
 
 def job(config: DictConfig) -> None:
-    """One command. Writes its files into Hydra's run directory, outputs/pde/COMMAND."""
+    """Run one experiment, which writes its files into Hydra's run directory, outputs/pde/COMMAND."""
     settings = validated(config)
     command = str(HydraConfig.get().runtime.choices["pde"])
     directory = Path(HydraConfig.get().runtime.output_dir)

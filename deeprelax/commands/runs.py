@@ -1,11 +1,11 @@
-"""`deeprelax runs`: the runs under some folders, their state and error."""
+"""Run `deeprelax runs`: list the runs under some folders with their state and error."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ..errors import UserError
-from ..reporting.runs import Run, find
+from ..reporting.loading import Run, find_runs
 from ..tables import aligned
 
 USAGE = """List the runs.
@@ -16,14 +16,15 @@ Usage: deeprelax runs [FOLDER ...]
 
 
 def main(arguments: list[str]) -> None:
+    """Print a line for each run under the folders, by default outputs. Raises UserError."""
     if {"-h", "--help"} & set(arguments):
         print(USAGE)
         return
-    folders = [Path(word) for word in arguments] or [Path("outputs")]
+    folders = [Path(argument) for argument in arguments] or [Path("outputs")]
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder} is not a folder: give the one that holds the runs, by default outputs")
-    runs, notes = find(folders)
+    runs, notes = find_runs(folders)
     if not runs:
         print(f"no runs under {', '.join(map(str, folders))}")
     else:
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> None:
 
 
 def rows_of(run: Run) -> list[tuple[str, str, str, str]]:
-    """State, test error in percent, passes and directory; below it what went wrong, if anything did."""
+    """A line of state, test error in percent, passes and directory; a second one with the reason of a failure."""
     error = test_error(run)
     shown = "" if error is None else f"{error:.2f}"
     first = (run.state, shown, f"{run.passes:.4g}" if run.records else "", str(run.directory))
@@ -42,7 +43,7 @@ def rows_of(run: Run) -> list[tuple[str, str, str, str]]:
 
 
 def test_error(run: Run) -> float | None:
-    """The last one known, in percent."""
+    """Test error in percent: that of the result, else that of the last evaluation; None if there was none."""
     if run.finished:
         return float(run.result["test_error"]) if "test_error" in run.result else None
     errors = [record["error"] for record in run.records if record["kind"] == "test"]

@@ -1,4 +1,4 @@
-"""`deeprelax train`: a Hydra application; one job is one run."""
+"""Run `deeprelax train`: train networks, as a Hydra application in which a job is a run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from ..runs.run import run
 
 
 def main(arguments: list[str]) -> None:
+    """Compose the configuration and run `job`, with -m once for each combination. Raises UserError."""
     hydra_app.run("train", job, arguments)
 
 
 def job(config: DictConfig) -> float:
-    """Train one network. Returns the error in percent, on validation data if held out, else on test data."""
+    """Train one network. Returns the error in percent, which sweepers minimise: of validation data, else of test data.
+
+    Raises UserError for a value out of range, and whatever `run` raises.
+    """
     conf = checked(config)  # before any file is touched
     _check_search(conf.dataset.validation)
     result = run(conf, config, Path(HydraConfig.get().runtime.output_dir))
@@ -27,7 +31,7 @@ def job(config: DictConfig) -> float:
 
 
 def _check_search(held_out: int) -> None:
-    """Raise UserError if a sweeper that searches would search by the test images."""
+    """Raise UserError if a sweeper that searches, as Optuna's, would choose settings by the test images."""
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN and not hydra.sweeper._target_.endswith(".BasicSweeper") and not held_out:
         raise UserError(

@@ -1,1 +1,1 @@
-"""What a user may write: the schema of configurations, its checks, messages, and the names behind the choices."""
+"""Compose and check configurations: schema, ranges, error messages, and the classes behind the choices."""

@@ -1,4 +1,4 @@
-"""Configurations: made known to Hydra, checked, and read back from a run's directory."""
+"""Register the schema with Hydra, check configurations, and load them from a run's directory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .schema import BASES, SCHEMAS, BenchConf, TrainConf
 
 
 def register() -> None:
-    """Make the schema known to Hydra: `schema/train` and `schema/<group>/<name>`."""
+    """Register the schema with Hydra: `schema/train`, `schema/bench` and `schema/<group>/<name>`."""
     store = ConfigStore.instance()
     store.store(group="schema", name="train", node=TrainConf, package="_global_")
     store.store(group="schema", name="bench", node=BenchConf, package="_global_")
@@ -29,14 +29,17 @@ def register() -> None:
 
 
 def checked(config: DictConfig) -> TrainConf:
-    """The typed configuration. Raises UserError, naming the key, if a value is missing, unknown or out of range."""
+    """Check a training run's configuration and return it as dataclasses.
+
+    Raises UserError, naming the key, if a value is missing, unknown or out of range.
+    """
     result = validated(config)
     assert isinstance(result, TrainConf)
     return result
 
 
 def validated(config: DictConfig) -> Any:
-    """`checked` for any schema: an instance of its dataclass."""
+    """Check a configuration of any schema and return it as an instance of its dataclass. Raises as `checked`."""
     for problem in _problems(config, ""):
         raise UserError(problem)
     try:
@@ -46,6 +49,7 @@ def validated(config: DictConfig) -> Any:
 
 
 def _problems(node: DictConfig, prefix: str) -> Iterator[str]:
+    """The message for each mistake in a node; `prefix` is its key and a dot, or empty at the root."""
     schema = OmegaConf.get_type(node)
     if schema is None or not is_dataclass(schema):
         return
@@ -53,7 +57,7 @@ def _problems(node: DictConfig, prefix: str) -> Iterator[str]:
     for key in map(str, node):
         if key not in known:
             yield unknown_key(f"{prefix}{key}", known)
-    # plain values first: others may be derived from them
+    # Plain values before groups, whose values may interpolate them: the mistake is reported where it was made
     for name, described in sorted(known.items(), key=lambda item: isinstance(node._get_node(item[0]), DictConfig)):
         key = f"{prefix}{name}"
         if name not in node or OmegaConf.is_missing(node, name):
@@ -88,13 +92,16 @@ def _wrong_name(node: DictConfig, prefix: str) -> Iterator[str]:
 
 
 def keywords(conf: Any) -> dict[str, Any]:
-    """The keyword arguments that a configured model or optimizer is built with."""
+    """The keyword arguments for the constructor of a configured model or optimizer.
+
+    A class of the user's, package.module:Name, gets its free `options` alone: the schema's other keys are not its own.
+    """
     given = {f.name: getattr(conf, f.name) for f in fields(conf) if f.name not in ("name", "options")}
     return dict(conf.options) if ":" in conf.name else given | dict(conf.options)
 
 
 def stored(file: Path) -> DictConfig:
-    """What a run's config.yaml says. Raises UserError if it is not there, or damaged."""
+    """Load a run's config.yaml, unchecked. Raises UserError if it is missing or corrupt."""
     if not file.is_file():
         raise UserError(f"{file} is not there: is {file.parent} the directory of a run?")
     try:
@@ -107,7 +114,10 @@ def stored(file: Path) -> DictConfig:
 
 
 def load(file: Path, overrides: Iterable[str] = ()) -> TrainConf:
-    """The configuration that a run was started with, changed by `key=value` overrides. Raises UserError."""
+    """Load and check the configuration that a run was started with, changed by `key=value` overrides.
+
+    Raises UserError if the file is missing or corrupt, and for overrides that `checked` refuses.
+    """
     content = stored(file)
     base = OmegaConf.structured(TrainConf)
     try:

@@ -1,4 +1,9 @@
-"""A Hydra application inside a sub-command, with our run directories and our error messages."""
+"""Run a Hydra application inside a sub-command, with our run directories and our error messages.
+
+Hydra is used against its grain in four places, each explained where it stands: it would print its own messages instead
+of raising (`run`), put its own text before the error of a job (`Jobs`), refuse free keys without ++ (FREE_KEY), and
+refuse overrides behind a flag (`flags_first`).
+"""
 
 from __future__ import annotations
 
@@ -26,19 +31,17 @@ from .messages import explain, offered
 from .schema import configuration_folder
 
 Job = Callable[[DictConfig], Any]
-OPTION = re.compile(
-    r"^((?:(?:dataset|model|optimizer)\.options|optimizers)\.)"
-)  # free keys, which Hydra takes with ++ only
-
-
-WITH_A_VALUE = {
+# Keys of free dictionaries. Hydra sets a key that configs/ does not have only with + or ++ before it, so that users
+# would have to know which keys are ours; ++ also replaces those that are there.
+FREE_KEY = re.compile(r"^((?:(?:dataset|model|optimizer)\.options|optimizers)\.)")
+FLAGS_WITH_VALUE = {
     "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
     "--shell-completion", "-sc", "--experimental-rerun",
 }  # fmt: skip
 
 
 def choices(*wanted: str) -> str:
-    """One line for each of these groups of configs/: its choices."""
+    """The lines of --help that list the choices of these groups of configs/."""
     folder = configuration_folder()
     return "\n".join(
         f"  {group}: {', '.join(sorted(offered(file.stem for file in (folder / group).glob('*.yaml'))))}"
@@ -47,7 +50,11 @@ def choices(*wanted: str) -> str:
 
 
 def register() -> None:
-    """The schema and the resolvers of configs/*.yaml. Called on import: the workers of launchers import us too."""
+    """Register the schema and the resolvers of configs/*.yaml.
+
+    Called on import, not by `run`: the worker processes of launchers import this module to unpickle a job, and need the
+    resolvers for its configuration.
+    """
     check.register()
     for name, resolver in [
         ("run_root", run_name.run_root),
@@ -64,89 +71,101 @@ register()
 
 @dataclass
 class Jobs:
-    """How the jobs of this process have fared: the failed ones with their overrides and directories."""
+    """Counts the jobs started in this process and collects the failed ones: overrides, directory, error.
 
-    begun: int = 0
+    Where a job raises, Hydra prints a text of its own before the message, and of a sweep it raises the first error
+    alone. So a job that fails returns None, and `raise_failures` raises when all have run.
+    """
+
+    started: int = 0
     failed: list[tuple[str, Path, UserError]] = field(default_factory=list)
 
     def raise_failures(self) -> None:
-        """UserError with the one problem of a single run, or a table of those of a sweep."""
+        """Raise the error of a single run, or a UserError that lists those of a sweep; return if nothing failed."""
         for overrides, _, problem in self.failed:
-            if not overrides:
+            if not overrides:  # not a sweep
                 raise problem
         if self.failed:
-            lines = [f"{len(self.failed)} of {self.begun} jobs failed; the same command does what is missing:"]
+            lines = [f"{len(self.failed)} of {self.started} jobs failed; the same command does what is missing:"]
             for overrides, directory, problem in self.failed:
                 file = RunDirectory(directory).log
                 lines.append(f"  {overrides}: {problem}" + (f" (log: {file})" if file.exists() else ""))
-            raise UserError("\n".join(lines))
+            raise UserError("\n".join(lines), resumes=True)
 
 
 def run(name: str, job: Job, arguments: list[str]) -> None:
-    """Compose configs/<name>.yaml with the arguments and run the job, or one job for each combination with -m.
+    """Compose configs/<name>.yaml with the arguments and run the job, or with -m one job for each combination.
 
-    Raises UserError for whatever Hydra or OmegaConf refuses.
+    Raises UserError for what Hydra or OmegaConf refuses, and for jobs that raised it; other exceptions of a single job
+    pass through. With HYDRA_FULL_ERROR=1 in the environment errors of composition pass through as they are.
     """
     user_wants_traces = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through: the messages are ours
-    sys.argv = [f"deeprelax {name}", *(re.sub(OPTION, r"++\1", word) for word in flags_first(arguments))]
+    # Without it Hydra catches every exception, prints a message with a shortened traceback, and exits with status 1
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    # hydra.main reads the arguments from sys.argv alone
+    sys.argv = [f"deeprelax {name}", *(re.sub(FREE_KEY, r"++\1", each) for each in flags_first(arguments))]
     folder = str(configuration_folder())
     devices.register()
     jobs = Jobs()
     own_process = os.getpid()
 
-    def guarded(config: DictConfig) -> Any:
-        jobs.begun += 1
+    def run_job(config: DictConfig) -> Any:
+        jobs.started += 1
         try:
             return job(config)
         except UserError as error:
             directory = Path(HydraConfig.get().runtime.output_dir)
             _remove_empty(directory, Path(run_name.run_root(config)).absolute())
             if os.getpid() != own_process:
-                raise  # a launcher's worker: nothing else comes back from there
+                raise  # in a launcher's worker process, whose `jobs` is a copy: only an exception gets back
             problem = error
         except (Exception, SystemExit) as error:
             if os.getpid() != own_process or HydraConfig.get().mode == RunMode.RUN:
                 raise
-            traceback.print_exc()  # a bug, ours or of the user's own classes; the other jobs go on all the same
+            traceback.print_exc()  # a bug, ours or of the user's own classes, must not end the rest of the sweep
             first, *_ = str(error).strip().splitlines() or [""]
             problem = UserError(f"{type(error).__name__}: {first}")
         running = HydraConfig.get()
         overrides = " ".join(running.overrides.task) if running.mode != RunMode.RUN else ""
         jobs.failed.append((overrides, Path(running.runtime.output_dir), problem))
-        return None  # raised in here, Hydra would add words of its own
+        return None  # raising here would let Hydra put its own text before the message
 
     try:
-        hydra.main(version_base="1.3", config_path=folder, config_name=name)(guarded)()
+        hydra.main(version_base="1.3", config_path=folder, config_name=name)(run_job)()
     except (HydraException, OmegaConfBaseException) as error:
         if user_wants_traces:
             raise
         raise UserError(explain(error)) from None
     except (ValueError, AssertionError, AttributeError, TypeError, RuntimeError) as error:
         jobs.raise_failures()  # a sweeper that searches trips over jobs that brought it no number
-        if jobs.begun or user_wants_traces or isinstance(error, UserError):
+        if jobs.started or user_wants_traces or isinstance(error, UserError):
             raise
-        # Hydra's own complaints about its flags, and what it trips over when a group is set to a plain value
+        # No job has started, so the error is Hydra's: a ValueError for flags that do not go together, or whatever its
+        # code trips over when a group is set to a plain value
         raise UserError(f"the arguments cannot be composed: {explain(error)}") from None
     jobs.raise_failures()
 
 
 def flags_first(arguments: list[str]) -> list[str]:
-    """Hydra's flags before the overrides: it reads no override behind a flag that follows one."""
+    """The arguments with Hydra's flags before the overrides.
+
+    argparse, with which Hydra reads them, wants positional arguments in one piece: of `seed=1 -m epochs=2` it would
+    refuse the last.
+    """
     flags: list[str] = []
     overrides: list[str] = []
     takes_a_value = False
-    for word in arguments:
-        (flags if word.startswith("-") or takes_a_value else overrides).append(word)
-        takes_a_value = word in WITH_A_VALUE
+    for argument in arguments:
+        (flags if argument.startswith("-") or takes_a_value else overrides).append(argument)
+        takes_a_value = argument in FLAGS_WITH_VALUE
     return flags + overrides
 
 
 def _remove_empty(directory: Path, above: Path) -> None:
-    """Remove the directory that Hydra made for a job that never began, and its empty parents inside `above`."""
+    """Remove the directory that Hydra made for a job that was refused, and its empty parents inside `above`."""
     while directory.is_relative_to(above) and directory != above:
         try:
             directory.rmdir()
-        except OSError:  # not empty: somebody's
+        except OSError:  # not empty, so it holds an earlier run or other files
             return
         directory = directory.parent

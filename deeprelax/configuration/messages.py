@@ -1,4 +1,4 @@
-"""One sentence for each mistake in a configuration, and for each error of Hydra's or OmegaConf's."""
+"""Turn mistakes in a configuration, and errors of Hydra's or OmegaConf's, into one-line messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .schema import TrainConf
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """One sentence for a key that the schema does not have; `known` are the keys beside it."""
+    """The message for a key that the schema does not have; `known` are the last parts of the keys beside it."""
     prefix, dot, last = key.rpartition(".")
     names = list(known)
     near = difflib.get_close_matches(last, names, n=1)
@@ -29,13 +29,13 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 
 def offered(options: Iterable[str]) -> list[str]:
-    """The choices of a group; a file whose name begins with _ is what they have in common."""
+    """The choices of a group among the files of its folder: those whose name begins with _ are included by others."""
     return [option for option in options if not option.startswith("_")]
 
 
 def explain(error: Exception) -> str:
-    """One sentence for an error of Hydra's or OmegaConf's."""
-    cause = error.__cause__ or error
+    """The one-line message for an error of Hydra's or OmegaConf's."""
+    cause = error.__cause__ or error  # Hydra wraps OmegaConf's errors, which hold the key
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         options = offered(error.options)

@@ -1,4 +1,4 @@
-"""Names a configuration may use, and where they lead. Nothing is imported before it is asked for."""
+"""Resolve the names of data sets, models and optimizers to classes or functions, which are imported when needed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..errors import UserError, did_you_mean
 
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # package.module:Name
 
-# kind: name: (package.module:Name, the keywords that this name fixes)
+# kind -> name -> (package.module:Name, the keyword arguments that this name fixes)
 REGISTRY: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
     kind: {name: (f"{room.__name__}.{path}", fixed) for name, (path, fixed) in room.CHOICES.items()}
     for kind, room in {"dataset": sources, "model": models, "optimizer": optim}.items()
@@ -24,7 +24,7 @@ REGISTRY: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
 
 
 def resolve(kind: str, name: str) -> Callable[..., Any]:
-    """The class or function behind `kind`.name: one of ours, or `package.module:Name` from anywhere.
+    """The class or function behind `kind`.name: a shipped one, or `package.module:Name` from anywhere.
 
     Raises UserError if there is no such name, module or attribute.
     """
@@ -35,13 +35,13 @@ def resolve(kind: str, name: str) -> Callable[..., Any]:
             f"one of {', '.join(REGISTRY[kind])}, or your own as package.module:Name"
         )
     module_name, _, attribute = path.partition(":")
-    if path == name and str(Path.cwd()) not in sys.path:  # a user's modules may lie where she works
+    if path == name and str(Path.cwd()) not in sys.path:  # a console script lacks it, unlike `python -m`
         sys.path.append(str(Path.cwd()))
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module_name), attribute)
     except ModuleNotFoundError as error:
         if error.name is None or not module_name.startswith(error.name):
-            raise  # the module is there, something that it imports is not
+            raise  # the module exists, but something that it imports does not: the traceback says where
         raise UserError(
             f"{kind}.name={name}: there is no module {error.name}; is it installed or in PYTHONPATH?"
         ) from None
@@ -51,18 +51,21 @@ def resolve(kind: str, name: str) -> Callable[..., Any]:
 
 
 def call(kind: str, name: str, /, *arguments: Any, **keywords: Any) -> Any:
-    """Call what `resolve` finds. Raises UserError if it does not take these keywords or refuses their values."""
+    """Call what `resolve` finds, with the arguments and the keywords that the name fixes.
+
+    Raises UserError if it does not take these keywords, or refuses their values with a ValueError.
+    """
     function = resolve(kind, name)
     _, fixed = REGISTRY[kind].get(name, (name, {}))
     for key in fixed.keys() & keywords:
         raise UserError(f"{kind}.options: {name} does not take {key}, which is {fixed[key]} there: leave it out")
     keywords |= fixed
-    try:
+    try:  # bound beforehand: a TypeError from inside the call would be a bug, which must keep its traceback
         inspect.signature(function).bind(*arguments, **keywords)
     except TypeError as error:
         raise UserError(f"{kind}.options: {name} does not take them: {error}") from None
     except ValueError:
-        pass  # no signature to be had: let it speak for itself
+        pass  # a built-in without a signature: it is called unchecked
     try:
         return function(*arguments, **keywords)
     except UserError:

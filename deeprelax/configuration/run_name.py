@@ -1,4 +1,4 @@
-"""Where a run lies: a function of its configuration, so that a restart finds it."""
+"""Name a run's directory by its configuration, so that repeating the command finds the run and resumes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-# What cannot change the result beyond rounding.
+# Keys that cannot change the result beyond rounding: a run may resume with other values of them
 WITHOUT_EFFECT = {
     "data_dir",
     "output_dir",
@@ -22,12 +22,13 @@ WITHOUT_EFFECT = {
     "train.checkpoint_every",
     "train.checkpoint_seconds",
 }
-LEFT_OUT = WITHOUT_EFFECT | {"seed", "experiment", "sweep"}  # these have a level of their own in the path
-LONGEST = 120
+# seed and experiment have a level of their own in the path, and a sweep is what it sets
+NOT_IN_NAME = WITHOUT_EFFECT | {"seed", "experiment", "sweep"}
+LONGEST = 120  # characters of a folder's name; file systems allow 255 bytes
 
 
 def run_root(root: DictConfig) -> str:
-    """`output_dir`; "outputs" where that has no value, which the schema complains of later."""
+    """`output_dir`, or "outputs" where that has no value, which `check` reports later."""
     return str(_select(root, "output_dir") or "outputs")
 
 
@@ -37,11 +38,14 @@ def run_family(root: DictConfig) -> str:
 
 
 def run_name(root: DictConfig) -> str:
-    """ "<overrides>/seed-<n>": the overridden keys with their resolved values, sorted; "default" if there are none."""
+    """ "<overrides>/seed-<n>": the overridden keys with their resolved values, sorted; "default" if there are none.
+
+    By the values, not by the text of the command line: lr=0.1 and lr=1e-1 are the same run.
+    """
     named = {}
     for override in OmegaConf.to_container(root.hydra.overrides.task, resolve=False):  # type: ignore[union-attr]
         key = str(override).partition("=")[0].lstrip("+~")
-        if key not in LEFT_OUT:
+        if key not in NOT_IN_NAME:
             named[key] = f"{key}-{_text(_value(root, key))}"
     text = "+".join(named[key] for key in sorted(named)) or "default"
     return f"{_safe(text)}/seed-{_safe(str(_select(root, 'seed')))}"
@@ -65,7 +69,10 @@ def _text(value: Any) -> str:
 
 
 def _safe(text: str) -> str:
-    """Only characters that neither a shell nor Hydra's grammar trips over; a hash keeps different texts apart."""
+    """The text in characters that need no quoting in a shell or in Hydra's grammar, at most LONGEST of them.
+
+    A hash is appended if it was changed, so that different texts get different names.
+    """
     safe = re.sub(r"[^A-Za-z0-9._+-]+", "_", text)
     if safe == text and len(safe) <= LONGEST:
         return safe

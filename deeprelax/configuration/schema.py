@@ -1,4 +1,4 @@
-"""The schema of training runs and benchmarks: types and ranges.
+"""Define the schema of training runs and benchmarks: types and ranges.
 
 Values and what they mean stand in configs/, one file a choice; what the keys of optimizers and networks may be, in
 optim/hyperparameters.py and models/hyperparameters.py.
@@ -28,7 +28,7 @@ _NUMBERS: Check = (
 
 
 def configuration_folder() -> Path:
-    """configs/: in the installed package, or beside the package in a working copy."""
+    """The folder configs/: in the installed package, or beside the package in a working copy."""
     here = Path(__file__).resolve().parents[1]
     for folder in (here / "configs", here.parent / "configs"):
         if folder.is_dir():
@@ -38,6 +38,8 @@ def configuration_folder() -> Path:
 
 @dataclass
 class DatasetConf:
+    """The group `dataset`: which images, how many of them, and how they are normalised and augmented."""
+
     name: str = MISSING
     image_size: int | None = whole(1, 4096)
     train_size: int | None = whole(1)
@@ -49,23 +51,31 @@ class DatasetConf:
 
 @dataclass
 class ImageFolderConf(DatasetConf):
+    """The group `dataset` for a user's own images; path: the folder that holds train/ and test/."""
+
     path: str | None = MISSING
 
 
 @dataclass
 class ModelConf:
+    """The group `model`; options: keyword arguments of a class of the user's."""
+
     name: str = MISSING
     options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class OptimizerConf:
+    """The group `optimizer`; options: keyword arguments of a class of the user's."""
+
     name: str = MISSING
     options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class ScheduleConf:
+    """The group `schedule`: how lr changes with the passes."""
+
     name: str = choice("constant", "step", "cosine")
     milestones: list[float] = field(default_factory=list, metadata={"check": _NUMBERS})
     factor: float = limited(lambda v: 0 <= v <= 1000, "a number from 0 to 1000")
@@ -73,6 +83,8 @@ class ScheduleConf:
 
 @dataclass
 class HardwareConf:
+    """The group `hardware`: devices, how ranks share the work, precision, threads."""
+
     device: str = choice("auto", "cpu", "cuda")
     devices: str = limited(lambda v: v == "all" or (v.isdecimal() and int(v) >= 1), "an integer >= 1 or all")
     share: str = choice("data", "chains")
@@ -85,6 +97,8 @@ class HardwareConf:
 
 @dataclass
 class LoopConf:
+    """The group `train`: passes between evaluations, records and checkpoints, and what is done with a bad step."""
+
     evaluate_every: float = positive()
     record_every: float = positive()
     checkpoint_every: float | None = positive()
@@ -95,6 +109,8 @@ class LoopConf:
 
 @dataclass
 class TrainConf:
+    """The configuration of `deeprelax train`, which config.yaml in a run's directory holds."""
+
     dataset: DatasetConf = MISSING
     model: ModelConf = MISSING
     optimizer: OptimizerConf = MISSING
@@ -113,6 +129,8 @@ class TrainConf:
 
 @dataclass
 class BenchConf:
+    """The configuration of `deeprelax bench`."""
+
     dataset: DatasetConf = MISSING
     model: ModelConf = MISSING
     hardware: HardwareConf = MISSING
@@ -128,7 +146,10 @@ class BenchConf:
 
 
 def _built(base: type[Any], group: str, choice: str, ranges: Mapping[str, Row]) -> type[Any]:
-    """The schema of a shipped choice: the keys of its YAML in their order, each as its row says."""
+    """The schema of a shipped choice: the keys of its YAML in their order, with type and range by their rows.
+
+    Raises AssertionError for a key without a row, which is a bug of ours.
+    """
     text = (configuration_folder() / group / f"{choice}.yaml").read_text(encoding="utf-8")
     members: list[tuple[str, Any, Any]] = []
     for key in yaml.safe_load(text):
@@ -140,7 +161,7 @@ def _built(base: type[Any], group: str, choice: str, ranges: Mapping[str, Row]) 
     name = choice.title().replace("_", "") + base.__name__
     built = make_dataclass(name, members, bases=(base,))
     built.__module__ = __name__
-    globals()[name] = built  # launchers pickle configurations by the names of their classes
+    globals()[name] = built  # pickle finds a class by its module and name, and joblib's launcher pickles configurations
     return built
 
 

@@ -1,1 +1,1 @@
-"""Data sets as tensors on the device, batches as indices into them."""
+"""Hold data sets as tensors on the device, and draw batches as indices into them."""

@@ -1,4 +1,4 @@
-"""Random views of training images, drawn for each image, on uint8 pixels before they are normalised."""
+"""Augment training images: random crops and mirrorings, on uint8 pixels before they are normalised."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ PADDING = 4  # pixels
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """What is random, and what is done with it: apart, for a captured graph does the second without the first.
+    """Random draws, and the transformation that they determine; apart, for a CUDA graph replays the second alone.
 
-    The draws are made on the CPU for the whole batch, so they depend neither on the device nor on how it is shared.
+    The draws are made on the CPU for the full batch, so they depend neither on the device nor on the number of ranks.
     """
 
     draw: Callable[[torch.Generator, int], Tensor]
-    """(CPU generator, images) to integers, one column for each image."""
+    """(CPU generator, number of images) to int64 (draws, images)."""
     apply: Callable[[Tensor, Tensor], Tensor]
-    """(images uint8 (batch, height, width, channels), their columns on the same device) to images of the same shape."""
+    """(images uint8 (batch, height, width, channels), their draws on the same device) to images of the same shape."""
 
 
 def draw_flip_crop(generator: torch.Generator, images: int) -> Tensor:
@@ -31,7 +31,9 @@ def draw_flip_crop(generator: torch.Generator, images: int) -> Tensor:
 
 
 def flip_crop(images: Tensor, draws: Tensor) -> Tensor:
-    """Pad by 4 black pixels, cut a random window of the old size, mirror every second image on average.
+    """Pad by 4 black pixels, cut a random window of the old size, mirror with probability 1/2.
+
+    images: uint8 (batch, height, width, channels); draws: those of `draw_flip_crop`, on the same device.
 
     Source: the usual augmentation of CIFAR, for example arXiv 1605.07146, section 3.
     """
@@ -40,14 +42,17 @@ def flip_crop(images: Tensor, draws: Tensor) -> Tensor:
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """A CPU tensor on the device, contiguous; the host does not wait for a GPU."""
+    """Copy a CPU tensor to the device, contiguous; from pinned memory, so that the host does not wait for a GPU."""
     return (
         tensor.contiguous().pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
     )
 
 
 def window(images: Tensor, top: Tensor, left: Tensor, mirror: Tensor) -> Tensor:
-    """The window of each padded image whose upper left corner is (top, left), mirrored where asked; all (batch,)."""
+    """The window of each padded image whose upper left corner is (top, left), mirrored where `mirror` is true.
+
+    images: (batch, height, width, channels); top, left, mirror: (batch,). Returns the shape of `images`.
+    """
     _, height, width, _ = images.shape
     padded = torch.nn.functional.pad(images, (0, 0, PADDING, PADDING, PADDING, PADDING))
     columns = torch.arange(width, device=images.device)

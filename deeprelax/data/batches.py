@@ -1,4 +1,4 @@
-"""Mini-batches out of a data set that lives on the device: a batch is an index."""
+"""Draw mini-batches from a data set that lives on the device: a batch is an index."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from .normalize import Normalization
 
 
 class Images:
-    """A split on a device, laid out so that a batch comes out in channels_last without a copy."""
+    """A split on a device, stored so that a batch is in channels_last without a copy."""
 
     def __init__(self, split: Split, normalization: Normalization, device: torch.device) -> None:
+        # The copy is made once, here: index_select keeps this layout, which permuted is channels_last
         self._pixels = split.images.permute(0, 2, 3, 1).contiguous().to(device)  # (images, height, width, channels)
         self._labels = split.labels.to(device)
         self._normalization = normalization.to(device)
@@ -27,14 +28,14 @@ class Images:
         return len(self._labels)
 
     def digest(self) -> str:
-        """A fingerprint of labels and pixels."""
+        """A hash of labels and pixels."""
         found = hashlib.blake2b(f"{tuple(self._pixels.shape)}".encode(), digest_size=16)
         for tensor in (self._labels, self._pixels):
             found.update(tensor.cpu().numpy().data)
         return found.hexdigest()
 
     def pixels(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (batch, height, width, channels), and labels (batch,)."""
+        """The images of an index (batch,): uint8 (batch, height, width, channels), and int64 labels (batch,)."""
         return self._pixels.index_select(0, index), self._labels.index_select(0, index)
 
     def chunk(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
@@ -48,7 +49,7 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A data set on the device."""
+    """A data set on the device; image_size in pixels."""
 
     train: Images
     test: Images
@@ -59,7 +60,7 @@ class Data:
 
     @property
     def fingerprint(self) -> str:
-        """Tells whether a run resumes with the data that it began with."""
+        """A hash of all splits and the names of the classes: a run resumes only with the data that it began with."""
         digests = [split.digest() for split in (self.train, self.test, self.validation) if split is not None]
         return hashlib.blake2b(f"{self.classes} {digests}".encode(), digest_size=16).hexdigest()
 
@@ -71,7 +72,7 @@ class Batches:
     k B to k B + B - 1. So every batch is full, whatever N, and each pass shows each image once. An augmentation draws
     from (seed, k).
 
-    With `part` = (i, n) each batch is the i-th of n equal parts of the whole one, augmentation included. Streams with
+    With `part` = (i, n) each batch is the i-th of n equal parts of the full one, augmentation included. Streams with
     different `chain` are independent.
     """
 
@@ -88,8 +89,8 @@ class Batches:
         assert batch_size % part[1] == 0, "equal parts"
         self.images, self.batch_size = images, batch_size
         self._seed, self._purpose, self._augmentation, self._chain = seed, purpose, augmentation, chain
-        share = batch_size // part[1]
-        self._mine = slice(part[0] * share, (part[0] + 1) * share)
+        size = batch_size // part[1]
+        self._mine = slice(part[0] * size, (part[0] + 1) * size)
         self._orders: dict[int, Tensor] = {}
 
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
@@ -97,16 +98,17 @@ class Batches:
         return self.make(*self.draw(k))
 
     def draw(self, k: int) -> tuple[Tensor, ...]:
-        """What batch k is made of, on the device: its images' numbers and, with an augmentation, what that drew."""
+        """The arguments of `make` for batch k, on the device: the index and, with an augmentation, its draws."""
         index = self.indices(k)[self._mine]
         if self._augmentation is None:
             return (index,)
+        # drawn for the full batch, then cut: n ranks see the views that one rank would
         generator = torch.Generator().manual_seed(derive_seed(self._seed, Purpose.AUGMENTATION, k, self._chain))
         draws = self._augmentation.draw(generator, self.batch_size)[:, self._mine]
         return index, upload(draws, self.images.device)
 
     def make(self, index: Tensor, draws: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The batch of what `draw` returned: on the device alone, without a random number."""
+        """The batch for what `draw` returned. Runs on the device alone and draws nothing, as a CUDA graph needs it."""
         pixels, labels = self.images.pixels(index)
         if self._augmentation is not None:
             assert draws is not None
@@ -114,7 +116,7 @@ class Batches:
         return self.images.normalized(pixels), labels
 
     def indices(self, k: int) -> Tensor:
-        """The images of the whole batch k, (batch_size,), on the device."""
+        """The index of the full batch k, (batch_size,), on the device."""
         n, position, wanted = len(self.images), k * self.batch_size, self.batch_size
         pieces: list[Tensor] = []
         while wanted:
@@ -124,9 +126,10 @@ class Batches:
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     def _order(self, number: int) -> Tensor:
-        """The order of a pass, drawn when it is first asked for."""
+        """The permutation of a pass, (images,), on the device."""
         if number not in self._orders:
             generator = torch.Generator().manual_seed(derive_seed(self._seed, self._purpose, number, self._chain))
+            # a batch may straddle two passes, so the one before is kept; older ones are deleted
             self._orders = {k: v for k, v in self._orders.items() if k == number - 1}
             self._orders[number] = upload(torch.randperm(len(self.images), generator=generator), self.images.device)
         return self._orders[number]

@@ -1,4 +1,4 @@
-"""A data set in memory, and class-balanced parts of it."""
+"""Hold a data set in memory, and take class-balanced parts of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..randomness import Purpose, derive_seed
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """images: uint8 (images, channels, height, width); labels: int64 (images,)."""
+    """Images uint8 (images, channels, height, width) and their labels int64 (images,)."""
 
     images: Tensor
     labels: Tensor
@@ -29,7 +29,7 @@ class Split:
 class ImageData:
     """A data set: training and test images of one size, and the names of the classes.
 
-    `validation` is held out of the training images, if at all.
+    `validation` is held out of the training images, if at all. Raises UserError if types or shapes do not fit.
     """
 
     train: Split
@@ -46,6 +46,7 @@ class ImageData:
 
     @property
     def channels(self) -> int:
+        """1 for grey, 3 for colour."""
         return self.train.images.shape[1]
 
     @property
@@ -55,7 +56,7 @@ class ImageData:
 
 
 def part(data: ImageData, *, train_size: int | None, validation: int) -> ImageData:
-    """Hold out `validation` training images, then keep `train_size` of the rest: class-balanced and always the same.
+    """Hold out `validation` training images, then keep `train_size` of the rest: class-balanced, whatever the seed.
 
     Raises UserError if there are too few images.
     """
@@ -74,7 +75,7 @@ def part(data: ImageData, *, train_size: int | None, validation: int) -> ImageDa
 def balanced(labels: Tensor, size: int, classes: int, key: str) -> tuple[Tensor, Tensor]:
     """Indices of `size` images, equally many of each class to within one, and of the others; both ascending.
 
-    A fixed choice, independent of the run's seed. `key` is named in the UserError if a class has too few images.
+    A fixed choice, independent of the run's seed. Raises UserError, naming `key`, if a class has too few images.
     """
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     for label in range(classes):
@@ -89,11 +90,11 @@ def balanced(labels: Tensor, size: int, classes: int, key: str) -> tuple[Tensor,
 
 
 def resized(images: Tensor, size: int | None) -> Tensor:
-    """Images uint8 (N, C, H, W) to (N, C, size, size), bilinear with anti-aliasing; as they are if size is None."""
+    """Resize uint8 (N, C, H, W) to (N, C, size, size), bilinear with anti-aliasing; unchanged if size is None."""
     if size is None or images.shape[-2:] == (size, size):
         return images
     out = torch.empty(*images.shape[:2], size, size, dtype=torch.uint8)
-    for start in range(0, len(images), 1000):
+    for start in range(0, len(images), 1000):  # in chunks, for float32 takes four times the memory
         chunk = images[start : start + 1000].float()
         chunk = torch.nn.functional.interpolate(chunk, (size, size), mode="bilinear", antialias=True)
         out[start : start + 1000] = chunk.round_().clamp_(0, 255).to(torch.uint8)

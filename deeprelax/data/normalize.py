@@ -1,4 +1,4 @@
-"""From uint8 pixels to the network's input, fitted on the training images."""
+"""Normalise uint8 pixels to the network's input, by statistics of the training images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .whitening import fit_gcn_zca
 
 
 class Normalization(Protocol):
-    """What turns pixels into input."""
+    """A map from uint8 pixels to the network's input."""
 
     def to(self, device: torch.device) -> Normalization:
         """The same on another device."""
@@ -50,7 +50,7 @@ def fit(name: str, images: Tensor) -> Normalization:
 
 
 def _fit_mean_std(images: Tensor) -> PerChannel:
-    """Exact, from the histogram of each channel."""
+    """Exact mean and variance, from the histogram of each channel: 256 counts in the place of all pixels as floats."""
     counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)]).double()
     values = torch.arange(256, dtype=torch.float64)
     mean = (counts @ values) / counts.sum(1)

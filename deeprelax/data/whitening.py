@@ -1,4 +1,4 @@
-"""Global contrast normalisation and ZCA whitening."""
+"""Normalise the contrast of images and whiten them (GCN and ZCA)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from ..errors import UserError
 
 EPSILON = 1e-5
-MOST_FEATURES = 3 * 64 * 64  # the whitening matrix has the square of it
+MOST_FEATURES = 3 * 64 * 64  # the whitening matrix has the square of it in elements
 CHUNK = 5000  # images
 
 
@@ -33,7 +33,7 @@ class GCNWhitening:
 
 
 def contrast_normalized(images: Tensor) -> Tensor:
-    """(batch, channels, height, width) to float32 (batch, features): mean 0 and standard deviation 1 for each image."""
+    """Images (batch, channels, height, width) to float32 (batch, features), each of mean 0 and standard deviation 1."""
     features = images.permute(0, 2, 3, 1).flatten(1).float()
     features -= features.mean(1, keepdim=True)
     return features / features.square().mean(1, keepdim=True).sqrt().clamp_min(1e-8)
@@ -43,7 +43,7 @@ def fit_gcn_zca(images: Tensor) -> GCNWhitening:
     """W = U diag(1/(S + 1e-5)) U' on the training images uint8 (N, C, H, W) after contrast normalisation.
 
     S are the standard deviations along the principal axes U. Axes along which the training images do not vary (S under
-    1e-5 of the largest; the mean that contrast normalisation takes out is one) are left out instead of being blown up.
+    1e-5 of the largest; the mean that contrast normalisation removes is one) are set to 0 instead of being amplified.
     Source: the pre-processing of arXiv 1704.04932, section 6.
 
     Raises UserError for images of more than 64 x 64 colour pixels, and for fewer images than an image has values.

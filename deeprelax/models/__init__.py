@@ -1,4 +1,4 @@
-"""Networks. They know torch only.
+"""Define the networks, which depend on torch only.
 
 A network is built as `Network(channels, image_size, classes, **options)` and maps images (batch, channels, size, size)
 to logits (batch, classes). An optional attribute `smallest_image`, in pixels, guards against images it cannot take.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .mlp import MLP as MLP
     from .wide_resnet import WideResNet as WideResNet
 
-# what `model=` may be: "module:attribute" of this folder, and the keywords that the choice fixes
+# What `model=` may be: "module:attribute" of this folder, and the keywords that the choice fixes
 CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "all_cnn": ("all_cnn:AllCNN", {}),
     "lenet": ("lenet:LeNet", {}),

@@ -1,4 +1,4 @@
-"""All-CNN, a network of convolutions only."""
+"""Define All-CNN, a network of convolutions only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each option of a network may be. Free of torch, for the command line's schema is built from these rows.
+"""State type and range of each option of a network. Imports no torch: the command line's schema is built from it.
 
 Values and what they mean stand in the constructors and in configs/model/.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-Row = tuple[type[Any], Callable[[Any], bool], str]  # its type, is a value allowed, what is: "it must be ..."
+Row = tuple[type[Any], Callable[[Any], bool], str]  # type, whether a value is allowed, "must be ..."
 _PROBABILITY: Row = (float, lambda v: 0 <= v < 1, "a number in [0, 1)")
 _COUNT: Row = (int, lambda v: 1 <= v <= 10**9, "an integer from 1 to 1000000000")
 # "keyword", or "choice.keyword" where one choice of network allows less than the others

@@ -1,4 +1,4 @@
-"""LeNet, the small convolutional network of the paper."""
+"""Define LeNet, the small convolutional network of the paper."""
 
 from __future__ import annotations
 

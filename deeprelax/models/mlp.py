@@ -1,4 +1,4 @@
-"""The fully connected network of the paper ("mnistfc")."""
+"""Define the fully connected network of the paper ("mnistfc")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wide residual networks, WRN-depth-width."""
+"""Define wide residual networks, WRN-depth-width."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class WideResNet(nn.Module):
         return logits
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """x + conv(relu(bn(dropout(conv(relu(bn(x))))))); where the shape changes, x goes through a 1x1 convolution."""
 
     def __init__(self, channels_in: int, channels_out: int, *, stride: int, dropout: float) -> None:
@@ -74,6 +74,6 @@ class Block(nn.Module):
 
 
 def _group(channels_in: int, channels_out: int, blocks: int, *, stride: int, dropout: float) -> nn.Sequential:
-    first = Block(channels_in, channels_out, stride=stride, dropout=dropout)
-    rest = [Block(channels_out, channels_out, stride=1, dropout=dropout) for _ in range(blocks - 1)]
+    first = ResidualBlock(channels_in, channels_out, stride=stride, dropout=dropout)
+    rest = [ResidualBlock(channels_out, channels_out, stride=1, dropout=dropout) for _ in range(blocks - 1)]
     return nn.Sequential(first, *rest)

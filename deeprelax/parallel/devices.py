@@ -92,7 +92,7 @@ class DevicesLauncher(Launcher):
         if problems:
             lines = [f"  {' '.join(job.overrides)}: {problem}" for job, problem in problems]
             headline = f"{len(problems)} of {len(jobs)} jobs failed; the same command does what is missing:"
-            raise UserError("\n".join([headline, *lines]))
+            raise UserError("\n".join([headline, *lines]), resumes=True)
         return [_returned(job) for job in jobs]
 
     def _job(self, overrides: list[str]) -> Job:

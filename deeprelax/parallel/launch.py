@@ -105,14 +105,17 @@ def _raise_first_error(codes: list[int], folder: Path, asked: int | None) -> Non
     if killed:
         rank, number = killed[0]
         name = signal.Signals(number).name
-        raise UserError(f"rank {rank} was killed by {name}: the same command goes on from the last checkpoint, if any")
+        raise UserError(
+            f"rank {rank} was killed by {name}: the same command goes on from the last checkpoint, if any", resumes=True
+        )
     if not errors:
         raise UserError(
-            f"the ranks ended with status {codes}: the same command goes on from the last checkpoint, if any"
+            f"the ranks ended with status {codes}: the same command goes on from the last checkpoint, if any",
+            resumes=True,
         )
     first = min(errors, key=lambda error: float(error["time"]))
     if first["user"]:
-        raise UserError(first["message"])
+        raise UserError(first["message"], resumes=first["resumes"])
     raise RuntimeError(f"rank {first['rank']} failed:\n{first['message']}")
 
 
@@ -145,6 +148,7 @@ def report(error: BaseException, message: str) -> None:
         "time": time.time(),
         "rank": int(os.environ["RANK"]),
         "user": isinstance(error, UserError),
+        "resumes": isinstance(error, UserError) and error.resumes,
         "message": message,
     }
     Path(os.environ[ERROR_FILE]).write_text(json.dumps(content))

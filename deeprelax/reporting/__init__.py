@@ -1,1 +1,1 @@
-"""Tables and curves out of run directories. Reads files, imports no torch."""
+"""Compare runs by the files in their directories: tables, exports, curves. Imports no torch."""

@@ -1,28 +1,33 @@
-"""What runs cost and were allowed to cost, in training images: equal cost is what makes them comparable."""
+"""Compare what runs were allowed to cost and did cost, in training images, and flag rows that differ in it."""
 
 from __future__ import annotations
 
 from collections import Counter
 
+from .loading import Run
 from .rows import Row
-from .runs import Run
 
 TAKEN = "gradient_evaluations"
 TOLERANCE = 0.02  # of gradient evaluations, between runs of one budget
 
 
 def images(run: Run, key: str = "budget") -> int:
-    """Training images that a finished run might see, or has seen (key "gradient_evaluations")."""
+    """Training images of a finished run: those of its budget, or those seen (key "gradient_evaluations")."""
     return int(run.result[key]) * int(run.result["batch_size"])
 
 
 def same_budget(one: Run, other: Run) -> bool:
-    """In images, less than a batch apart: whole batches alone may make that difference."""
+    """Whether two budgets, in images, are less than a batch apart: rounding to full batches alone does that."""
     return abs(images(one) - images(other)) < max(_batch(one), _batch(other))
 
 
 def flag(rows: list[Row], baselines: list[Row]) -> None:
-    """Rows of another budget than the baseline's, or than most runs', and those that used theirs differently."""
+    """Mark and annotate the rows that cannot be compared at equal cost.
+
+    A row whose budget is not the usual one (of most of the baselines' runs, or of all runs where there is no baseline)
+    gets comparable=False. One of the same budget whose gradient evaluations are more than 2 % off gets
+    unusual_cost=True. Both get a note.
+    """
     counted = [run for row in (baselines or rows) for run in row.counted]
     if not counted:
         return
@@ -39,14 +44,14 @@ def flag(rows: list[Row], baselines: list[Row]) -> None:
             (images(run, TAKEN) for run in row.counted), key=lambda n: abs(n - usual_taken), default=usual_taken
         )
         if abs(worst - usual_taken) > TOLERANCE * usual_taken:
-            row.took_otherwise = True
+            row.unusual_cost = True
             row.notes.append(f"{_times(worst / usual_taken)} others took of the same budget")
 
 
-def _times(share: float) -> str:
-    if share >= 2:
-        return f"{share:.3g} times the gradient evaluations that"
-    return f"{100 * abs(share - 1):.2g} % {'fewer' if share < 1 else 'more'} gradient evaluations than"
+def _times(ratio: float) -> str:
+    if ratio >= 2:
+        return f"{ratio:.3g} times the gradient evaluations that"
+    return f"{100 * abs(ratio - 1):.2g} % {'fewer' if ratio < 1 else 'more'} gradient evaluations than"
 
 
 def _batch(run: Run) -> int:

@@ -1,4 +1,4 @@
-"""Runs to a comparison: rows of groups, what must be said about them, and the runs that are in no row."""
+"""Group runs, compare the groups, and collect warnings and the runs that are in no row."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from ..errors import UserError, did_you_mean
 from .budgets import flag, same_budget
 from .groups import ABSENT, METHOD, Group, group, matches, resolve_key, split
-from .rows import Block, Comparison, Row
-from .runs import Run
-from .statistics import Difference, paired_difference, summarize
+from .loading import Run
+from .rows import Comparison, Row, Table
+from .summary import Difference, paired_difference, summarize
 
 NOT_METRICS = {
     "seed", "epochs", "batch_size", "budget", "gradient_evaluations", "outer_steps", "skipped_steps", "parameters",
     "training_images", "images_per_second", "threads", "ranks",
 }  # fmt: skip
 PROBLEM = ("dataset.name", "model.name", "dataset.path", "dataset.train_size", "dataset.validation")  # one table each
-SAME = ("dataset.", "model.")  # settings that a row shares with its baseline
+SAME = ("dataset.", "model.")  # settings that a row must share with its baseline
 
 
 def compare(
@@ -25,20 +25,22 @@ def compare(
 ) -> Comparison:
     """Group the runs and compare the groups by `metric`, a key of result.json of which less is better.
 
-    by: words for keys to group by, None for all that differ; baseline: KEY=VALUE,... that a baseline's runs have, None
-    for those of SGD if there are any.
-    Raises UserError for words that fit no key, a metric that no run has, and a baseline that no run is.
+    by: keys to group by, which may be short ("gamma"), or None for all in which the runs differ. baseline:
+    "KEY=VALUE,..." that the baseline's runs have, or None for those of SGD, if there are any.
+    Raises UserError for a key or metric that no run has, and for a baseline that no run meets.
     """
     metrics = sorted({name for run in runs for name in run.result if _has_metric(run, name)})
     if metrics and metric not in metrics:
         raise UserError(_no_metric(metric, metrics, runs))
-    keys = None if by is None else list(dict.fromkeys(resolve_key(word, runs) for word in by))
+    keys = None if by is None else list(dict.fromkeys(resolve_key(name, runs) for name in by))
     conditions = _conditions(baseline or "optimizer=sgd", runs)
     if baseline is not None and not any(_meets(run, conditions) for run in runs):
         raise UserError(f"--baseline {baseline}: no run is of this kind")
     uncounted = [(run, run.state, run.reason) for run in runs if not run.finished]
     notes: list[str] = []
     kept: list[Run] = []
+    # Split by all settings, so that a part holds repetitions of one configuration: the first run of a seed counts. A
+    # second one, of another output_dir perhaps, would make that seed weigh twice.
     for part in split([run for run in runs if run.finished], sorted({key for run in runs for key in run.settings})):
         first: dict[int, Run] = {}
         for run in part:
@@ -48,8 +50,8 @@ def compare(
                 uncounted.append((run, "again", f"the same configuration and seed as {other.directory}"))
                 notes += _contradiction(run, other, metric)
         kept += first.values()
-    blocks = [_block(part, set(map(id, kept)), metric, keys, conditions) for part in split(runs, PROBLEM)]
-    return Comparison(metric, blocks, uncounted, [*notes, *_notes(kept, metric)])
+    tables = [_table(part, set(map(id, kept)), metric, keys, conditions) for part in split(runs, PROBLEM)]
+    return Comparison(metric, tables, uncounted, [*notes, *_notes(kept, metric)])
 
 
 def _has_metric(run: Run, name: str) -> bool:
@@ -66,7 +68,7 @@ def _no_metric(metric: str, metrics: Sequence[str], runs: Sequence[Run]) -> str:
 
 
 def _contradiction(run: Run, counted: Run, metric: str) -> list[str]:
-    """What to say of two results of one run that are not the same."""
+    """A note if two runs of one configuration and seed have different results, else nothing."""
     mine, theirs = run.result[metric], counted.result[metric]
     if mine == theirs:
         return []
@@ -78,8 +80,8 @@ def _contradiction(run: Run, counted: Run, metric: str) -> list[str]:
 
 def _conditions(baseline: str, runs: Sequence[Run]) -> dict[str, str]:
     conditions = {}
-    for word in baseline.split(","):
-        name, equals, text = word.partition("=")
+    for condition in baseline.split(","):
+        name, equals, text = condition.partition("=")
         if not equals:
             raise UserError(f"--baseline {baseline} cannot be read: write KEY=VALUE, as optimizer=sgd")
         conditions[resolve_key(name, runs)] = text
@@ -90,7 +92,7 @@ def _meets(run: Run, conditions: dict[str, str]) -> bool:
     return all(matches(run.settings.get(key, ABSENT), text) for key, text in conditions.items())
 
 
-def _block(runs: list[Run], kept: set[int], metric: str, by: Sequence[str] | None, conditions: dict[str, str]) -> Block:
+def _table(runs: list[Run], kept: set[int], metric: str, by: Sequence[str] | None, conditions: dict[str, str]) -> Table:
     rows = [_row(each, [run for run in each.runs if id(run) in kept], metric) for each in group(runs, by)]
     found = [row for row in rows if row.counted and all(_meets(run, conditions) for run in row.counted)]
     flag(rows, found)
@@ -98,9 +100,9 @@ def _block(runs: list[Run], kept: set[int], metric: str, by: Sequence[str] | Non
     for row in rows:
         row.missing_seeds = sorted(seeds - {run.seed for run in row.counted})
     rows.sort(key=_rank)
-    for row in rows:
+    for row in rows:  # after `flag`, which decides what is comparable
         _difference(row, found, metric)
-    return Block(_title(runs[0]), rows, found[0].group.label if len(found) == 1 else "")
+    return Table(_title(runs[0]), rows, found[0].group.label if len(found) == 1 else "")
 
 
 def _title(run: Run) -> str:
@@ -128,13 +130,19 @@ def _row(each: Group, counted: list[Run], metric: str) -> Row:
 
 
 def _rank(row: Row) -> tuple[bool, bool, bool, float]:
+    """The sort key of rows: least mean first, then non-finite means, other budgets, and rows without a result."""
     mean = row.summary.mean
     known = mean is not None and math.isfinite(mean)
     return (not row.counted, not row.comparable, not known, mean if known and mean is not None else 0.0)
 
 
 def _difference(row: Row, baselines: list[Row], metric: str) -> None:
-    """From the best baseline of the same data, network and budget; from none if there is no such one."""
+    """Set the row's difference from its baseline, paired by seed; leave it None if there is no baseline for it.
+
+    Several rows may meet the baseline's conditions, as SGD with two batch sizes. Candidates are those of the same data
+    set, network and budget. Of these the one is taken that differs in the fewest settings outside optimizer and
+    schedule, and of several that differ as little the best: a difference from a badly tuned baseline would flatter.
+    """
     row.is_baseline = any(row is other for other in baselines)
     if row.is_baseline or not row.counted or not baselines:
         return
@@ -149,7 +157,7 @@ def _difference(row: Row, baselines: list[Row], metric: str) -> None:
         others = [other for other in alike if _apart(row, other) == _apart(row, base)]
         row.notes.append(f"its difference is from {base.group.label}" + (", the best of them" * (len(others) > 1)))
     mine, theirs = _by_seed(row.counted, metric), _by_seed(base.counted, metric)
-    if mine is None or theirs is None:
+    if mine is None or theirs is None:  # grouped by too few keys to pair the runs
         row.difference = Difference(0, None, None, None, "a seed occurs twice")
         return
     row.difference = paired_difference(mine, theirs)
@@ -160,12 +168,13 @@ def _difference(row: Row, baselines: list[Row], metric: str) -> None:
 
 
 def _apart(row: Row, base: Row) -> int:
-    """In how many settings that are no method's own the two differ, as in batch_size."""
+    """The number of settings, such as batch_size, that differ; those of optimizer and schedule do not count."""
     keys = {key for each in (row.group, base.group) for key in each.runs[0].settings if not key.startswith(METHOD)}
     return sum(row.group.setting(key) != base.group.setting(key) for key in keys)
 
 
 def _same_problem(row: Row, base: Row) -> bool:
+    """Whether data set, network and budget are the same."""
     one, other = row.group, base.group
     keys = {key for run in (one.runs[0], other.runs[0]) for key in run.settings if key.startswith(SAME)}
     return all(one.setting(key) == other.setting(key) for key in keys) and all(
@@ -174,15 +183,17 @@ def _same_problem(row: Row, base: Row) -> bool:
 
 
 def _by_seed(runs: list[Run], metric: str) -> dict[int, float] | None:
+    """seed -> metric; None if two runs have the same seed."""
     values = {run.seed: float(run.result[metric]) for run in runs}
     return values if len(values) == len(runs) else None
 
 
 def _notes(runs: list[Run], metric: str) -> list[str]:
+    """The warnings that concern all runs: hardware, batch sizes, selection on test images, library versions."""
     notes = []
-    places = {tuple(run.result.get(key) for key in ("device", "threads", "ranks")) for run in runs}
-    if len(places) > 1:
-        listed = sorted(f"{device}, threads {threads}, ranks {ranks}" for device, threads, ranks in places)
+    hardware = {tuple(run.result.get(key) for key in ("device", "threads", "ranks")) for run in runs}
+    if len(hardware) > 1:
+        listed = sorted(f"{device}, threads {threads}, ranks {ranks}" for device, threads, ranks in hardware)
         notes.append(f"seconds are not comparable: the runs were made in different ways ({'; '.join(listed)})")
     sizes = sorted({run.result["batch_size"] for run in runs})
     if len(sizes) > 1:

@@ -1,4 +1,4 @@
-"""Curves over seeds: mean and standard deviation where every seed has data, and nowhere else."""
+"""Average curves over seeds: mean and standard deviation where every seed has data, and nowhere else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .runs import Run
+from .loading import Run
 
 Array = NDArray[np.float64]
 X = {"evaluations": "gradient_evaluations", "passes": "passes", "seconds": "seconds"}
@@ -17,7 +17,7 @@ SPLITS = ("test", "validation")
 
 @dataclass(frozen=True)
 class Curve:
-    """mean and std (None for one run) of y at x: arrays of one length."""
+    """Mean and sample standard deviation of y at x, arrays of shape (points,); std is None for one run."""
 
     x: Array
     mean: Array
@@ -25,22 +25,26 @@ class Curve:
 
 
 def split_of(metric: str) -> str:
-    """The images that curves are drawn for: those of the metric, else the test images."""
+    """The split that curves are drawn for: "test" or "validation" as the metric begins, else "test"."""
     name = metric.partition("_")[0]
     return name if name in SPLITS else SPLITS[0]
 
 
 def points(run: Run, split: str, x: str, y: str) -> tuple[Array, Array]:
-    """The run's records of y ("error" or "loss") on a split, against x."""
+    """x and y of the run's records on a split, arrays of shape (records,).
+
+    x: a key of X. y: "error", in percent, or "loss".
+    """
     pairs = [(record[X[x]], record[y]) for record in run.records if record["kind"] == split and y in record]
     table = np.array(pairs, dtype=float).reshape(-1, 2)
     return table[:, 0], table[:, 1]
 
 
 def curve(runs: Sequence[Run], split: str, x: str, y: str) -> Curve | None:
-    """Mean over the runs at every x where one of them was evaluated, the others linear between their own evaluations.
+    """Mean over the runs at every x where one of them was evaluated; the others are interpolated linearly there.
 
-    Only from the latest first evaluation to the earliest last one: nothing is extrapolated. None if that is nowhere.
+    Arguments as for `points`. The curve reaches from the latest first evaluation to the earliest last one, so nothing
+    is extrapolated. None if that interval is empty, or a run has no record.
     """
     series = [points(run, split, x, y) for run in runs]
     if not series or any(not len(xs) for xs, _ in series):

@@ -1,4 +1,4 @@
-"""Error and loss against cost: a row of two panels for each table, as PNG and PDF."""
+"""Draw error and loss against cost as PNG and PDF: a row of two panels for each table."""
 
 from __future__ import annotations
 
@@ -13,28 +13,32 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from .curves import Curve, curve, points, split_of
-from .rows import Block, Comparison, Row
+from .rows import Comparison, Row, Table
 from .style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, STYLE, save
 
 BASELINE = (BLACK, "o")
 OTHERS = [(BLUE, "s"), (RED, "^"), (GREEN, "D"), (PURPLE, "v"), (ORANGE, "P"), (SKY, "X"), (GREY, "*")]
-Look = tuple[str, str]  # colour and marker
+LineStyle = tuple[str, str]  # colour, marker
 AXIS = {"evaluations": "gradient evaluations", "passes": "passes over the training data", "seconds": "seconds"}
 WIDE = 10.0  # ratio of the largest to the smallest mean from which on an axis is logarithmic
 
 
 def write(comparison: Comparison, folder: Path, x: str) -> list[str]:
-    """curves.png and curves.pdf in the folder; nothing if no run has been evaluated. Returns the names."""
-    blocks = [block for block in comparison.blocks if any(row.counted for row in block.rows)]
+    """Write curves.png and curves.pdf into the folder, and return their names; none if no run has a result.
+
+    x: the axis, a key of AXIS.
+    """
+    tables = [table for table in comparison.tables if any(row.counted for row in table.rows)]
     names = ["curves.png", "curves.pdf"]
-    if not blocks:
+    if not tables:
         for name in names:
-            (folder / name).unlink(missing_ok=True)  # an older one would be of other runs
+            (folder / name).unlink(missing_ok=True)  # an older figure would show other runs than the tables beside it
         return []
     with mpl.rc_context(STYLE):
-        figure = draw(blocks, comparison.metric, x)
+        figure = draw(tables, comparison.metric, x)
+        # The constrained layout is the slow part: compute it once, then freeze it for both files
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # it is laid out: not again for each file
+        figure.set_layout_engine("none")
         for name in names:
             beside = folder / f"{name}.new"
             save(figure, beside, name[-3:], dpi=200)
@@ -42,27 +46,28 @@ def write(comparison: Comparison, folder: Path, x: str) -> list[str]:
     return names
 
 
-def draw(blocks: list[Block], metric: str, x: str) -> Figure:
-    figure = Figure(figsize=(9.0, 3.0 * len(blocks) + 0.2), layout="constrained")
+def draw(tables: list[Table], metric: str, x: str) -> Figure:
+    """The figure: left the error of the metric's split, right its loss, a legend at the right edge."""
+    figure = Figure(figsize=(9.0, 3.0 * len(tables) + 0.2), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(blocks), 2, squeeze=False)
+    grid = figure.subplots(len(tables), 2, squeeze=False)
     split = split_of(metric)
-    rows_of = [chosen(block) for block in blocks]
-    looks = _looks(rows_of)
-    for block, rows, (left, right) in zip(blocks, rows_of, grid, strict=True):
+    rows_of = [chosen(table) for table in tables]
+    styles = _line_styles(rows_of)
+    for table, rows, (left, right) in zip(tables, rows_of, grid, strict=True):
         for axes, y in [(left, "error"), (right, "loss")]:
-            _panel(axes, [(row, looks[row.group.label]) for row in rows], split, x, y)
+            _panel(axes, [(row, styles[row.group.label]) for row in rows], split, x, y)
             axes.set_xlabel(AXIS[x])
             axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=x == "evaluations"))
             axes.set_ylabel(f"{split} {y}{' (%)' if y == 'error' else ''}")
-        left.set_title(block.title, loc="left")
-        _legend(right, block, rows)
+        left.set_title(table.title, loc="left")
+        _legend(right, table, rows)
     return figure
 
 
-def chosen(block: Block) -> list[Row]:
-    """The rows that are drawn: all, or the baseline and the best ones where they are too many for the colours."""
-    rows = [row for row in block.rows if row.counted]
+def chosen(table: Table) -> list[Row]:
+    """The rows to draw, in the table's order: all with a result, or the baseline and the best seven."""
+    rows = [row for row in table.rows if row.counted]
     best = [row for row in rows if row.is_baseline][:1]
     taken = {id(row) for row in best}
     best += [row for row in rows if id(row) not in taken][: len(OTHERS)]
@@ -70,24 +75,24 @@ def chosen(block: Block) -> list[Row]:
     return [row for row in rows if id(row) in taken]
 
 
-def _looks(rows_of: list[list[Row]]) -> dict[str, Look]:
-    """The same colour and marker for a label in all panels; the best baseline is black."""
+def _line_styles(rows_of: list[list[Row]]) -> dict[str, LineStyle]:
+    """label -> colour and marker, the same in all panels; the best baseline of each table is black."""
     rows = [row for rows in rows_of for row in rows]
     first = [next((row.group.label for row in rows if row.is_baseline), None) for rows in rows_of]
-    looks = {label: BASELINE for label in first if label is not None}
-    for label in sorted({row.group.label for row in rows} - looks.keys()):
-        looks[label] = OTHERS[sum(look != BASELINE for look in looks.values()) % len(OTHERS)]
-    return looks
+    styles = {label: BASELINE for label in first if label is not None}
+    for label in sorted({row.group.label for row in rows} - styles.keys()):
+        styles[label] = OTHERS[sum(style != BASELINE for style in styles.values()) % len(OTHERS)]
+    return styles
 
 
-def _panel(axes: Axes, rows: list[tuple[Row, Look]], split: str, x: str, y: str) -> None:
+def _panel(axes: Axes, rows: list[tuple[Row, LineStyle]], split: str, x: str, y: str) -> None:
     drawn = []
     for row, (colour, marker) in rows:
         drawable = [run for run in row.counted if len(points(run, split, x, y)[0])]
         found = curve(drawable, split, x, y)
         some = f"{len(drawable)}\u00a0of\u00a0" if 0 < len(drawable) < len(row.counted) else ""
         label = "\n".join(textwrap.wrap(f"{row.group.label} (n\u00a0=\u00a0{some}{len(row.counted)})", 30))
-        if found is None:  # an entry in the legend all the same
+        if found is None:  # an entry in the legend says why there is no line
             axes.plot([], [], color=colour, label=f"{label}\n(no common {x})")
             continue
         drawn.append(found)
@@ -105,7 +110,10 @@ def _panel(axes: Axes, rows: list[tuple[Row, Look]], split: str, x: str, y: str)
 
 
 def _scale(axes: Axes, drawn: list[Curve]) -> None:
-    """Logarithmic where the means span more than a decade, with room for the bands but not for their zeros."""
+    """Make the axis logarithmic where the means span a decade or more, else linear from 0.
+
+    The limits follow the means: a band that reaches down to 0 would stretch a logarithmic axis without end.
+    """
     if not drawn:
         return
     means = np.concatenate([each.mean for each in drawn])
@@ -121,16 +129,16 @@ def _scale(axes: Axes, drawn: list[Curve]) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _legend(axes: Axes, block: Block, rows: list[Row]) -> None:
-    total = sum(bool(row.counted) for row in block.rows)
-    words = ["mean ± standard", "deviation over seeds"] if any(len(row.counted) > 1 for row in rows) else []
-    words += ["dashed: another budget"] if any(not row.comparable for row in rows) else []
-    words += [f"{len(rows)} of {total} groups: the", "best, and the baseline"] if len(rows) < total else []
+def _legend(axes: Axes, table: Table, rows: list[Row]) -> None:
+    total = sum(bool(row.counted) for row in table.rows)
+    lines = ["mean ± standard", "deviation over seeds"] if any(len(row.counted) > 1 for row in rows) else []
+    lines += ["dashed: another budget"] if any(not row.comparable for row in rows) else []
+    lines += [f"{len(rows)} of {total} groups: the", "best, and the baseline"] if len(rows) < total else []
     axes.legend(
         loc="upper left",
         bbox_to_anchor=(1.02, 1.0),
         borderaxespad=0,
-        title="\n".join(words),
+        title="\n".join(lines),
         title_fontsize=8,
         alignment="left",
     )

@@ -1,4 +1,4 @@
-"""The one look of all figures: colours, matplotlib's settings, and files that come out the same each time."""
+"""Give all figures one style: colours, matplotlib's settings, and files that are the same bytes each time."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ STYLE: dict[Any, Any] = {
     "mathtext.fontset": "cm",
     "pdf.fonttype": 42,  # letters stay letters, which journals ask for
 }
-logging.getLogger("fontTools").setLevel(logging.ERROR)  # it tells of every subset of a font
+logging.getLogger("fontTools").setLevel(logging.ERROR)  # it logs every subset of a font
 
 
 def save(figure: Figure, file: Path | IO[bytes], kind: str, dpi: int) -> None:
-    """As "png" or "pdf", the same bytes each time: matplotlib would write the date into a PDF."""
+    """Save as `kind`, "png" or "pdf", in the same bytes each time: matplotlib would write the date into a PDF."""
     figure.savefig(file, format=kind, dpi=dpi, metadata={"CreationDate": None} if kind == "pdf" else None)

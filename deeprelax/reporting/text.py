@@ -1,4 +1,4 @@
-"""The comparison in words: for the terminal, and as Markdown."""
+"""Format a comparison as text: for the terminal, and as Markdown."""
 
 from __future__ import annotations
 
@@ -7,54 +7,55 @@ import textwrap
 from collections.abc import Sequence
 
 from ..tables import aligned
-from .rows import Block, Comparison, Row
-from .statistics import Difference
+from .rows import Comparison, Row, Table
+from .summary import Difference
 
 WIDTH = 100
 
 
 def terminal(comparison: Comparison) -> str:
-    """Tables and notes, at most 100 columns wide but for paths."""
+    """Tables, notes and the runs in no table, at most 100 characters wide but for paths."""
     lines = []
-    for block in comparison.blocks:
-        lines += [*_wrapped(heading(block, comparison.metric), ""), ""]
-        lines += _table(header(block, comparison.metric), [cells(row, comparison.metric) for row in block.rows])
-        lines += [line for note in warnings(block) for line in _wrapped(note, "  ! ")]
-        lines += [*(line for note in legend(block) for line in _wrapped(note, "  ")), ""]
+    for table in comparison.tables:
+        lines += [*_wrapped(heading(table, comparison.metric), ""), ""]
+        lines += _aligned(header(table, comparison.metric), [cells(row, comparison.metric) for row in table.rows])
+        lines += [line for note in warnings(table) for line in _wrapped(note, "  ! ")]
+        lines += [*(line for note in legend(table) for line in _wrapped(note, "  ")), ""]
     for note in comparison.notes:
         lines += _wrapped(note, "! ")
     if comparison.uncounted:
         lines.append("Not in the table:")
-    for run, state, why in comparison.uncounted:
+    for run, state, reason in comparison.uncounted:
         lines.append(f"  {state}  {run.directory}")
-        lines += _wrapped(_progress(run.passes, state, why), "    ") if why or state != "again" else []
+        lines += _wrapped(_progress(run.passes, state, reason), "    ") if reason or state != "again" else []
     return "\n".join(lines).rstrip()
 
 
 def markdown(comparison: Comparison) -> str:
-    """The same as Markdown, with every path."""
+    """The content of table.md: as `terminal`, but warnings name every group."""
     lines = []
-    for block in comparison.blocks:
-        head = header(block, comparison.metric)
-        lines += [f"## {heading(block, comparison.metric)}", ""]
+    for table in comparison.tables:
+        head = header(table, comparison.metric)
+        lines += [f"## {heading(table, comparison.metric)}", ""]
         lines += [_bar(head), _bar(["---"] + ["---:"] * (len(head) - 1))]
-        lines += [_bar(_drop_empty(head, cells(row, comparison.metric))) for row in block.rows] + [""]
-        lines += [*(f"- {note}" for note in [*warnings(block, every=True), *legend(block)]), ""]
+        lines += [_bar(_drop_empty(head, cells(row, comparison.metric))) for row in table.rows] + [""]
+        lines += [*(f"- {note}" for note in [*warnings(table, every=True), *legend(table)]), ""]
     lines += [*(f"- {note}" for note in comparison.notes), ""] if comparison.notes else []
     if comparison.uncounted:
         lines += ["Not in the table:", ""]
         lines += [
-            f"- {state}: `{run.directory}` ({_progress(run.passes, state, why)})"
-            for run, state, why in comparison.uncounted
+            f"- {state}: `{run.directory}` ({_progress(run.passes, state, reason)})"
+            for run, state, reason in comparison.uncounted
         ]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def heading(block: Block, metric: str) -> str:
-    budgets = {run.result["epochs"] for row in block.rows for run in row.counted}
+def heading(table: Table, metric: str) -> str:
+    """The line above a table: network, data set, passes if all rows have the same, and what the numbers are."""
+    budgets = {run.result["epochs"] for row in table.rows for run in row.counted}
     passes = f", {counted(budgets.pop())}" if len(budgets) == 1 else ""
-    pooled = any(len({run.seed for run in row.counted}) < len(row.counted) for row in block.rows)
-    return f"{block.title}{passes}: {named(metric)}, mean ± standard deviation over n {'runs' if pooled else 'seeds'}"
+    pooled = any(len({run.seed for run in row.counted}) < len(row.counted) for row in table.rows)
+    return f"{table.title}{passes}: {named(metric)}, mean ± standard deviation over n {'runs' if pooled else 'seeds'}"
 
 
 def named(metric: str) -> str:
@@ -62,23 +63,25 @@ def named(metric: str) -> str:
     return metric.replace("_", " ") + (" (%)" if metric.endswith("error") else "")
 
 
-def header(block: Block, metric: str) -> list[str]:
-    kind = "optimizer" if all(list(row.group.shown) == ["optimizer"] for row in block.rows) else "setting"
-    minus = [f"minus {block.baseline or 'baseline'} [95 %]"] if _has_differences(block) else []
+def header(table: Table, metric: str) -> list[str]:
+    """The names of the columns; that of the differences is there only if the table has some."""
+    kind = "optimizer" if all(list(row.group.shown) == ["optimizer"] for row in table.rows) else "setting"
+    minus = [f"minus {table.baseline or 'baseline'} [95 %]"] if _has_differences(table) else []
     return [kind, metric.replace("_", " "), "n", *minus, "evaluations", "seconds"]
 
 
 def cells(row: Row, metric: str) -> list[str]:
-    """The row's words, as many as the header has if the block has differences."""
+    """The row's cells, that of the difference included, for which `header` may have no column."""
     summary = row.summary
     value = "-" if summary.mean is None else number(summary.mean, metric)
     value += "" if summary.std is None else f" ± {number(summary.std, metric)}"
-    mark = (" (*)" * (not row.comparable)) + (" (!)" * row.took_otherwise)
+    mark = (" (*)" * (not row.comparable)) + (" (!)" * row.unusual_cost)
     shown = [row.group.label + mark, value, str(summary.n), difference(row, metric), _count(row.evaluations)]
     return [*shown, "-" if row.seconds is None else f"{row.seconds:.4g}"]
 
 
 def difference(row: Row, metric: str) -> str:
+    """The cell of the difference: "baseline", the mean and its interval, the reason why there is none, or "-"."""
     if row.is_baseline:
         return "baseline"
     if row.difference is None or row.difference.mean is None:
@@ -106,21 +109,21 @@ def _count(value: float | None) -> str:
     return "-" if value is None or not math.isfinite(value) else f"{value:.0f}"
 
 
-def _has_differences(block: Block) -> bool:
-    return any(row.is_baseline for row in block.rows) and not all(row.is_baseline for row in block.rows if row.counted)
+def _has_differences(table: Table) -> bool:
+    return any(row.is_baseline for row in table.rows) and not all(row.is_baseline for row in table.rows if row.counted)
 
 
-def warnings(block: Block, *, every: bool = False) -> list[str]:
-    """What must be said of the rows, and the seeds that are missing with what became of them.
+def warnings(table: Table, *, every: bool = False) -> list[str]:
+    """The notes on the rows, each with the groups that it concerns, then the missing seeds with their runs' states.
 
-    Of many rows of which the same is said, one is named, or with `every` each.
+    A note shared by more than three groups names the first of them and their number; `every=True` names all.
     """
     about: dict[str, list[str]] = {}
-    for row in block.rows:
+    for row in table.rows:
         for note in row.notes:
             about.setdefault(note, []).append(row.group.label)
     notes = [f"{'; '.join(labels) if every else _listed(labels)}: {note}" for note, labels in about.items()]
-    for row in block.rows:
+    for row in table.rows:
         states = {run.seed: run.state for run in row.group.runs}
         missing = [f"{seed} ({states.get(seed, 'not there')})" for seed in row.missing_seeds]
         if missing:
@@ -128,16 +131,16 @@ def warnings(block: Block, *, every: bool = False) -> list[str]:
     return notes
 
 
-def legend(block: Block) -> list[str]:
-    """What the table's marks mean, and how far its numbers go."""
+def legend(table: Table) -> list[str]:
+    """Explanations of the marks and intervals that the table has, and a warning if failed runs are in no mean."""
     notes = []
-    if any(run.state == "failed" for row in block.rows for run in row.group.runs):
+    if any(run.state == "failed" for row in table.rows for run in row.group.runs):
         notes.append("A run that failed is in no mean: a setting that often fails looks better here than it is.")
-    if any(not row.comparable for row in block.rows):
+    if any(not row.comparable for row in table.rows):
         notes.append("(*) another budget: ranked below the others")
-    if any(row.took_otherwise for row in block.rows):
+    if any(row.unusual_cost for row in table.rows):
         notes.append("(!) over 2 % more or fewer gradient evaluations than others of the same budget: see above")
-    if any(row.difference and row.difference.low is not None for row in block.rows):
+    if any(row.difference and row.difference.low is not None for row in table.rows):
         notes.append("Intervals: of the mean difference, paired by seed, Student's t, 95 %, each comparison by itself.")
     return notes
 
@@ -146,29 +149,31 @@ def _listed(labels: list[str]) -> str:
     return "; ".join(labels) if len(labels) <= 3 else f"{len(labels)} groups, as {labels[0]}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     sides = "<" + ">" * (len(head) - 1)
     lines = aligned([head, *(_drop_empty(head, row) for row in rows)], sides, WIDTH - 2)
     return [f"  {line}" for line in lines]
 
 
 def _drop_empty(head: Sequence[str], row: Sequence[str]) -> list[str]:
-    """Without the difference where the header has none."""
+    """The cells without that of the difference if the header has no such column."""
     return list(row) if len(row) == len(head) else [*row[:3], *row[4:]]
 
 
-def _progress(passes: float, state: str, why: str) -> str:
+def _progress(passes: float, state: str, reason: str) -> str:
     if state in ("again", "finished", "damaged"):
-        return why
-    return f"after {counted(passes)}" + (f": {why}" if why else "")
+        return reason
+    return f"after {counted(passes)}" + (f": {reason}" if reason else "")
 
 
 def counted(passes: float) -> str:
+    """As "1 pass" or "2.5 passes"."""
     return f"{passes:.4g} pass{'es' * (passes != 1)}"
 
 
-def _bar(words: Sequence[str]) -> str:
-    return "| " + " | ".join(word.replace("|", "\\|") for word in words) + " |"
+def _bar(cells: Sequence[str]) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

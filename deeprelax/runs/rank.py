@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..configuration.check import load
 from ..errors import Stopped, UserError
-from ..files import sentence
+from ..files import file_error
 from ..parallel import launch
 from ..parallel.ranks import from_environment, join, leave
 from ..records.directory import RunDirectory
@@ -33,7 +33,7 @@ def main(directory: Path) -> int:
         launch.report(error, str(error))
         return 1
     except OSError as error:
-        problem = sentence(error, directory)
+        problem = file_error(error, directory)
         launch.report(problem, str(problem))
         return 1
     except Exception as error:

@@ -33,7 +33,7 @@ def run(conf: TrainConf, config: DictConfig, directory: Path) -> dict[str, Any]:
     try:
         return _run(conf, config, RunDirectory(directory))
     except OSError as error:
-        raise files.sentence(error, directory) from None
+        raise files.file_error(error, directory) from None
 
 
 def _run(conf: TrainConf, config: DictConfig, directory: RunDirectory) -> dict[str, Any]:
@@ -81,20 +81,21 @@ def _run_among_peers(conf: TrainConf, config: DictConfig, directory: RunDirector
     join(ranks, device)
     with contextlib.ExitStack() as stack:
         stack.callback(leave)
-        verdict: tuple[bool, str] = (False, "")
+        finished: bool = False
+        problem: UserError | None = None
         if ranks.main:
             try:
                 directory.path.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(files.sole_writer(directory.path))
                 stack.enter_context(_replacing(conf, directory))
-                verdict = (_skip_finished(conf, config, directory), "")
+                finished = _skip_finished(conf, config, directory)
             except UserError as error:
-                verdict = (False, str(error))
+                problem = error
             except OSError as error:
-                verdict = (False, str(files.sentence(error, directory.path)))
-        finished, problem = ranks.from_main(verdict)
-        if problem:
-            raise UserError(problem)
+                problem = files.file_error(error, directory.path)
+        finished, problem = ranks.from_main((finished, problem))
+        if problem is not None:
+            raise problem
         if not finished:
             if ranks.main:
                 stack.enter_context(logging_to(directory.log))

@@ -1,4 +1,4 @@
-"""deeprelax bench measures what it says it measures; how fast anything is, is not for a test."""
+"""Test that `deeprelax bench` measures what it says it measures; no test depends on a speed."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_ratios_are_over_the_floor_on_both_sides(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_port_style_yardstick_descends_like_ours() -> None:
-    """Without noise it is the same algorithm: what it costs can be compared."""
+    """Without noise it is the same algorithm, so that the costs can be compared."""
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(5, 5, generator=generator)
     a = a @ a.T / 5 + torch.eye(5)

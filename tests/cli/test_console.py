@@ -1,4 +1,4 @@
-"""What surrounds a command: flags, quotes, the environment, and whoever reads its words."""
+"""Test what surrounds a command: flags, quotes, the environment, and a reader that closes the pipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hyper-parameter is declared in its constructor, its YAML and its row of ranges, which agree, and nowhere else."""
+"""Test that constructor, YAML and row of ranges of a hyper-parameter agree, and that nothing else declares it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def in_yaml(kind: str, name: str) -> dict[str, Any]:
 
 
 def in_constructor(kind: str, name: str) -> dict[str, Any]:
-    """The keywords with their defaults; where that is None, with what it stands for."""
+    """The keyword arguments with their defaults; a default of None is replaced by the value that it stands for."""
     make, (_, fixed) = resolve(kind, name), ROOMS[kind].CHOICES[name]
     found = {key: p.default for key, p in inspect.signature(make).parameters.items() if key not in POSITIONAL}
     if None in found.values():
@@ -78,7 +78,7 @@ def test_a_choice_of_ones_own_that_extends_a_shipped_one_has_its_schema(deeprela
 
 
 def declared(file: Path) -> Iterator[str]:
-    """The names of the fields, parameters and keys of dictionaries that a file of Python writes down."""
+    """The names of the fields, parameters and dictionary keys in a file of Python."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         match node:
             case ast.ClassDef():

@@ -1,4 +1,4 @@
-"""deeprelax evaluate on a run that is not finished."""
+"""Test `deeprelax evaluate` on a run that is not finished."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every experiment trains with every optimizer: a few evaluations on small data in the published formats."""
+"""Test that every experiment trains with every optimizer: a few evaluations on small data in the published formats."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_every_experiment_has_a_header_and_sets_no_optimizer_key(experiment: str
 
 
 def test_every_recipe_is_followed_and_has_presets_of_shipped_optimizers() -> None:
-    """That they compose with every experiment, test_train.py has."""
+    """test_train.py holds that they compose with every experiment."""
     texts = [(FOLDER / "experiment" / f"{name}.yaml").read_text() for name in EXPERIMENTS]
     assert {path.name for path in (FOLDER / "preset").iterdir()} == set(RECIPES)
     for recipe in RECIPES:
@@ -74,7 +74,7 @@ def test_every_recipe_is_followed_and_has_presets_of_shipped_optimizers() -> Non
 
 @pytest.mark.parametrize("preset", sorted((FOLDER / "preset").glob("*/*.yaml")), ids=lambda file: file.parent.name)
 def test_a_preset_holds_what_differs_from_the_default_or_is_published(preset: Path) -> None:
-    """Those of the paper's tables restate their values: there that is the documentation."""
+    """Presets of the paper's tables may restate defaults: there the values are documentation."""
     defaults, content = OmegaConf.load(FOLDER / "optimizer" / preset.name), OmegaConf.load(preset)
     assert set(content) <= {"optimizer", "schedule"}
     published = {line.split(":")[0].strip() for line in preset.read_text().splitlines() if "# published: " in line}

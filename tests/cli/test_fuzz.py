@@ -1,4 +1,4 @@
-"""No arguments whatever end in a traceback: a run up to the point where training would start, or one sentence."""
+"""Fuzz the command line: arguments lead to the point where training would start or to a message, never a traceback."""
 
 from __future__ import annotations
 

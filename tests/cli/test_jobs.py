@@ -1,4 +1,4 @@
-"""Jobs of a sweep that fail, whatever they raise."""
+"""Test jobs of a sweep that fail, whatever they raise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""deeprelax data and deeprelax runs."""
+"""Test `deeprelax data` and `deeprelax runs`."""
 
 from __future__ import annotations
 

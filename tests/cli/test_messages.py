@@ -1,4 +1,4 @@
-"""What the command line says: commands, help, and one sentence for each kind of mistake."""
+"""Test the messages of the command line: commands, help, and one line for each kind of mistake."""
 
 from __future__ import annotations
 

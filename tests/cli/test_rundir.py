@@ -1,4 +1,4 @@
-"""Names of run directories."""
+"""Test the names of run directories."""
 
 from __future__ import annotations
 

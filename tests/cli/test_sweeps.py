@@ -1,4 +1,4 @@
-"""The sweeps of configs/sweep: which runs they make, where these lie, and what they cost."""
+"""Test the sweeps of configs/sweep: their runs, the directories and the cost of these."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OPTIMIZERS = {"sgd", "entropy_sgd", "hj", "heat"}
 
 @pytest.fixture
 def planned(monkeypatch: pytest.MonkeyPatch) -> list[tuple[TrainConf, Path]]:
-    """What `deeprelax train` would have trained, and where."""
+    """The configurations that `deeprelax train` would have trained, with their directories."""
     runs: list[tuple[TrainConf, Path]] = []
 
     def run(conf: TrainConf, config: DictConfig, directory: Path) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def test_launchers_that_are_not_installed_say_where_they_are(deeprelax: Command)
 def test_a_search_needs_images_held_out(
     deeprelax: Command, planned: list[tuple[TrainConf, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else it would choose by the test images."""
+    """Without them it would choose by the test images."""
     plugins = Plugins.instance()  # it imports its own plugins once more: not the class that an import statement gives
     basic = plugins.class_name_to_class["hydra._internal.core_plugins.basic_sweeper.BasicSweeper"]
     search = type("Search", (basic,), {"__module__": "hydra_plugins.search"})

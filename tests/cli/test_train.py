@@ -1,4 +1,4 @@
-"""deeprelax train and evaluate as a user types them."""
+"""Test `deeprelax train` and `evaluate` as a user types them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The built package carries its configurations and finds them from any folder."""
+"""Test that the built package contains its configurations and finds them from any folder."""
 
 from __future__ import annotations
 

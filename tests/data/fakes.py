@@ -1,4 +1,4 @@
-"""Small data sets in the published formats, written by the tests, with torchvision told what their checksums are."""
+"""Write small data sets in the published formats, and patch the checksums that torchvision expects of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import deeprelax.data.sources.mnist
 
 
 def write_mnist(root: Path, monkeypatch: pytest.MonkeyPatch, name: str = "MNIST", per_class: int = 20) -> None:
-    """IDX files with random images, of which `deeprelax.data.sources.mnist` expects exactly these sizes and digests."""
+    """Write IDX files with random images, and patch their sizes and digests into `deeprelax.data.sources.mnist`."""
     raw = root / name / "raw"
     raw.mkdir(parents=True)
     rng, files = np.random.default_rng(0), []
@@ -36,7 +36,7 @@ def write_mnist(root: Path, monkeypatch: pytest.MonkeyPatch, name: str = "MNIST"
 
 
 def write_cifar(root: Path, monkeypatch: pytest.MonkeyPatch, classes: int = 10, per_file: int = 20) -> Path:
-    """The archive of CIFAR-10 or CIFAR-100 with a few random images, as torchvision's class expects it. Returns it."""
+    """Write the archive of CIFAR-10 or CIFAR-100 with a few random images, and patch its checksums. Returns it."""
     source = {10: torchvision.datasets.CIFAR10, 100: torchvision.datasets.CIFAR100}[classes]
     key = "labels" if classes == 10 else "fine_labels"
     rng, members = np.random.default_rng(1), {}
@@ -70,7 +70,7 @@ def write_cifar(root: Path, monkeypatch: pytest.MonkeyPatch, classes: int = 10, 
 
 
 def write_images(root: Path, size: tuple[int, int] = (12, 12), mode: str = "RGB", per_class: int = 6) -> Path:
-    """train/ and test/ with three classes of random images, PNG and JPEG in turn. Returns root."""
+    """Write train/ and test/ with three classes of random images, PNG and JPEG in turn. Returns root."""
     rng = np.random.default_rng(2)
     for split, count in [("train", per_class), ("test", 3)]:
         for name in ("ant", "bee", "cow"):

@@ -1,4 +1,4 @@
-"""The endless stream of batches."""
+"""Test the endless stream of batches."""
 
 from __future__ import annotations
 

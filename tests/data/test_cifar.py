@@ -1,4 +1,4 @@
-"""CIFAR through torchvision's own classes, on small archives in the published format."""
+"""Test CIFAR through torchvision's own classes, on small archives in the published format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged data files of every format end in a sentence or are read; none in a traceback or in code that runs."""
+"""Fuzz the data files of every format: corrupt ones are read or named in a UserError, and never run code."""
 
 from __future__ import annotations
 
@@ -47,23 +47,23 @@ many = settings(
 )
 
 
-def try_damaged(file: Path, damage: Damage, load: Callable[[], ImageData], *, checked: bool) -> None:
-    """Load with a damaged file, then mend it. With `checked`, files that differ must be refused by name."""
-    whole = file.read_bytes()
-    content, refusal = damage(whole), ""
+def try_corrupt(file: Path, damage: Damage, load: Callable[[], ImageData], *, checked: bool) -> None:
+    """Load with a corrupt file, then restore it. With `checked`, files that differ must be refused by name."""
+    original = file.read_bytes()
+    content, refusal = damage(original), ""
     file.write_bytes(content)
     try:
         data = load()
     except UserError as error:
         refusal = str(error)
     finally:
-        file.write_bytes(whole)
+        file.write_bytes(original)
     if refusal:
-        assert content != whole
+        assert content != original
         assert "\n" not in refusal
         assert str(file) in refusal or str(file.parent) in refusal
     else:
-        assert content == whole or not checked, "a damaged file was not noticed"
+        assert content == original or not checked, "a damaged file was not noticed"
         assert len(data.train.images) == len(data.train.labels) > 0
 
 
@@ -75,7 +75,7 @@ def test_idx(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     @many
     @given(damages)
     def check(damage: Damage) -> None:
-        try_damaged(tmp_path / "MNIST" / "raw" / file, damage, lambda: load_mnist(tmp_path), checked=True)
+        try_corrupt(tmp_path / "MNIST" / "raw" / file, damage, lambda: load_mnist(tmp_path), checked=True)
 
     check()
 
@@ -89,7 +89,7 @@ def test_idx_without_a_digest(file: str, tmp_path: Path, monkeypatch: pytest.Mon
     @given(damages)
     def check(damage: Damage) -> None:
         place = tmp_path / "FashionMNIST" / "raw" / file
-        try_damaged(place, damage, lambda: load_fashion_mnist(tmp_path), checked=False)
+        try_corrupt(place, damage, lambda: load_fashion_mnist(tmp_path), checked=False)
 
     check()
 
@@ -105,7 +105,7 @@ def test_cifar_pickles(classes: int, file: str, tmp_path: Path, monkeypatch: pyt
     @many
     @given(damages)
     def check(damage: Damage) -> None:
-        try_damaged(tmp_path / folder / file, damage, lambda: load(tmp_path), checked=True)
+        try_corrupt(tmp_path / folder / file, damage, lambda: load(tmp_path), checked=True)
 
     check()
 
@@ -118,13 +118,13 @@ def test_images(file: str, tmp_path: Path) -> None:
     @many
     @given(damages)
     def check(damage: Damage) -> None:
-        try_damaged(root / file, damage, lambda: load_image_folder(tmp_path, 16, path=str(root)), checked=False)
+        try_corrupt(root / file, damage, lambda: load_image_folder(tmp_path, 16, path=str(root)), checked=False)
 
     check()
 
 
 class Trap:
-    """Unpickled, it leaves a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
         return Path.touch, (Path("sprung"),)  # type: ignore[return-value]
@@ -144,5 +144,5 @@ def test_a_pickle_that_would_run_code_is_refused_unread(tmp_path: Path, monkeypa
     root = write_images(tmp_path / "mine", per_class=2)
     load_image_folder(tmp_path, path=str(root))
     next(cache.glob("*.pt")).write_bytes(trap)
-    assert len(load_image_folder(tmp_path, path=str(root)).train.images) == 6  # the cache is made again
+    assert len(load_image_folder(tmp_path, path=str(root)).train.images) == 6  # the cache is rebuilt
     assert not Path("sprung").exists()

@@ -1,4 +1,4 @@
-"""A user's own images."""
+"""Test data sets of a user's own images."""
 
 from __future__ import annotations
 

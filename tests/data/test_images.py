@@ -1,4 +1,4 @@
-"""Class-balanced parts, resizing, normalisation."""
+"""Test class-balanced parts, resizing, normalisation."""
 
 from __future__ import annotations
 

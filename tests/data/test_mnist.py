@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: the real files, and what is said when they are not right."""
+"""Test MNIST and Fashion-MNIST: the real files, and the errors for wrong or missing ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Augmentation and whitening."""
+"""Test augmentation and whitening."""
 
 from __future__ import annotations
 

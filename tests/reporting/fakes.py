@@ -1,4 +1,4 @@
-"""Run directories without training."""
+"""Write run directories without training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_run(
     result: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Path:
-    """One run with its files as `deeprelax train` leaves them; error None: unfinished. changes: "optimizer__lr"=0.2."""
+    """Write the files of a run as `deeprelax train` leaves them. error None: unfinished. changes: optimizer__lr=0.2."""
     config: dict[str, Any] = {
         "dataset": {"name": "digits", "train_size": 200, "options": {}},
         "model": {"name": "lenet"},

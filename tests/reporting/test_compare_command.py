@@ -1,4 +1,4 @@
-"""`deeprelax compare` as a user types it, after a tiny sweep with a failing job and a missing seed."""
+"""Test `deeprelax compare` as a user types it, after a tiny sweep with a failing job and a missing seed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """sgd and heat with seeds 0, 1, 2: one job of heat failed, one of sgd was never run."""
+    """Runs of sgd and heat with seeds 0, 1, 2; one job of heat failed, one of sgd was never run."""
     folder = tmp_path_factory.mktemp("sweep")
     common = ["train", "-m", "experiment=smoke", "epochs=2", "hardware.threads=1", f"output_dir={folder}"]
     assert main([*common, "optimizer=sgd", "seed=0,1"]) == 0
@@ -139,7 +139,7 @@ def test_neither_torch_nor_scipy_stats_is_imported(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_hundred_long_runs_take_seconds(tmp_path: Path) -> None:
-    """CPU seconds, of which half are the figure's: other work on the machine does not count."""
+    """In CPU seconds, which other work on the machine does not change; half of them are the figure's."""
     records = [record(n, 10 / n) for n in range(1, 501)]
     for k in range(40):
         for seed in range(5):

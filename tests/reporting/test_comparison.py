@@ -1,4 +1,4 @@
-"""Rows, differences, budgets, and what must be said of them."""
+"""Test the rows of a comparison: differences, budgets, and warnings."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 from deeprelax.errors import UserError
 from deeprelax.reporting.comparison import compare
-from deeprelax.reporting.files import as_csv, as_json
+from deeprelax.reporting.export import as_csv, as_json
+from deeprelax.reporting.loading import find_runs
 from deeprelax.reporting.rows import Comparison, Row
-from deeprelax.reporting.runs import find
 from deeprelax.reporting.text import WIDTH, markdown, terminal, warnings
 from tests.reporting.fakes import write_run
 
@@ -29,11 +29,11 @@ def write_both(folder: Path) -> None:
 
 def compared(folder: Path, metric: str = "test_error", **options: str) -> Comparison:
     by = options.get("by")
-    return compare(find([folder])[0], metric, by.split(",") if by else None, options.get("baseline"))
+    return compare(find_runs([folder])[0], metric, by.split(",") if by else None, options.get("baseline"))
 
 
-def rows(found: Comparison, table: int = 0) -> dict[str, Row]:
-    return {row.group.label: row for row in found.blocks[table].rows}
+def rows(found: Comparison, number: int = 0) -> dict[str, Row]:
+    return {row.group.label: row for row in found.tables[number].rows}
 
 
 def test_best_first_with_the_paired_difference_from_sgd(tmp_path: Path) -> None:
@@ -46,8 +46,8 @@ def test_best_first_with_the_paired_difference_from_sgd(tmp_path: Path) -> None:
     assert heat.difference is not None
     assert heat.difference.mean == pytest.approx(-0.2)
     assert rows(found)["sgd"].is_baseline
-    assert found.blocks[0].baseline == "sgd"
-    assert warnings(found.blocks[0]) == []
+    assert found.tables[0].baseline == "sgd"
+    assert warnings(found.tables[0]) == []
     assert found.uncounted == []
 
 
@@ -64,14 +64,14 @@ def test_without_the_baseline_there_are_no_differences(tmp_path: Path) -> None:
     write_run(tmp_path, "hj", 0, 1.0)
     write_run(tmp_path, "heat", 0, 2.0)
     found = compared(tmp_path)
-    assert all(row.difference is None for row in found.blocks[0].rows)
+    assert all(row.difference is None for row in found.tables[0].rows)
     assert "minus" not in terminal(found)
 
 
 def test_every_row_of_the_markdown_has_the_columns_of_its_header(tmp_path: Path) -> None:
     write_both(tmp_path)
     write_run(tmp_path, "hj", 0, 1.0, model__name="mlp")  # a table without the baseline
-    tables = [block for block in markdown(compared(tmp_path)).split("## ") if "|" in block]
+    tables = [table for table in markdown(compared(tmp_path)).split("## ") if "|" in table]
     columns = [{line.count(" | ") for line in table.splitlines() if line.startswith("|")} for table in tables]
     assert sorted(map(sorted, columns)) == [[4], [5]]
 
@@ -110,7 +110,7 @@ def test_unfinished_runs_and_missing_seeds_are_named(tmp_path: Path) -> None:
     write_run(tmp_path, "hj", 1, None, log="2026-01-02 03:04:05,678 ERROR a bad step\n")
     found = compared(tmp_path)
     assert [(state, why) for _, state, why in found.uncounted] == [("failed", "a bad step")]
-    assert "hj: no result for seed 1 (failed), 2 (not there)" in warnings(found.blocks[0])
+    assert "hj: no result for seed 1 (failed), 2 (not there)" in warnings(found.tables[0])
     difference = rows(found)["hj"].difference
     assert difference is not None
     assert (difference.why_not, difference.low) == ("one pair", None)
@@ -148,7 +148,7 @@ def test_budgets_are_counted_in_images(tmp_path: Path) -> None:
     write_run(tmp_path, "sgd", 0, 0.8, budget=100)
     write_run(tmp_path, "heat", 0, 0.7, budget=33, batch_size=30)  # 990 of 1,000 images: whole batches
     write_run(tmp_path, "hj", 0, 0.7, budget=32, batch_size=30)
-    assert {row.group.label: row.comparable for row in compared(tmp_path).blocks[0].rows} == {
+    assert {row.group.label: row.comparable for row in compared(tmp_path).tables[0].rows} == {
         "sgd, batch_size=10": True, "heat, batch_size=30": True, "hj, batch_size=30": False,
     }  # fmt: skip
 
@@ -222,8 +222,8 @@ def test_networks_and_data_are_never_ranked_together(tmp_path: Path) -> None:
     write_run(tmp_path, "heat", 0, 0.1, dataset__train_size=100)
     found = compared(tmp_path)
     titles = {"lenet on digits, train_size 200", "mlp on digits, train_size 200", "lenet on digits, train_size 100"}
-    assert {block.title for block in found.blocks} == titles
-    assert all(row.difference is None for block in found.blocks if len(block.rows) == 1 for row in block.rows)
+    assert {table.title for table in found.tables} == titles
+    assert all(row.difference is None for table in found.tables if len(table.rows) == 1 for row in table.rows)
 
 
 def test_an_unknown_metric_is_answered_with_those_there_are(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_damaged_run_does_not_hide_the_others(tmp_path: Path) -> None:
     assert [(state, why.split(": ")[0].split("/")[-1]) for _, state, why in found.uncounted] == [
         ("damaged", "result.json is damaged")
     ]
-    assert "hj: no result for seed 0 (damaged), 1 (not there), 2 (not there)" in warnings(found.blocks[0])
+    assert "hj: no result for seed 0 (damaged), 1 (not there), 2 (not there)" in warnings(found.tables[0])
 
 
 def test_skipped_steps_and_other_hardware_are_told(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Curves: what is averaged where, and the figure's files."""
+"""Test the curves: what is averaged where, and the figure's files."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pytest
 from deeprelax.reporting import figure
 from deeprelax.reporting.comparison import compare
 from deeprelax.reporting.curves import curve, split_of
-from deeprelax.reporting.runs import Run, find
+from deeprelax.reporting.loading import Run, find_runs
 from tests.reporting.fakes import record, write_run
 
 
 def runs_with(folder: Path, *series: list[tuple[float, float]]) -> list[Run]:
-    """Runs with (seconds, error) records."""
+    """Runs with these (seconds, error) records."""
     for seed, points in enumerate(series):
         write_run(folder, "sgd", seed, 1.0, records=[record(int(10 * s), e, seconds=s) for s, e in points])
-    return find([folder])[0]
+    return find_runs([folder])[0]
 
 
 def test_mean_and_deviation_only_where_every_seed_has_data(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_the_figure_is_written_as_png_and_pdf(x: str, tmp_path: Path) -> None:
 def test_an_old_figure_does_not_outlive_its_runs(tmp_path: Path) -> None:
     write_run(tmp_path, "sgd", 0, None)
     (tmp_path / "curves.png").write_text("old")
-    assert figure.write(compare(find([tmp_path])[0], "test_error"), tmp_path, "passes") == []
+    assert figure.write(compare(find_runs([tmp_path])[0], "test_error"), tmp_path, "passes") == []
     assert not (tmp_path / "curves.png").exists()
 
 
@@ -70,10 +70,10 @@ def test_too_many_groups_leave_the_baseline_and_the_best(tmp_path: Path) -> None
     write_run(tmp_path, "sgd", 0, 99.0)
     for k in range(12):
         write_run(tmp_path, "heat", 0, 1.0 + k, optimizer__lr=k)
-    (block,) = compare(find([tmp_path])[0], "test_error").blocks
-    drawn = [row.group.label for row in figure.chosen(block)]
+    (table,) = compare(find_runs([tmp_path])[0], "test_error").tables
+    drawn = [row.group.label for row in figure.chosen(table)]
     assert drawn == [*(f"heat, lr={k}" for k in range(7)), "sgd"]
-    axes = figure.draw([block], "test_error", "passes").axes
+    axes = figure.draw([table], "test_error", "passes").axes
     assert [line.get_label().partition(" (")[0] for line in axes[1].lines] == drawn
     assert len({line.get_color() for line in axes[1].lines}) == 8
     assert axes[0].get_xlabel() == "passes over the training data"

@@ -1,4 +1,4 @@
-"""Which runs belong together, and what they are called."""
+"""Test which runs are grouped, and the labels of the groups."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import pytest
 
 from deeprelax.errors import UserError
 from deeprelax.reporting.groups import ABSENT, group, matches, resolve_key
-from deeprelax.reporting.runs import Run, find
+from deeprelax.reporting.loading import Run, find_runs
 from tests.reporting.fakes import write_run
 
 
 def labels(folder: Path, by: list[str] | None = None) -> set[str]:
-    return {each.label for each in group(find([folder])[0], by)}
+    return {each.label for each in group(find_runs([folder])[0], by)}
 
 
 def runs_of(folder: Path) -> list[Run]:
-    return find([folder])[0]
+    return find_runs([folder])[0]
 
 
 def test_groups_hold_the_seeds_of_one_setting(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import torch
 from omegaconf import DictConfig
 
 from deeprelax.records.directory import BACKUP, RunDirectory
-from deeprelax.training.guard import Guard
-from tests.hooks import interrupt_at, spoil
+from deeprelax.training.objective import Objective
+from tests.hooks import before, interrupt_at, spoil
 from tests.quick import RUN, train
 
 Compose = Callable[..., DictConfig]
@@ -27,6 +28,10 @@ def test_force_removes_what_a_run_has_written_and_nothing_else(compose: Compose,
 Command = Callable[..., tuple[int, str, str]]
 
 
+def full_disk(objective: Objective) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_the_command_that_resumes_restarts_nothing(deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         interrupt_at(patch, 20)
@@ -35,10 +40,14 @@ def test_the_command_that_resumes_restarts_nothing(deeprelax: Command, monkeypat
     assert "to go on: deeprelax train " in err
     assert "force" not in err
     with monkeypatch.context() as patch:
-        spoil(patch)
-        patch.setattr(Guard, "_advice", lambda self: "the same command")
+        before(patch, 20, full_disk)
         err = deeprelax(*RUN, "force=true")[2]
-    assert err.endswith(" (without force=true, which starts anew)\n")
+    assert err.endswith("the same command goes on (without force=true, which starts anew)\n")
+    with monkeypatch.context() as patch:
+        spoil(patch)
+        err = deeprelax(*RUN, "force=true")[2]
+    assert "not finite" in err
+    assert "force" not in err
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
-"""What is read from the disk: the data sets, their catalogue, and how their files get there."""
+"""Load data sets from the disk, where they are downloaded to if they are missing."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# what `dataset=` may be: "module:function" of this folder, and the keywords that the choice fixes
+# What `dataset=` may be: "module:function" of this folder, and the keywords that the choice fixes
 CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "digits": ("digits:load_digits", {}),
     "mnist": ("mnist:load_mnist", {}),

@@ -1,4 +1,4 @@
-"""What is known of each data set without opening it. Imports nothing heavy."""
+"""List what is known of each data set without opening it. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Images for training and testing, their channels and size, the classes, and where the files lie under data_dir."""
+    """One data set: numbers of training and test images, their channels and size, and its folder under data_dir."""
 
     train: int
     test: int
@@ -20,11 +20,11 @@ class Entry:
 
     @property
     def shape(self) -> str:
-        """For a table."""
+        """Size and colours, as "28x28 grey"."""
         return f"{self.image_size}x{self.image_size} {'grey' if self.channels == 1 else 'colour'}"
 
     def present(self, data_dir: Path) -> bool:
-        """Is it there? Its contents are checked when it is loaded."""
+        """Whether its folder has files; these are checked when it is loaded."""
         folder = data_dir / self.folder
         return not self.folder or (folder.is_dir() and any(folder.iterdir()))
 

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: torchvision's archives, checked before anything in them is unpickled."""
+"""Load CIFAR-10 and CIFAR-100 from torchvision's archives, whose checksums are checked before anything is unpickled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def load_cifar10(data_dir: Path, image_size: int | None = None) -> ImageData:
     `data_dir`/cifar-10-batches-py, or the archive cifar-10-python.tar.gz in `data_dir`; their MD5s are checked before
     they are read.
 
-    Raises UserError if they are missing and cannot be downloaded, or are not the published ones.
+    image_size: pixels to resize to, or None. Raises UserError if files are missing and cannot be downloaded, or are not
+    the published ones.
     """
     from torchvision.datasets import CIFAR10
 
@@ -51,6 +52,7 @@ def _load(source: Any, data_dir: Path, image_size: int | None) -> ImageData:
     advice = f"put the archive {source.filename} into {data_dir}, or set data_dir to the folder that holds it"
     fetch(data_dir, [Path(source.base_folder)], download, advice)
     folder = data_dir / source.base_folder
+    # A pickle runs code when it is loaded, so every file is checked first; torchvision itself does so at downloads only
     for name, md5 in [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]:
         if not check_integrity(folder / name, md5):
             raise UserError(

@@ -1,4 +1,4 @@
-"""The digits embedded in scikit-learn: real data that needs no download."""
+"""Load the digits embedded in scikit-learn: real data that needs no download."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..images import ImageData, Split, balanced, resized
 def load_digits(data_dir: Path, image_size: int | None = 28) -> ImageData:
     """1,797 grey handwritten digits, 8 x 8 pixels, enlarged to `image_size`; 1,437 to train, 360 (36 a class) to test.
 
-    The split is fixed. Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine
-    Learning Repository, doi 10.24432/C50P49; its test part, as scikit-learn ships it.
+    The split is fixed; `data_dir` is not used. Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten
+    Digits, UCI Machine Learning Repository, doi 10.24432/C50P49; its test part, as scikit-learn ships it.
     """
     import sklearn.datasets
 

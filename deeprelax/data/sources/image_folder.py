@@ -1,4 +1,4 @@
-"""A user's own images: train/<class>/* and test/<class>/*, decoded once."""
+"""Load a user's own images, train/<class>/* and test/<class>/*, and cache the decoded pixels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXTENSIONS = (".jpg", ".jpeg", ".png")
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The files of train/ or test/, sorted by class and name, and what would change if one of them did."""
+    """The files of train/ or test/, sorted by class and name, with stamps that change when a file does."""
 
     files: list[Path]
     labels: list[int]
@@ -39,9 +39,9 @@ def load_image_folder(data_dir: Path, image_size: int | None = None, *, path: st
 
     With `image_size` each image is cut to a square around its centre and resized, bilinear with anti-aliasing; without,
     all must be squares of one size. Grey if all images are grey, else RGB. The decoded pixels are kept in one file
-    under `data_dir`/image_folder, made anew when a file of the folder changes.
+    under `data_dir`/image_folder, which is rebuilt when a file of the folder changes.
 
-    Raises UserError, naming the file or folder, for what is missing, empty, damaged or does not fit.
+    Raises UserError, naming the file or folder, for what is missing, empty, corrupt or does not fit.
     """
     if path is None:
         raise UserError("dataset=image_folder needs dataset.path=FOLDER, the folder that holds train/ and test/")
@@ -57,7 +57,7 @@ def load_image_folder(data_dir: Path, image_size: int | None = None, *, path: st
         data_dir / "image_folder" / f"{hashlib.blake2b(f'{root} {image_size}'.encode(), digest_size=8).hexdigest()}.pt"
     )
     try:
-        with exclusive(cache.parent):
+        with exclusive(cache.parent):  # of several runs that start at once, one decodes and the others read its cache
             tensors = _cached(cache, fingerprint) or _decode_all(root, listings, image_size, cache, fingerprint)
     except OSError as error:
         raise UserError(f"{cache} cannot be written ({error.strerror}): set data_dir to a folder that can be") from None
@@ -88,6 +88,7 @@ def _list(folder: Path) -> Listing:
 
 
 def _fingerprint(root: Path, listings: dict[str, Listing], image_size: int | None) -> str:
+    """A hash of names, sizes and times of the files; the 1 in it is the version of the cache's format."""
     digest = hashlib.blake2b(f"1 {root} {image_size}".encode())
     for listing in listings.values():
         for file, stamp in zip(listing.files, listing.stamps, strict=True):
@@ -100,12 +101,13 @@ def _cached(cache: Path, fingerprint: str) -> dict[str, torch.Tensor] | None:
         content: dict[str, Any] = torch.load(cache, weights_only=True)
         return content["images"] if content["fingerprint"] == fingerprint else None
     except (FileNotFoundError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, KeyError, TypeError):
-        return None  # not there, or not whole: it is made again
+        return None  # missing or corrupt: it is rebuilt
 
 
 def _decode_all(
     root: Path, listings: dict[str, Listing], image_size: int | None, cache: Path, fingerprint: str
 ) -> dict[str, torch.Tensor]:
+    """Decode all files and write the cache. Returns the images of train and test, uint8 (N, C, H, W)."""
     files = [file for listing in listings.values() for file in listing.files]
     size = image_size or _square(files[0])
     pixels = np.empty((len(files), size, size, 3), dtype=np.uint8)
@@ -120,7 +122,7 @@ def _decode_all(
             found = list(
                 tqdm(pool.map(decode, range(len(files)), chunksize=64), total=len(files), unit="img", disable=None)
             )
-        except BaseException:
+        except BaseException:  # Ctrl-C or a corrupt image: else the pool would decode all the others first
             pool.shutdown(cancel_futures=True)
             raise
     channels_last = torch.from_numpy(pixels[..., :1] if all(found) else pixels)
@@ -132,7 +134,7 @@ def _decode_all(
 
 
 def _decode(file: Path, image_size: int | None, size: int) -> tuple[np.ndarray[Any, Any], bool]:
-    """Pixels (size, size, 3), and whether the image was grey."""
+    """Pixels uint8 (size, size, 3), and whether the image was grey. Raises UserError if it cannot be read or fit."""
     from PIL import Image, ImageOps
 
     try:
@@ -152,7 +154,7 @@ def _decode(file: Path, image_size: int | None, size: int) -> tuple[np.ndarray[A
 
 
 def _square(file: Path) -> int:
-    """The side of the first image. UserError if it is not a square."""
+    """The side of an image in pixels. Raises UserError if it is not a square, or cannot be read."""
     from PIL import Image
 
     try:

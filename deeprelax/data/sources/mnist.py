@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: four IDX files each, fetched by torchvision where they are missing."""
+"""Load MNIST and Fashion-MNIST from four IDX files each, which torchvision downloads where they are missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...errors import UserError
 from ..images import ImageData, Split, resized
 from .store import fetch
 
-# Name, size in bytes, and SHA-256 of MNIST's file; all uncompressed.
+# Name, size in bytes, and SHA-256 of MNIST's file; all uncompressed
 FILES = (
     ("train-images-idx3-ubyte", 47_040_016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
     ("train-labels-idx1-ubyte", 60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
@@ -31,7 +31,8 @@ def load_mnist(data_dir: Path, image_size: int | None = None) -> ImageData:
     Source: LeCun, Cortes and Burges, The MNIST database of handwritten digits; CC BY-SA 3.0. Files in
     `data_dir`/MNIST/raw, as torchvision lays them out; their SHA-256 is checked.
 
-    Raises UserError if a file is missing and cannot be downloaded, or is not the published one.
+    image_size: pixels to resize to, or None. Raises UserError if a file is missing and cannot be downloaded, or is not
+    the published one.
     """
     return _load("MNIST", data_dir, image_size, tuple("0123456789"), {name: digest for name, _, digest in FILES})
 
@@ -42,7 +43,8 @@ def load_fashion_mnist(data_dir: Path, image_size: int | None = None) -> ImageDa
     Source: Xiao, Rasul and Vollgraf, arXiv 1708.07747; MIT licence. Files in `data_dir`/FashionMNIST/raw; torchvision
     checks the MD5 of what it downloads, later starts check sizes, headers and the range of the labels.
 
-    Raises UserError if a file is missing and cannot be downloaded, or is not of the published form.
+    image_size: pixels to resize to, or None. Raises UserError if a file is missing and cannot be downloaded, or is not
+    of the published form.
     """
     return _load("FashionMNIST", data_dir, image_size, CLOTHES, {})
 
@@ -79,7 +81,7 @@ def _has(content: bytearray, digest: str) -> bool:
 
 
 def _is_plausible(name: str, content: bytearray) -> bool:
-    """The header that an IDX file of this size has, and no label above 9; all that can be told without a digest."""
+    """Whether the header is that of an IDX file of this size, and no label is above 9: the check without a digest."""
     if "labels" in name:
         return content[:8] == struct.pack(">2i", 2049, len(content) - 8) and max(content[8:]) <= 9
     return content[:16] == struct.pack(">4i", 2051, (len(content) - 16) // 28**2, 28, 28)

@@ -1,4 +1,4 @@
-"""Where data sets lie on disk, and how they get there: whole, by one process at a time."""
+"""Locate the data folder, and download missing files into it: completely or not at all, one process at a time."""
 
 from __future__ import annotations
 
@@ -23,26 +23,25 @@ def data_folder(data_dir: str | None) -> Path:
 
 
 def fetch(data_dir: Path, wanted: list[Path], download: Callable[[Path], None], advice: str) -> None:
-    """Make the `wanted` files or folders (relative to data_dir) that are missing.
+    """Download those of the `wanted` files or folders (relative to data_dir) that are missing.
 
-    `download(folder)` lays them out in an empty folder; then each is moved to its place whole. Raises UserError with
-    the reason and the advice if that fails; nothing half-written stays.
+    download: writes them into the empty folder that it is given, from where each is renamed to its place when all are
+    complete. Raises UserError with the reason and the `advice` if that fails; nothing half-written is left.
     """
     missing = [path for path in wanted if not (data_dir / path).exists()]
     if not missing:
         return
     try:
         with exclusive(data_dir):
-            missing = [
-                path for path in missing if not (data_dir / path).exists()
-            ]  # another process may have been faster
+            # asked again: another process may have downloaded them while this one waited for the lock
+            missing = [path for path in missing if not (data_dir / path).exists()]
             if missing:
-                with tempfile.TemporaryDirectory(dir=data_dir) as temporary:
+                with tempfile.TemporaryDirectory(dir=data_dir) as temporary:  # there, for a rename within one disk
                     download(Path(temporary))
                     for path in missing:
                         (data_dir / path).parent.mkdir(parents=True, exist_ok=True)
                         (Path(temporary) / path).rename(data_dir / path)
     except (OSError, RuntimeError, HTTPException, EOFError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        place = data_dir / missing[0]
-        raise UserError(f"{place} is missing and could not be downloaded ({reason}): {advice}") from None
+        file = data_dir / missing[0]
+        raise UserError(f"{file} is missing and could not be downloaded ({reason}): {advice}") from None

@@ -1,4 +1,4 @@
-"""The comparison as CSV and JSON: one row a group, and every run with its state."""
+"""Export a comparison as CSV and JSON: one row a group, and every run with its state."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from .rows import Block, Comparison, Row
-from .runs import Run
-from .statistics import CONFIDENCE
+from .loading import Run
+from .rows import Comparison, Row, Table
+from .summary import CONFIDENCE
 
 
 def as_json(comparison: Comparison) -> str:
+    """The content of table.json: metric, tables with their groups and runs, runs that do not count, notes.
+
+    Errors are in percent, seconds in wall time; numbers that are not finite are null.
+    """
     tables = [
         {
-            "title": block.title,
-            "baseline": block.baseline or None,
-            "groups": [_row(row, comparison.metric) for row in block.rows],
+            "title": table.title,
+            "baseline": table.baseline or None,
+            "groups": [_row(row, comparison.metric) for row in table.rows],
         }
-        for block in comparison.blocks
+        for table in comparison.tables
     ]
     left = [
         {"directory": str(run.directory), "state": state, "why": why, "seed": run.seed, "passes": run.passes}
@@ -35,9 +39,9 @@ def as_json(comparison: Comparison) -> str:
 
 
 def as_csv(comparison: Comparison) -> str:
-    """Flat rows; the columns are those of the JSON's groups without the runs."""
+    """The content of table.csv: a row for each group of all tables. The comparison must have one at least."""
     text = io.StringIO()
-    rows = [_flat(comparison.metric, block, row) for block in comparison.blocks for row in block.rows]
+    rows = [_flat(comparison.metric, table, row) for table in comparison.tables for row in table.rows]
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
@@ -70,11 +74,11 @@ def _run(run: Run, metric: str, *, counted: bool) -> dict[str, Any]:
     return {"directory": str(run.directory), "seed": run.seed, "state": run.state, "counted": counted, **numbers}
 
 
-def _flat(metric: str, block: Block, row: Row) -> dict[str, Any]:
+def _flat(metric: str, table: Table, row: Row) -> dict[str, Any]:
     values = _row(row, metric)
     found = values["difference"] or {}
     return {
-        "table": block.title,
+        "table": table.title,
         "metric": metric,
         **{key: values[key] for key in ("label", "n", "mean", "std", "is_baseline")},
         **{f"difference_{key}": found.get(key) for key in ("from", "mean", "low", "high", "pairs", "why_not")},
@@ -87,7 +91,7 @@ def _flat(metric: str, block: Block, row: Row) -> dict[str, Any]:
 
 
 def _strict(value: Any) -> Any:
-    """Numbers that are not finite as null, which is what JSON has for them."""
+    """The value with None for numbers that are not finite: JSON has no NaN, and strict readers refuse Python's."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Mean and spread over seeds, and what can be said of a difference."""
+"""Summarize a metric over seeds, and estimate differences paired by seed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ class Summary:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of the paired differences and its confidence interval by Student's t; `why_not` if there is none."""
+    """Mean of the paired differences and its confidence interval [low, high] by Student's t.
+
+    why_not: why there is no mean, or no interval. The fields' names are keys of table.json.
+    """
 
     pairs: int
     mean: float | None
@@ -31,6 +34,7 @@ class Difference:
 
 
 def summarize(values: Sequence[float]) -> Summary:
+    """The summary of some values; NaN and infinity make the mean so, and leave no deviation."""
     if not values:
         return Summary(0, None, None)
     finite = all(map(math.isfinite, values))
@@ -39,7 +43,7 @@ def summarize(values: Sequence[float]) -> Summary:
 
 
 def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Difference:
-    """values - baseline, both by seed, over the seeds that both have.
+    """Mean and 95 % interval of values - baseline, both seed -> value, over the seeds that both have.
 
     The interval assumes that the differences are independent and normal; it holds for one comparison at a time.
     """
@@ -53,7 +57,7 @@ def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]
     if pairs == 1:
         return Difference(1, mean, None, None, "one pair")
     error = statistics.stdev(differences) / math.sqrt(pairs)
-    if error == 0:
+    if error == 0:  # equal differences are a coincidence of rounding, not a certainty: no interval of width 0
         return Difference(pairs, mean, None, None, "all pairs alike")
     from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats takes a second to import
 

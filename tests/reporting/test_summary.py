@@ -1,4 +1,4 @@
-"""Against numpy and scipy.stats, which are too slow to import for the command itself."""
+"""Test the statistics against numpy and scipy.stats, which are too slow to import for the command itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from deeprelax.reporting.statistics import paired_difference, summarize
+from deeprelax.reporting.summary import paired_difference, summarize
 
 A = {0: 0.79, 1: 0.64, 2: 0.80, 3: 0.75, 4: 0.71}
 B = {0: 0.90, 1: 0.74, 2: 0.88, 3: 0.70, 7: 9.0}
