@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "deeprelax"
@@ -57,6 +58,34 @@ def test_the_laboratory_knows_nothing_of_the_runner() -> None:
     below = {"errors", "files", "ranges", "optim", "pde", "reporting"}
     found = {(name_of(file), module) for file in PACKAGE.glob("pde/**/*.py") for module in imports(file)}
     assert {pair for pair in found if room(pair[1]) not in below} == set()
+
+
+MODULES = {name_of(file) for file in FILES}
+
+
+def module_of(name: str) -> str:
+    """deeprelax.optim.sgd.SGD to deeprelax.optim.sgd; a name of a package to the package, unless it is a module."""
+    while name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def circle(arrows: dict[str, set[str]]) -> list[str]:
+    """The modules of a circle of imports, the first once more at the end; none if there is no circle."""
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return []
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    assert sorted(circle({"a": {"b"}, "b": {"c"}, "c": {"d", "b"}, "d": set()})[1:]) == ["b", "c"]  # it finds them
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    assert module_of("deeprelax.optim.sgd.SGD") == "deeprelax.optim.sgd"
+    assert module_of("deeprelax.optim.SGD") == "deeprelax.optim"
+    assert circle({name_of(file): {module_of(name) for name in imports(file)} for file in FILES}) == []
 
 
 def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -10,9 +10,9 @@ from scipy.stats import beta
 
 from deeprelax.pde.claims import Claim
 from deeprelax.pde.experiments import converge_claims as convergence
-from deeprelax.pde.experiments import descend as descent
+from deeprelax.pde.experiments import descend_paths as descent
 from deeprelax.pde.experiments import directions_claims as following
-from deeprelax.pde.experiments import homogenize as homogenization
+from deeprelax.pde.experiments import homogenize_scales as homogenization
 from deeprelax.pde.experiments import widen_claims as regularity
 from deeprelax.pde.experiments.descend_claims import discordant
 from deeprelax.pde.experiments.descend_density import densities

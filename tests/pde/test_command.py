@@ -20,8 +20,8 @@ from deeprelax.configuration.hydra_app import configuration_folder
 from deeprelax.pde import experiments
 from deeprelax.pde.claims import Claim
 from deeprelax.pde.experiments import COMMANDS
-from deeprelax.pde.experiments.descend import REMEDY, Descend, Descent
 from deeprelax.pde.experiments.descend_figure import COLOURS
+from deeprelax.pde.experiments.descend_paths import REMEDY, Descend, Descent
 from deeprelax.pde.experiments.smooth import Smooth
 from deeprelax.pde.experiments.smooth import run as run_smooth
 from deeprelax.pde.losses import OPTIMIZERS

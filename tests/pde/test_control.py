@@ -7,7 +7,7 @@ import pytest
 
 from deeprelax.pde.claims import Claim
 from deeprelax.pde.experiments import control_claims as controlled
-from deeprelax.pde.experiments.control import Control, Diffusion, simulate, value_function
+from deeprelax.pde.experiments.control_diffusion import Control, Diffusion, simulate, value_function
 from deeprelax.pde.problems.closed_forms import riccati, riccati_constant
 from deeprelax.pde.problems.functions import Problem, double_well, quadratic
 from deeprelax.pde.problems.rough import rough

@@ -1,7 +1,9 @@
 """One experiment for each `deeprelax pde COMMAND`, in files that begin with its name.
 
-<command>.py holds its settings, a dataclass named as the command, from which Hydra takes keys, types and ranges; what
-it measures; and its entry, `run`. Claims and figures lie beside it. Values of the keys stand in configs/pde/.
+<command>.py has its settings, a dataclass named as the command, from which Hydra takes keys, types and ranges, and its
+entry, `run`. Claims lie beside it; so do measurements and figure where they are long. Nothing that `run` imports may
+import <command>.py: settings that the measurements take whole are declared with them, and handed on. Values of the keys
+stand in configs/pde/.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from ..problems.functions import double_well, quadratic
 from ..problems.rough import rough
 from ..solvers.fokker_planck import density, generator
 from ..solvers.grid import Array, second_difference, spacing_of
-from .control import Control, Diffusion, Paths, simulate, value_function
+from .control_diffusion import Control, Diffusion, Paths, simulate, value_function
 from .verify import Verify
 
 CHANCE = 1e-4  # of a true claim to fail at another seed

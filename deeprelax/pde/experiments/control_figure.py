@@ -9,8 +9,8 @@ import numpy as np
 from ...reporting.style import BLUE, GREY, ORANGE, RED, SKY
 from ..outcome import Outcome, letter, panels
 from ..solvers.grid import Array, spacing_of
-from .control import Diffusion, Paths, value_function
 from .control_claims import bound_claims, expected, mean_and_error, sgd_density
+from .control_diffusion import Diffusion, Paths, value_function
 
 
 def control_figure(diffusion: Diffusion) -> Outcome:

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from ..claims import Claim
 from ..problems.rough import rough
 from ..solvers.grid import Array
-from .descend import Descend, Descent, solver_descent
+from .descend_paths import Descend, Descent, solver_descent
 from .verify import Verify
 
 APART = 0.02  # minima of the rough function are farther from each other

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..solvers.fokker_planck import evolution, generator
 from ..solvers.grid import Array, spacing_of
-from .descend import LR, Descent, basin
+from .descend_paths import LR, Descent, basin
 from .smooth import relaxations
 
 POINTS, RECORDS = 601, 80

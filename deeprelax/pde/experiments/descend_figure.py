@@ -10,8 +10,8 @@ from ...reporting.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
 from ..outcome import Outcome, letter, panels
 from ..problems.functions import Problem
 from ..solvers.grid import Array, axis, coordinates
-from .descend import SOLVER, Descent, basin, interval, solver_descent
 from .descend_density import Densities, densities
+from .descend_paths import SOLVER, Descent, basin, interval, solver_descent
 
 COLOURS = {"sgd": GREY, "entropy_sgd": BLUE, "hj_proximal": GREEN, "hj": ORANGE, "heat": RED}
 SHOWN = 40  # paths

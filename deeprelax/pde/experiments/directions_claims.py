@@ -10,8 +10,8 @@ from ..losses import direction
 from ..problems.closed_forms import chain_bias, chain_variance, fixed_point_factor
 from ..problems.functions import quadratic
 from ..solvers.grid import axis, observed_order
-from . import directions as measured
-from .directions import CHAINS
+from . import directions_means as measured
+from .directions_means import CHAINS
 from .verify import Verify
 
 CURVATURES = (1e-3, 0.01, 0.1, 1.0, 5.0)

@@ -10,18 +10,18 @@ from ...reporting.style import BLUE, GREEN, GREY, ORANGE, RED
 from ..outcome import Outcome, letter, panels
 from ..problems.rough import rough
 from ..solvers.grid import Array, axis
-from . import directions as measured
-from .directions import CHAINS, GAMMA, HEAT_VARIANCE, TEMPERATURE, Directions
+from . import directions_means as measured
+from .directions_means import CHAINS, GAMMA, HEAT_VARIANCE, TEMPERATURE
 
 
-def directions_figure(settings: Directions) -> Outcome:
+def directions_figure(chains: int, seed: int) -> Outcome:
     """Entropy-SGD, HJ and heat at 50 points of the rough function; the error of Entropy-SGD as its chain is refined."""
     with panels(2, 2, 9.0, 5.4) as (figure, axes):
         arrays = {"x": measured.points()}
-        arrays |= _entropy_sgd(axes[0, 0], settings)
+        arrays |= _entropy_sgd(axes[0, 0], chains, seed)
         arrays |= _hj(axes[0, 1])
-        arrays |= _heat(axes[1, 0], settings)
-        arrays |= _refinement(axes[1, 1], settings)
+        arrays |= _heat(axes[1, 0], chains, seed)
+        arrays |= _refinement(axes[1, 1], chains, seed)
         letter(axes)
     return Outcome("directions", figure, arrays)
 
@@ -34,13 +34,13 @@ def _panel(ax: Any, title: str) -> None:
     ax.set(xlabel="$x$", ylabel="slope", title=title, xlim=(-2.7, 2.7), ylim=(slope.min() - room, 1.1 * slope.max()))
 
 
-def _entropy_sgd(ax: Any, settings: Directions) -> dict[str, Array]:
+def _entropy_sgd(ax: Any, chains: int, seed: int) -> dict[str, Array]:
     x = axis(-2.7, 2.7, 1001)
     h, steps, _ = CHAINS[1]
-    mean = measured.entropy_sgd(settings.chains, h, steps, settings.seed)
+    mean = measured.entropy_sgd(chains, h, steps, seed)
     _panel(ax, rf"Entropy-SGD, $\gamma={GAMMA:g}$, temperature {TEMPERATURE:g}")
     ax.plot(x, measured.solver_gradient("viscous_hj", x), color=BLUE, label=r"$u'$, viscous HJ")
-    label = rf"$\langle d\rangle/\gamma$, {settings.chains} chains, 95 %"
+    label = rf"$\langle d\rangle/\gamma$, {chains} chains, 95 %"
     ax.errorbar(measured.points(), mean.mean, 1.96 * mean.error, fmt=".", color="black", ms=4, lw=0.8, label=label)
     ax.legend(loc="lower center", ncols=4, fontsize=7, handlelength=1.2, columnspacing=1)
     return {"entropy_sgd": mean.mean, "entropy_sgd_error": mean.error}
@@ -57,23 +57,23 @@ def _hj(ax: Any) -> dict[str, Array]:
     return {"hj": fixed, "hj_proximal": proximal}
 
 
-def _heat(ax: Any, settings: Directions) -> dict[str, Array]:
-    mean = measured.heat_direction(settings.chains, settings.seed)
+def _heat(ax: Any, chains: int, seed: int) -> dict[str, Array]:
+    mean = measured.heat_direction(chains, seed)
     _panel(ax, rf"heat, $\sigma^2={HEAT_VARIANCE:g}$")
     x = axis(-2.7, 2.7, 1001)
     ax.plot(x, measured.solver_gradient("heat", x), color=RED, label="$u'$, heat")
-    label = rf"$\langle d\rangle$, {settings.chains} samples, 95 %"
+    label = rf"$\langle d\rangle$, {chains} samples, 95 %"
     ax.errorbar(measured.points(), mean.mean, 1.96 * mean.error, fmt=".", color="black", ms=4, lw=0.8, label=label)
     ax.legend(loc="lower center", ncols=4, fontsize=7, handlelength=1.2, columnspacing=1)
     return {"heat": mean.mean, "heat_error": mean.error}
 
 
-def _refinement(ax: Any, settings: Directions) -> dict[str, Array]:
+def _refinement(ax: Any, chains: int, seed: int) -> dict[str, Array]:
     u = measured.solver_gradient("viscous_hj")
     size = float(np.sqrt((u**2).mean()))
     rows = []
     for h, steps, times in CHAINS:
-        mean = measured.entropy_sgd(times * settings.chains // 2, h, steps, settings.seed)
+        mean = measured.entropy_sgd(times * chains // 2, h, steps, seed)
         bias = measured.exact_chain(h, steps) - u
         rows.append([h, *(float(np.sqrt((v**2).mean())) / size for v in (mean.mean - u, bias, mean.error))])
     table = np.array(rows)

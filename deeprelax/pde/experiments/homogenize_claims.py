@@ -10,7 +10,7 @@ from scipy.linalg import expm, solve_continuous_lyapunov
 from ..claims import Claim
 from ..problems.functions import double_well
 from ..solvers.grid import observed_order
-from .homogenize import Homogenize, TwoScales, measure
+from .homogenize_scales import Homogenize, TwoScales, measure
 from .verify import Verify
 
 

@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 from ...reporting.style import BLUE, GREY, ORANGE, RED
 from ..outcome import Outcome, letter, panels, shades
 from ..solvers.grid import Array
-from .homogenize import Rate, TwoScales, measure
+from .homogenize_scales import Rate, TwoScales, measure
 
 
 def homogenize_figure(system: TwoScales) -> Outcome:

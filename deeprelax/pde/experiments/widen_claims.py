@@ -13,7 +13,7 @@ from ..problems.wells import Wells
 from ..solvers.cole_hopf import local_entropy
 from ..solvers.grid import Array, axis, spacing_of
 from ..solvers.hopf_lax import hopf_lax
-from .widen import (
+from .widen_minima import (
     EQUATIONS,
     STRIDE,
     TIMES,

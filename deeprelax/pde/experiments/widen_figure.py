@@ -14,7 +14,7 @@ from ..problems.rough import rough
 from ..problems.wells import Wells
 from ..solvers.cole_hopf import local_entropy
 from ..solvers.grid import Array, axis, spacing_of
-from .widen import (
+from .widen_minima import (
     EQUATIONS,
     TEMPERATURE,
     TIMES,
