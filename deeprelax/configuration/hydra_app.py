@@ -79,6 +79,29 @@ class Jobs:
 
     started: int = 0
     failed: list[tuple[str, Path, UserError]] = field(default_factory=list)
+    process: int = field(default_factory=os.getpid)
+
+    def run(self, job: Job, config: DictConfig) -> Any:
+        """Run a job; keep the error of one that fails, so that the others run all the same."""
+        self.started += 1
+        try:
+            return job(config)
+        except UserError as error:
+            directory = Path(HydraConfig.get().runtime.output_dir)
+            _remove_empty(directory, Path(run_name.run_root(config)).absolute())
+            if os.getpid() != self.process:
+                raise  # in a launcher's worker process, whose Jobs is a copy: only an exception gets back
+            problem = error
+        except (Exception, SystemExit) as error:
+            if os.getpid() != self.process or HydraConfig.get().mode == RunMode.RUN:
+                raise
+            traceback.print_exc()  # a bug, ours or of the user's own classes, must not end the rest of the sweep
+            first, *_ = str(error).strip().splitlines() or [""]
+            problem = UserError(f"{type(error).__name__}: {first}")
+        running = HydraConfig.get()
+        overrides = " ".join(running.overrides.task) if running.mode != RunMode.RUN else ""
+        self.failed.append((overrides, Path(running.runtime.output_dir), problem))
+        return None  # raising here would let Hydra put its own text before the message
 
     def raise_failures(self) -> None:
         """Raise the error of a single run, or a UserError that lists those of a sweep; return if nothing failed."""
@@ -107,28 +130,9 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
     folder = str(configuration_folder())
     devices.register()
     jobs = Jobs()
-    own_process = os.getpid()
 
     def run_job(config: DictConfig) -> Any:
-        jobs.started += 1
-        try:
-            return job(config)
-        except UserError as error:
-            directory = Path(HydraConfig.get().runtime.output_dir)
-            _remove_empty(directory, Path(run_name.run_root(config)).absolute())
-            if os.getpid() != own_process:
-                raise  # in a launcher's worker process, whose `jobs` is a copy: only an exception gets back
-            problem = error
-        except (Exception, SystemExit) as error:
-            if os.getpid() != own_process or HydraConfig.get().mode == RunMode.RUN:
-                raise
-            traceback.print_exc()  # a bug, ours or of the user's own classes, must not end the rest of the sweep
-            first, *_ = str(error).strip().splitlines() or [""]
-            problem = UserError(f"{type(error).__name__}: {first}")
-        running = HydraConfig.get()
-        overrides = " ".join(running.overrides.task) if running.mode != RunMode.RUN else ""
-        jobs.failed.append((overrides, Path(running.runtime.output_dir), problem))
-        return None  # raising here would let Hydra put its own text before the message
+        return jobs.run(job, config)
 
     try:
         hydra.main(version_base="1.3", config_path=folder, config_name=name)(run_job)()

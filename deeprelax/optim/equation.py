@@ -35,7 +35,8 @@ def pde_relaxed(
     viscous chain is set up for exactness rather than speed: no inner momentum (which would spoil the temperature), no
     averaging (which would lengthen its memory of x), and inner_lr = gamma/2, which halves the distance to equilibrium
     at each inner step along flat directions; it is stable for curvatures under 3/gamma. Its EntropySGD shows the rate
-    on d = gamma grad u, which is lr/gamma.
+    on d = gamma grad u, which is lr/gamma; a rate, time or temperature that a parameter group gives itself is taken as
+    that optimizer's own.
 
     Source: arXiv 1704.04932, sections 2 to 4.
 
