@@ -1,7 +1,7 @@
 """The one table of optimizers: whatever must hold for every shipped choice runs over it.
 
-A new shipped optimizer adds its row here and its rule to `tests/optim/reference.py`; `tests/optim` then holds it to the
-contract of `Relaxation` and to that rule, and the tests of runs, ranks and kills train it from the command line.
+A new shipped optimizer adds its row here; `tests/optim` then holds it to the contract of `Relaxation`, and the tests of
+runs, ranks and kills train it from the command line. Its plain form belongs into `tests/optim/reference.py`.
 """
 
 from __future__ import annotations
