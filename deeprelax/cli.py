@@ -18,7 +18,7 @@ from .errors import UserError, did_you_mean
 # name: (module with a function main(arguments), one line)
 COMMANDS = {
     "train": ("deeprelax.commands.train", "train a network, or sweep over many with -m"),
-    "runs": ("deeprelax.commands.runs", "list the runs with their state and error"),
+    "runs": ("deeprelax.commands.runs", "list the runs with their state and score"),
     "compare": ("deeprelax.commands.compare", "compare groups of runs: table, differences from SGD, curves"),
     "data": ("deeprelax.commands.data", "list the data sets, or fetch one"),
     "bench": ("deeprelax.commands.bench", "measure what an optimizer step costs over its gradient evaluations"),

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -67,21 +67,25 @@ def write_json(path: Path, value: Any) -> None:
     replace_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path: Path, numbers: Iterable[str] = ()) -> dict[str, Any]:
+def read_json(path: Path, numbers: Collection[str] = (), scores: Collection[str] = ()) -> dict[str, Any]:
     """Read a dictionary that `write_json` wrote.
 
-    Raises UserError, naming the file, if it is corrupt, or if a key of `numbers` holds no finite number.
+    Raises UserError, naming the file, if it is corrupt, if a key of `numbers` holds no finite number, or one of
+    `scores` no number at all.
     """
     try:
         value = json.loads(path.read_bytes())
     except ValueError:
         value = None
-    valid = isinstance(value, dict) and all(
-        isinstance(value.get(key), int | float) and math.isfinite(value[key]) for key in numbers
-    )
-    if not valid:
-        raise UserError(f"{path} is damaged: delete it, and the run's own command writes it again")
+    valid = isinstance(value, dict) and all(isinstance(value.get(key), int | float) for key in (*numbers, *scores))
+    if not valid or not all(math.isfinite(value[key]) for key in numbers):
+        raise damaged(path)
     return value  # type: ignore[no-any-return]
+
+
+def damaged(path: Path) -> UserError:
+    """What is raised for a file of a run that is corrupt, and that its command can make again."""
+    return UserError(f"{path} is damaged: delete it, and the run's own command writes it again")
 
 
 def file_error(error: OSError, directory: Path) -> UserError:

@@ -15,6 +15,7 @@ class Purpose(IntEnum):
     SPLIT = 4
     STATISTICS = 5
     AUGMENTATION = 6
+    PROBLEM = 7
 
 
 def derive_seed(seed: int, purpose: Purpose, *counters: int) -> int:

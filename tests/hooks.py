@@ -39,7 +39,7 @@ def spoil(
     seeds: Container[int] = range(10**9),
     layer: Callable[[Objective], object] | None = None,
 ) -> None:
-    """NaN in the network's output (or that of a layer), and so in the loss, at these evaluations of these seeds."""
+    """NaN in the loss, or in the output of a layer, at these evaluations of these seeds."""
     placed: list[object] = []
 
     def nan(module: object, inputs: object, output: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def spoil(
         while placed:
             placed.pop().remove()  # type: ignore[attr-defined]
         if objective.evaluations in evaluations and objective.seed in seeds:
-            module = objective.model if layer is None else layer(objective)
+            module = objective.loss if layer is None else layer(objective)
             placed.append(module.register_forward_hook(nan))  # type: ignore[attr-defined]
 
     before_each(patch, place)

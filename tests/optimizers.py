@@ -21,7 +21,7 @@ class Case:
     keywords: dict[str, Any]  # of the constructor
     overrides: list[str] = field(default_factory=list)  # of the command line, where `choice`
     choice: bool = True  # is its name one of `optimizer=`? Else it is a variant that only the library door has
-    noisy: bool = False  # does it draw Gaussians?
+    noisy: bool = False  # do its steps on a quadratic depend on the Gaussians that it draws?
 
     def build(self, params: Any, **keywords: Any) -> Relaxation:
         """With the case's keywords, or these instead."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "deeprelax"
 FILES = sorted(PACKAGE.rglob("*.py"))
-CORE = ("optim", "models", "data", "training")  # what a reader reads first; see CONTRIBUTING.md
+CORE = ("optim", "models", "data", "tasks", "training")  # what a reader reads first; see CONTRIBUTING.md
 ABOVE = {"configuration", "commands", "runs", "parallel", "reporting"}
 
 
@@ -113,3 +113,25 @@ def test_every_file_says_what_it_does() -> None:
     assert [
         name_of(file) for file in FILES if file.read_text() and not ast.get_docstring(ast.parse(file.read_text()))
     ] == []
+
+
+def size(file: Path) -> int:
+    """Lines without docstrings."""
+    tree, lines = ast.parse(file.read_text()), file.read_text().count("\n")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            docstring = node.body[0]
+            lines -= (docstring.end_lineno or 0) - docstring.lineno + 1
+    return lines
+
+
+def test_the_base_can_be_read_in_a_day_and_a_method_at_once() -> None:
+    base = [PACKAGE / "optim" / f"{name}.py" for name in ("relaxation", "outer", "scratch", "hyperparameters")]
+    base += [PACKAGE / "tasks" / f"{name}.py" for name in ("task", "metric", "classification")]
+    base += [*(PACKAGE / "data").glob("*.py"), *(PACKAGE / "training").glob("*.py")]
+    assert sum(map(size, base)) <= 1800
+    methods = {file: size(file) for file in (PACKAGE / "optim").glob("*.py") if file not in base}
+    assert {file.name: lines for file, lines in methods.items() if lines > 120} == {}
+    for folder, most in (("tasks", 250), ("models", 120)):
+        sizes = {file.name: size(file) for file in (PACKAGE / folder).glob("*.py")}
+        assert {name: lines for name, lines in sizes.items() if lines > most} == {}

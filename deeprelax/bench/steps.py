@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from ..configuration.registry import call
 from ..configuration.schema import BenchConf
-from ..data.batches import Batches, Data
 from ..optim import Relaxation
 from ..runs.build import build_model
+from ..tasks.task import Task
 from ..training.graph import Graphed
-from ..training.objective import Autocast, Objective
+from ..training.objective import Autocast, Loss, Objective
 from .timing import Ratio, beside
 
 
@@ -35,29 +35,25 @@ class StepCost:
 
 
 class Bare:
-    """The floor: `times` forward and backward passes of a network on one batch, with `graphs` replayed as a CUDA graph.
+    """The floor: `times` forward and backward passes on the task's batch 0, with `graphs` replayed as a CUDA graph.
 
     What no optimizer can be faster than, in the same autocast and without normalisation, closure or update.
     """
 
-    def __init__(
-        self, model: nn.Module, batch: tuple[Tensor, Tensor], autocast: Autocast, times: int, *, graphs: bool = False
-    ) -> None:
-        self.model, self.times = model, times
-        self.images, self.labels = batch
-        self.parameters = list(model.parameters())
-        self.autocast = autocast
-        self._pass = Graphed(self._eager, self.parameters) if graphs else self._eager
+    def __init__(self, loss: nn.Module, task: Task, times: int, *, graphs: bool = False) -> None:
+        self.times = times
+        self._loss, self._batch = loss, task.make(*task.draw(0))
+        self._parameters = list(loss.parameters())
+        self._pass = Graphed(self._eager, self._parameters) if graphs else self._eager
 
     def once(self) -> Tensor:
         """One pass. Returns the loss; gradients are in the parameters' .grad."""
-        for p in self.parameters:
+        for p in self._parameters:
             p.grad = None
         return self._pass()
 
     def _eager(self) -> Tensor:
-        with self.autocast():
-            loss = nn.functional.cross_entropy(self.model(self.images), self.labels)
+        loss: Tensor = self._loss(*self._batch)
         loss.backward()
         return loss
 
@@ -66,21 +62,21 @@ class Bare:
             self.once()
 
 
-def step_cost(conf: BenchConf, data: Data, keywords: dict[str, Any]) -> StepCost:
+def step_cost(conf: BenchConf, task: Task, keywords: dict[str, Any]) -> StepCost:
     """Measure an optimizer beside the bare passes of its own network.
 
     keywords: the optimizer's name and keyword arguments; lr is replaced by 0, so that all measurements are at one x.
     Raises UserError if it does not take the keywords.
     """
-    device = data.train.device
-    model = build_model(conf.model, data, 0, device).train()
+    device = task.setting.device
+    model = build_model(conf.model, task, 0, device).train()
     given = {**keywords, "lr": 0.0}
     optimizer: Relaxation = call("optimizer", str(given.pop("name")), model.parameters(), **given)
-    batches = Batches(data.train, conf.batch_size, 0)
     steps = max(1, -(-conf.evaluations // optimizer.evaluations))  # rounded up
     graphs = conf.hardware.cuda_graphs
-    objective = Objective(model, batches, 0, conf.hardware.precision, graphs=graphs)
-    floor = Bare(model, batches[0], objective.autocast, steps * optimizer.evaluations, graphs=graphs)
+    loss = Loss(task, model, Autocast(conf.hardware.precision, device))
+    objective = Objective(loss, task, graphs=graphs)
+    floor = Bare(loss, task, steps * optimizer.evaluations, graphs=graphs)
 
     def alone() -> None:
         for _ in range(steps):

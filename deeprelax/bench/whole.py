@@ -84,11 +84,12 @@ class Between:
         """Measure, once in EVERY evaluations. A hook of the objective, called before each of them."""
         if objective.evaluations % EVERY:
             return
-        device = objective.batches.images.device
+        device = objective.task.setting.device
         began = time.perf_counter()
         if self.floor is None:
-            model, graphs = copy.deepcopy(objective.model), isinstance(objective.evaluate, Graphed)
-            self.floor = Bare(model, objective.batches[0], objective.autocast, PASSES, graphs=graphs)
+            # a copy of the network alone: the data stay where they are
+            loss = copy.deepcopy(objective.loss, {id(objective.task): objective.task})
+            self.floor = Bare(loss, objective.task, PASSES, graphs=isinstance(objective.evaluate, Graphed))
             self.floor()  # the first passes are slower: torch chooses algorithms and captures the graph
         self.floor.once()  # unmeasured: the run's own evaluations have displaced the copy's weights from the caches
         self.seconds.append(seconds(self.floor, device))

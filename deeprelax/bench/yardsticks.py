@@ -17,11 +17,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from ..configuration.schema import BenchConf
-from ..data.batches import Batches, Data
 from ..data.images import Split
 from ..optim import SGD, EntropySGD, Relaxation
 from ..runs.build import build_model
-from ..training.objective import Autocast, Objective
+from ..tasks.task import Task
+from ..training.objective import Autocast, Loss, Objective
 from .timing import Ratio, Work, beside
 
 
@@ -104,30 +104,28 @@ class PortStyle:
         return loss
 
 
-def compared(conf: BenchConf, data: Data, split: Split) -> dict[str, Ratio]:
+def compared(conf: BenchConf, task: Task, split: Split) -> dict[str, Ratio]:
     """Ratios of the yardsticks' time to that of our loop with the same optimizer and number of gradient evaluations.
 
     conf.workers: processes of the DataLoader. split: the training images, on the CPU.
     """
-    device = data.train.device
+    device = task.setting.device
     batches = endless(split, conf.batch_size, conf.workers, device)
-    steps = max(1, conf.evaluations // 20)
+    steps, autocast = max(1, conf.evaluations // 20), Autocast(conf.hardware.precision, device)
 
     def fresh() -> nn.Module:
-        return build_model(conf.model, data, 0, device).train()
+        return build_model(conf.model, task, 0, device).train()
 
     def ours(kind: type[Relaxation], steps: int) -> Work:
         model = fresh()
         optimizer = kind(model.parameters(), lr=0.0)  # type: ignore[call-arg]
-        batches = Batches(data.train, conf.batch_size, 0)
-        objective = Objective(model, batches, 0, conf.hardware.precision, graphs=conf.hardware.cuda_graphs)
+        objective = Objective(Loss(task, model, autocast), task, graphs=conf.hardware.cuda_graphs)
         return lambda: [optimizer.step(objective) for _ in range(steps)]
 
     # contiguous: channels_last is our choice, not that of the public code
     port_model, plain_model = (fresh().to(memory_format=torch.contiguous_format) for _ in range(2))
     port = PortStyle(port_model)
     plain = torch.optim.SGD(plain_model.parameters(), lr=0.0, momentum=0.9, nesterov=True)
-    autocast = Autocast(conf.hardware.precision, device)
     port_closure, plain_closure = (closure(model, batches, autocast) for model in (port_model, plain_model))
 
     def ported() -> None:

@@ -59,6 +59,8 @@ def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
     from ..data.batches import Data, Images
     from ..data.normalize import fit
     from ..runs.build import choose_device, set_up_cpu
+    from ..tasks.classification import Classification
+    from ..tasks.task import Setting
 
     set_up_cpu(conf.hardware)
     device = choose_device(conf.hardware)
@@ -67,15 +69,16 @@ def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
     normalization = fit("mean_std", images.train.images)
     train, test = (Images(split, normalization, device) for split in (images.train, images.test))
     data = Data(train, test, None, shape["channels"], shape["image_size"], images.classes)
+    task = Classification(Setting(device, 0, conf.batch_size, load_data=lambda: (data, "none")))
 
     report = Report(conf, device)
     for name in conf.only or conf.optimizers:
         print(f"measuring {name}", flush=True)
-        report.steps[name] = step_cost(conf, data, conf.optimizers[name])
+        report.steps[name] = step_cost(conf, task, conf.optimizers[name])
         report.floor_ms = report.steps[name].floor_ms
         yield report
     if conf.yardsticks:
-        report.yardsticks = compared(conf, data, images.train)
+        report.yardsticks = compared(conf, task, images.train)
         yield report
     if conf.whole_run is not None:
         report.whole = whole_run(conf, overrides)

@@ -39,7 +39,9 @@ def parser() -> Parser:
     made.add_argument(
         "--by", metavar="KEY,KEY", help="group by these keys, as optimizer,gamma (default: all that differ)"
     )
-    made.add_argument("--metric", default="test_error", help="a number of result.json (default: %(default)s)")
+    made.add_argument(
+        "--metric", help="a number of result.json (default: the task's first score on test data, as test_error)"
+    )
     made.add_argument(
         "--baseline", metavar="KEY=VALUE,...", help="runs to take differences from (default: optimizer=sgd)"
     )

@@ -1,4 +1,4 @@
-"""Run `deeprelax evaluate`: compute loss and error of a run's checkpoint again."""
+"""Run `deeprelax evaluate`: compute the scores of a run's checkpoint again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from ..configuration.check import load
 from ..errors import UserError
 from ..files import read_json
 from ..records.directory import RunDirectory
+from ..records.scores import of_key
 
 USAGE = """Evaluate a run again from its checkpoint.
 
@@ -30,7 +31,7 @@ def main(arguments: list[str]) -> None:
 
 
 def evaluate(path: Path, overrides: list[str]) -> dict[str, float]:
-    """Print and return test_loss, test_error (percent), and the same for validation if it was held out.
+    """Print and return the loss and the task's scores on test data, and on validation data if they were held out.
 
     overrides: "key=value" for keys of ALLOWED. Raises UserError if the directory, its configuration, its checkpoint or
     the data are missing or corrupt.
@@ -39,25 +40,26 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, float]:
         raise UserError(f"{path} is not a directory: give the directory of a run")
     directory = RunDirectory(path)
     conf = load(directory.config, overrides)
+    from ..parallel.ranks import SOLO
     from ..records import checkpoint
-    from ..runs.build import build_model, choose_device, load_data, load_weights, set_up_cpu
-    from ..training.evaluation import scores, statistics_batches
+    from ..runs.build import build_model, build_task, choose_device, load_weights, set_up_cpu
+    from ..training.evaluation import scores
     from ..training.objective import Autocast
+    from ..training.share import Share
 
     state = checkpoint.latest(path)
     if state is None:
         raise UserError(f"{directory.checkpoint} is not there: the run has reached no checkpoint yet")
     set_up_cpu(conf.hardware, state["threads"])
     device = choose_device(conf.hardware)
-    data = load_data(conf.dataset, conf.data_dir, device)
-    model = build_model(conf.model, data, conf.seed, device)
+    task = build_task(conf, device, Share(SOLO))
+    model = build_model(conf.model, task, conf.seed, device)
     load_weights(model, state, path)
     autocast = Autocast(conf.hardware.precision, device)
-    statistics = statistics_batches(data.train, conf.batch_size, conf.seed, conf.train.bn_batches)
-    found = scores(model, data, statistics, autocast)
+    found = scores(task, model, task.statistics(conf.train.bn_batches), autocast, SOLO)
     values = {f"{split}_{name}": value for split, numbers in found.items() for name, value in numbers.items()}
     for name, value in values.items():
-        print(f"{name} {value:.6g}{' %' if name.endswith('error') else ''}")
+        print(f"{name} {value:.6g} {of_key(name, task.metrics).unit}".rstrip())
     _compare(directory.result, values)
     return values
 
@@ -67,6 +69,6 @@ def _compare(file: Path, values: dict[str, float]) -> None:
     if not file.exists():
         print("(the run is not finished: these are the numbers of its last checkpoint)")
         return
-    result = read_json(file, values)
+    result = read_json(file, scores=values)
     same = all(f"{result[name]:.6g}" == f"{value:.6g}" for name, value in values.items())
     print("as in result.json" if same else f"result.json has {', '.join(f'{k} {result[k]:.6g}' for k in values)}")

@@ -10,7 +10,11 @@ from omegaconf import DictConfig
 
 from ..configuration import hydra_app
 from ..configuration.check import checked
+from ..configuration.registry import resolve
+from ..configuration.schema import TrainConf
 from ..errors import UserError
+from ..records.directory import RunDirectory
+from ..records.scores import cost
 from ..runs.run import run
 
 
@@ -20,21 +24,29 @@ def main(arguments: list[str]) -> None:
 
 
 def job(config: DictConfig) -> float:
-    """Train one network. Returns the error in percent, which sweepers minimise: of validation data, else of test data.
+    """Train one network. Returns what sweepers minimise: the task's first score on validation data, else on test data.
 
-    Raises UserError for a value out of range, and whatever `run` raises.
+    A score of which more is better has its sign changed. Raises UserError for a value out of range, and whatever `run`
+    raises.
     """
     conf = checked(config)  # before any file is touched
-    _check_search(conf.dataset.validation)
-    result = run(conf, config, Path(HydraConfig.get().runtime.output_dir))
-    return float(result.get("validation_error", result["test_error"]))
+    _check_search(conf)
+    directory = Path(HydraConfig.get().runtime.output_dir)
+    result = run(conf, config, directory)
+    return cost(result, RunDirectory(directory).score_metrics())
 
 
-def _check_search(held_out: int) -> None:
-    """Raise UserError if a sweeper that searches, as Optuna's, would choose settings by the test images."""
+def _check_search(conf: TrainConf) -> None:
+    """Raise UserError if a sweeper that searches, as Optuna's, would choose settings by the test data of a data set."""
     hydra = HydraConfig.get()
-    if hydra.mode == RunMode.MULTIRUN and not hydra.sweeper._target_.endswith(".BasicSweeper") and not held_out:
+    searches = hydra.mode == RunMode.MULTIRUN and not hydra.sweeper._target_.endswith(".BasicSweeper")
+    if not searches:
+        return
+    task = resolve("task", conf.task.name)
+    group = "dataset" if getattr(task, "takes_data", True) else "task"
+    if getattr(getattr(conf, group), "validation", None) == 0:
+        examples = f"{getattr(task, 'noun', 'example')}s"
         raise UserError(
-            "dataset.validation=0, but a sweeper that searches needs images held out, or it would choose by the test "
-            "images: set dataset.validation, as to 10000"
+            f"{group}.validation=0, but a sweeper that searches needs {examples} held out, or it would choose by the "
+            f"test {examples}: set {group}.validation, as to {10000 if group == 'dataset' else 50}"
         )

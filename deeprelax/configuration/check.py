@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ..errors import UserError, did_you_mean
 from .messages import unknown_key
 from .registry import DOTTED, REGISTRY
-from .schema import BASES, SCHEMAS, BenchConf, TrainConf
+from .schema import BASES, NO_DATA, SCHEMAS, BenchConf, TrainConf
 
 
 def register() -> None:
@@ -81,18 +81,19 @@ def _wrong_name(node: DictConfig, prefix: str) -> Iterator[str]:
     kind = prefix.rstrip(".")
     if kind not in REGISTRY:
         return
+    known = [*REGISTRY[kind], *([NO_DATA] if kind == "dataset" else [])]
     schema = SCHEMAS[kind].get(node.name, BASES[kind])
-    if node.name in REGISTRY[kind] and OmegaConf.get_type(node) is not schema:
+    if node.name in known and OmegaConf.get_type(node) is not schema:
         yield f"{kind}.name={node.name} does not go with the keys of the choice made: write {kind}={node.name}"
     if ":" in node.name and not DOTTED.fullmatch(node.name):
         yield f"{kind}.name={node.name} cannot be read: write package.module:Name"
-    if ":" not in node.name and node.name not in REGISTRY[kind]:
-        allowed = f"one of {', '.join(REGISTRY[kind])}, or your own as package.module:Name"
-        yield f"{kind}.name={node.name} is unknown{did_you_mean(node.name, REGISTRY[kind])}: {allowed}"
+    if ":" not in node.name and node.name not in known:
+        allowed = f"one of {', '.join(known)}, or your own as package.module:Name"
+        yield f"{kind}.name={node.name} is unknown{did_you_mean(node.name, known)}: {allowed}"
 
 
 def keywords(conf: Any) -> dict[str, Any]:
-    """The keyword arguments for the constructor of a configured model or optimizer.
+    """The keyword arguments for the constructor of a configured task, model or optimizer.
 
     A class of the user's, package.module:Name, gets its free `options` alone: the schema's other keys are not its own.
     """
@@ -108,6 +109,8 @@ def stored(file: Path) -> DictConfig:
         content = OmegaConf.load(file)
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError):
         content = None
+    if isinstance(content, DictConfig):  # a run made before there was a choice of tasks
+        content = OmegaConf.merge({"task": {"name": "classification", "options": {}}}, content)
     if not isinstance(content, DictConfig) or not all(isinstance(content.get(key), DictConfig) for key in SCHEMAS):
         raise UserError(f"{file} is damaged: delete it, and the run's own command writes it again")
     return content

@@ -1,4 +1,4 @@
-"""Resolve the names of data sets, models and optimizers to classes or functions, which are imported when needed."""
+"""Resolve the names of tasks, data sets, models and optimizers to what is behind them, imported when needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .. import models, optim
+from .. import models, optim, tasks
 from ..data import sources
 from ..errors import UserError, did_you_mean
 
@@ -19,7 +19,7 @@ DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # package.module:N
 # kind -> name -> (package.module:Name, the keyword arguments that this name fixes)
 REGISTRY: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
     kind: {name: (f"{room.__name__}.{path}", fixed) for name, (path, fixed) in room.CHOICES.items()}
-    for kind, room in {"dataset": sources, "model": models, "optimizer": optim}.items()
+    for kind, room in {"task": tasks, "dataset": sources, "model": models, "optimizer": optim}.items()
 }
 
 

@@ -1,7 +1,7 @@
 """Define the schema of training runs and benchmarks: types and ranges.
 
-Values and what they mean stand in configs/, one file a choice; what the keys of optimizers and networks may be, in
-optim/hyperparameters.py and models/hyperparameters.py.
+Values and what they mean stand in configs/, one file a choice; what the keys of optimizers, networks and tasks may be,
+in the hyperparameters.py of optim/, models/ and tasks/.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import Any
 import yaml
 from omegaconf import MISSING
 
-from .. import models, optim
+from .. import models, optim, tasks
 from ..models.hyperparameters import RANGES as OF_MODELS
 from ..optim.hyperparameters import RANGES as OF_OPTIMIZERS
 from ..optim.hyperparameters import Row
 from ..ranges import Check, choice, limited, positive, whole
+from ..tasks.hyperparameters import RANGES as OF_TASKS
 
+NO_DATA = "none"  # `dataset=none`, of a task that takes no data set
 _NUMBERS: Check = (
     lambda v: all(isinstance(each, int | float) and 0 <= each < math.inf for each in v),
     "a list of numbers >= 0",
@@ -54,6 +56,29 @@ class ImageFolderConf(DatasetConf):
     """The group `dataset` for a user's own images; path: the folder that holds train/ and test/."""
 
     path: str | None = MISSING
+
+
+def _only(value: Any) -> Any:
+    return limited(lambda v: v == value, f"{'null' if value is None else value}, for dataset=none has no images")
+
+
+@dataclass
+class NoDataConf(DatasetConf):
+    """The group `dataset` for a task with data of its own: nothing can be set, so that no key is without effect."""
+
+    image_size: int | None = _only(None)
+    train_size: int | None = _only(None)
+    validation: int = _only(0)
+    normalize: str = _only("none")
+    augment: str = _only("none")
+
+
+@dataclass
+class TaskConf:
+    """The group `task`: what is learned; options: keyword arguments of a class of the user's."""
+
+    name: str = MISSING
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -111,6 +136,7 @@ class LoopConf:
 class TrainConf:
     """The configuration of `deeprelax train`, which config.yaml in a run's directory holds."""
 
+    task: TaskConf = MISSING
     dataset: DatasetConf = MISSING
     model: ModelConf = MISSING
     optimizer: OptimizerConf = MISSING
@@ -165,9 +191,10 @@ def _built(base: type[Any], group: str, choice: str, ranges: Mapping[str, Row]) 
     return built
 
 
-BASES: dict[str, type[Any]] = {"dataset": DatasetConf, "model": ModelConf, "optimizer": OptimizerConf}
+BASES: dict[str, type[Any]] = {"task": TaskConf, "dataset": DatasetConf, "model": ModelConf, "optimizer": OptimizerConf}
 SCHEMAS: dict[str, dict[str, type[Any]]] = {
-    "dataset": {"image_folder": ImageFolderConf},
+    "task": {name: _built(TaskConf, "task", name, OF_TASKS) for name in tasks.CHOICES},
+    "dataset": {"image_folder": ImageFolderConf, NO_DATA: NoDataConf},
     "model": {name: _built(ModelConf, "model", name, OF_MODELS) for name in models.CHOICES},
     "optimizer": {name: _built(OptimizerConf, "optimizer", name, OF_OPTIMIZERS) for name in optim.CHOICES},
 }

@@ -65,15 +65,62 @@ class Data:
         return hashlib.blake2b(f"{self.classes} {digests}".encode(), digest_size=16).hexdigest()
 
 
+class Order:
+    """The endless order of examples; batch k is a function of (seed, k) alone.
+
+    Position i of the stream belongs to pass i // N and is example perm(seed, pass)[i mod N]; batch k holds the
+    positions k B to k B + B - 1. So every batch is full, whatever N, and each pass shows each example once.
+
+    With `part` = (i, n) a rank takes the i-th of n equal parts of each batch. Orders with different `chain` are
+    independent.
+    """
+
+    def __init__(
+        self,
+        examples: int,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        purpose: Purpose = Purpose.ORDER,
+        part: tuple[int, int] = (0, 1),
+        chain: int = 0,
+    ) -> None:
+        assert batch_size % part[1] == 0, "equal parts"
+        self.examples, self.batch_size = examples, batch_size
+        self._seed, self._device, self._purpose, self._chain = seed, device, purpose, chain
+        size = batch_size // part[1]
+        self.mine = slice(part[0] * size, (part[0] + 1) * size)  # this rank's part of a batch
+        self._orders: dict[int, Tensor] = {}
+
+    def __getitem__(self, k: int) -> Tensor:
+        """The index of this rank's part of batch k, on the device."""
+        return self.indices(k)[self.mine]
+
+    def indices(self, k: int) -> Tensor:
+        """The index of the full batch k, (batch_size,), on the device."""
+        n, position, wanted = self.examples, k * self.batch_size, self.batch_size
+        pieces: list[Tensor] = []
+        while wanted:
+            piece = self._order(position // n)[position % n :][:wanted]
+            pieces.append(piece)
+            position, wanted = position + len(piece), wanted - len(piece)
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+    def _order(self, number: int) -> Tensor:
+        """The permutation of a pass, (examples,), on the device."""
+        if number not in self._orders:
+            generator = torch.Generator().manual_seed(derive_seed(self._seed, self._purpose, number, self._chain))
+            # a batch may straddle two passes, so the one before is kept; older ones are deleted
+            self._orders = {k: v for k, v in self._orders.items() if k == number - 1}
+            self._orders[number] = upload(torch.randperm(self.examples, generator=generator), self._device)
+        return self._orders[number]
+
+
 class Batches:
-    """The endless stream of training batches; batch k is a function of (seed, k) alone.
+    """The endless stream of training batches, in an `Order`: batch k is a function of (seed, k) alone.
 
-    Position i of the stream belongs to pass i // N and is image perm(seed, pass)[i mod N]; batch k holds the positions
-    k B to k B + B - 1. So every batch is full, whatever N, and each pass shows each image once. An augmentation draws
-    from (seed, k).
-
-    With `part` = (i, n) each batch is the i-th of n equal parts of the full one, augmentation included. Streams with
-    different `chain` are independent.
+    An augmentation draws from (seed, k). With `part` = (i, n) each batch is the i-th of n equal parts of the full one,
+    augmentation included. Streams with different `chain` are independent.
     """
 
     def __init__(
@@ -86,12 +133,8 @@ class Batches:
         part: tuple[int, int] = (0, 1),
         chain: int = 0,
     ) -> None:
-        assert batch_size % part[1] == 0, "equal parts"
-        self.images, self.batch_size = images, batch_size
-        self._seed, self._purpose, self._augmentation, self._chain = seed, purpose, augmentation, chain
-        size = batch_size // part[1]
-        self._mine = slice(part[0] * size, (part[0] + 1) * size)
-        self._orders: dict[int, Tensor] = {}
+        self.images, self.order = images, Order(len(images), batch_size, seed, images.device, purpose, part, chain)
+        self._seed, self._augmentation, self._chain = seed, augmentation, chain
 
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
         """Batch k, or its part: float32 (images, channels, height, width) in channels_last, and labels (images,)."""
@@ -99,12 +142,12 @@ class Batches:
 
     def draw(self, k: int) -> tuple[Tensor, ...]:
         """The arguments of `make` for batch k, on the device: the index and, with an augmentation, its draws."""
-        index = self.indices(k)[self._mine]
+        index = self.order[k]
         if self._augmentation is None:
             return (index,)
         # drawn for the full batch, then cut: n ranks see the views that one rank would
         generator = torch.Generator().manual_seed(derive_seed(self._seed, Purpose.AUGMENTATION, k, self._chain))
-        draws = self._augmentation.draw(generator, self.batch_size)[:, self._mine]
+        draws = self._augmentation.draw(generator, self.order.batch_size)[:, self.order.mine]
         return index, upload(draws, self.images.device)
 
     def make(self, index: Tensor, draws: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -114,22 +157,3 @@ class Batches:
             assert draws is not None
             pixels = self._augmentation.apply(pixels, draws)
         return self.images.normalized(pixels), labels
-
-    def indices(self, k: int) -> Tensor:
-        """The index of the full batch k, (batch_size,), on the device."""
-        n, position, wanted = len(self.images), k * self.batch_size, self.batch_size
-        pieces: list[Tensor] = []
-        while wanted:
-            piece = self._order(position // n)[position % n :][:wanted]
-            pieces.append(piece)
-            position, wanted = position + len(piece), wanted - len(piece)
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-
-    def _order(self, number: int) -> Tensor:
-        """The permutation of a pass, (images,), on the device."""
-        if number not in self._orders:
-            generator = torch.Generator().manual_seed(derive_seed(self._seed, self._purpose, number, self._chain))
-            # a batch may straddle two passes, so the one before is kept; older ones are deleted
-            self._orders = {k: v for k, v in self._orders.items() if k == number - 1}
-            self._orders[number] = upload(torch.randperm(len(self.images), generator=generator), self.images.device)
-        return self._orders[number]

@@ -1,7 +1,9 @@
 """Define the networks, which depend on torch only.
 
-A network is built as `Network(channels, image_size, classes, **options)` and maps images (batch, channels, size, size)
-to logits (batch, classes). An optional attribute `smallest_image`, in pixels, guards against images it cannot take.
+A network is built with the keywords of the task's shape and its own options. Those of images,
+`Network(channels, image_size, classes, **options)`, map (batch, channels, size, size) to logits (batch, classes); an
+optional attribute `smallest_image`, in pixels, guards against images that they cannot take. Those of vectors,
+`Network(inputs, outputs, **options)`, map (batch, inputs) to (batch, outputs).
 The classes are imported when they are first used, so that the choices can be read without importing torch.
 """
 
@@ -12,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .all_cnn import AllCNN as AllCNN
+    from .dense import Dense as Dense
+    from .diagonal import DiagonalLinear as DiagonalLinear
+    from .factor import Factor as Factor
     from .lenet import LeNet as LeNet
     from .mlp import MLP as MLP
     from .wide_resnet import WideResNet as WideResNet
@@ -19,6 +24,9 @@ if TYPE_CHECKING:
 # What `model=` may be: "module:attribute" of this folder, and the keywords that the choice fixes
 CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "all_cnn": ("all_cnn:AllCNN", {}),
+    "dense": ("dense:Dense", {}),
+    "diagonal": ("diagonal:DiagonalLinear", {}),
+    "factor": ("factor:Factor", {}),
     "lenet": ("lenet:LeNet", {}),
     "mlp": ("mlp:MLP", {}),
     "wrn": ("wide_resnet:WideResNet", {}),

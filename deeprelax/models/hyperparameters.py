@@ -19,6 +19,10 @@ RANGES: dict[str, Row] = {
     "variant": (str, lambda v: v in ("paper", "original"), "paper or original"),
     "depth": (int, lambda v: v >= 10 and (v - 4) % 6 == 0, "6 n + 4 with n >= 1 (10, 16, 22, 28, 40, ...)"),
     "width": _COUNT,
+    "layers": (int, lambda v: 0 <= v <= 1000, "an integer from 0 to 1000"),
+    "activation": (str, lambda v: v in ("tanh", "relu", "gelu", "silu"), "tanh, relu, gelu or silu"),
+    "rank": _COUNT,
+    "scale": (float, lambda v: 0 <= v <= 1e6, "a number from 0 to 1000000"),
 }
 
 

@@ -23,6 +23,7 @@ from omegaconf import DictConfig
 
 from ..errors import Stopped, UserError
 from ..records.directory import RunDirectory
+from ..records.scores import cost
 from .launch import command_for
 from .processes import Processes
 
@@ -140,9 +141,10 @@ def run_jobs(jobs: list[Job], devices: list[str]) -> list[tuple[Job, str]]:
 
 
 def _returned(job: Job) -> JobReturn:
-    result: dict[str, Any] = json.loads(RunDirectory(job.directory).result.read_bytes())
+    directory = RunDirectory(job.directory)
+    result: dict[str, Any] = json.loads(directory.result.read_bytes())
     returned = JobReturn(overrides=job.overrides, status=JobStatus.COMPLETED)
-    returned.return_value = result.get("validation_error", result["test_error"])
+    returned.return_value = cost(result, directory.score_metrics())
     return returned
 
 

@@ -7,6 +7,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..files import damaged, read_json
+from ..tasks.metric import Metric
+from .scores import of_provenance
+
 CHECKPOINT, PREVIOUS, CORRUPT = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.damaged.pt"
 BACKUP = ".replaced"  # in the run's directory: what `force` is about to replace
 
@@ -48,6 +52,17 @@ class RunDirectory:
     def has_checkpoint(self) -> bool:
         """Has the run reached one?"""
         return self.checkpoint.exists() or self.previous.exists()
+
+    def score_metrics(self) -> dict[str, Metric]:
+        """How the scores in result.json are to be read. Raises UserError if provenance.json is corrupt.
+
+        A run whose provenance does not tell was made before there were other tasks than classification.
+        """
+        content = read_json(self.provenance) if self.provenance.exists() else {}
+        try:
+            return of_provenance(content)
+        except ValueError:
+            raise damaged(self.provenance) from None
 
     def shown(self) -> str:
         """For messages: relative to the working directory, if it lies below."""

@@ -5,18 +5,23 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..tasks.metric import Metric
+from .scores import to_json
+
 LIBRARIES = ("deeprelax", "torch", "torchvision", "numpy", "hydra-core", "omegaconf", "scikit-learn")
 
 
-def provenance(device: torch.device, ranks: int) -> dict[str, Any]:
-    """What is known of this process, without the configuration."""
+def provenance(device: torch.device, ranks: int, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """What is known of this process, without the configuration, and how the scores in result.json are to be read."""
     return {
+        "metrics": to_json(metrics),
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -1,4 +1,4 @@
-"""Compare what runs were allowed to cost and did cost, in training images, and flag rows that differ in it."""
+"""Compare what runs were allowed to cost and did cost, in training examples, and flag rows that differ in it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ TAKEN = "gradient_evaluations"
 TOLERANCE = 0.02  # of gradient evaluations, between runs of one budget
 
 
-def images(run: Run, key: str = "budget") -> int:
-    """Training images of a finished run: those of its budget, or those seen (key "gradient_evaluations")."""
+def examples(run: Run, key: str = "budget") -> int:
+    """Training examples of a finished run: those of its budget, or those seen (key "gradient_evaluations")."""
     return int(run.result[key]) * int(run.result["batch_size"])
 
 
 def same_budget(one: Run, other: Run) -> bool:
-    """Whether two budgets, in images, are less than a batch apart: rounding to full batches alone does that."""
-    return abs(images(one) - images(other)) < max(_batch(one), _batch(other))
+    """Whether two budgets, in examples, are less than a batch apart: rounding to full batches alone does that."""
+    return abs(examples(one) - examples(other)) < max(_batch(one), _batch(other))
 
 
 def flag(rows: list[Row], baselines: list[Row]) -> None:
@@ -31,17 +31,17 @@ def flag(rows: list[Row], baselines: list[Row]) -> None:
     counted = [run for row in (baselines or rows) for run in row.counted]
     if not counted:
         return
-    usual, _ = Counter(images(run) for run in counted).most_common(1)[0]
-    measure = next(run for run in counted if images(run) == usual)
+    usual, _ = Counter(examples(run) for run in counted).most_common(1)[0]
+    measure = next(run for run in counted if examples(run) == usual)
     for row in rows:
         off = [run for run in row.counted if not same_budget(run, measure)]
         if off:
             row.comparable = False
             row.notes.append(f"a budget of {_amount(off[0])}, not {_amount(measure)}: not comparable with the others")
             continue
-        usual_taken = images(measure, TAKEN)
+        usual_taken = examples(measure, TAKEN)
         worst = max(
-            (images(run, TAKEN) for run in row.counted), key=lambda n: abs(n - usual_taken), default=usual_taken
+            (examples(run, TAKEN) for run in row.counted), key=lambda n: abs(n - usual_taken), default=usual_taken
         )
         if abs(worst - usual_taken) > TOLERANCE * usual_taken:
             row.unusual_cost = True
@@ -59,4 +59,4 @@ def _batch(run: Run) -> int:
 
 
 def _amount(run: Run) -> str:
-    return f"{run.result['budget']} gradient evaluations of {_batch(run)} images"
+    return f"{run.result['budget']} gradient evaluations of {_batch(run)} {run.examples}"

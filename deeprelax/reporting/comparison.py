@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ..errors import UserError, did_you_mean
+from ..tasks.metric import Metric
 from .budgets import flag, same_budget
 from .groups import ABSENT, METHOD, Group, group, matches, resolve_key, split
 from .loading import Run
@@ -14,56 +15,76 @@ from .summary import Difference, paired_difference, summarize
 
 NOT_METRICS = {
     "seed", "epochs", "batch_size", "budget", "gradient_evaluations", "outer_steps", "skipped_steps", "parameters",
-    "training_images", "images_per_second", "threads", "ranks",
+    "training_images", "examples", "threads", "ranks",
 }  # fmt: skip
-PROBLEM = ("dataset.name", "model.name", "dataset.path", "dataset.train_size", "dataset.validation")  # one table each
-SAME = ("dataset.", "model.")  # settings that a row must share with its baseline
+SPEED = "_per_second"  # the end of a further one, with what the task calls its examples before it
+DATA = ("dataset.path", "dataset.train_size", "dataset.validation")
+PROBLEM = ("task.name", "dataset.name", "model.name", *DATA)  # one table each
+SAME = ("task.", "dataset.", "model.")  # settings that a row must share with its baseline
 
 
 def compare(
-    runs: Sequence[Run], metric: str, by: Sequence[str] | None = None, baseline: str | None = None
+    runs: Sequence[Run], metric: str | None = None, by: Sequence[str] | None = None, baseline: str | None = None
 ) -> Comparison:
-    """Group the runs and compare the groups by `metric`, a key of result.json of which less is better.
+    """Group the runs and compare the groups by `metric`, a key of result.json, or None for what each task has first.
 
     by: keys to group by, which may be short ("gamma"), or None for all in which the runs differ. baseline:
     "KEY=VALUE,..." that the baseline's runs have, or None for those of SGD, if there are any.
     Raises UserError for a key or metric that no run has, and for a baseline that no run meets.
     """
-    metrics = sorted({name for run in runs for name in run.result if _has_metric(run, name)})
-    if metrics and metric not in metrics:
-        raise UserError(_no_metric(metric, metrics, runs))
+    parts = split(runs, PROBLEM)
+    tables = [_empty_table(part, metric) for part in parts]
+    _check_metrics(tables, runs)
     keys = None if by is None else list(dict.fromkeys(resolve_key(name, runs) for name in by))
     conditions = _conditions(baseline or "optimizer=sgd", runs)
     if baseline is not None and not any(_meets(run, conditions) for run in runs):
         raise UserError(f"--baseline {baseline}: no run is of this kind")
+    metric_of = {id(run): table.metric for table, part in zip(tables, parts, strict=True) for run in part}
     uncounted = [(run, run.state, run.reason) for run in runs if not run.finished]
     notes: list[str] = []
     kept: list[Run] = []
     # Split by all settings, so that a part holds repetitions of one configuration: the first run of a seed counts. A
     # second one, of another output_dir perhaps, would make that seed weigh twice.
-    for part in split([run for run in runs if run.finished], sorted({key for run in runs for key in run.settings})):
-        first: dict[int, Run] = {}
-        for run in part:
-            if not _has_metric(run, metric):
-                uncounted.append((run, "finished", f"its result has no number {metric}"))
-            elif (other := first.setdefault(run.seed, run)) is not run:
+    for same in split([run for run in runs if run.finished], sorted({key for run in runs for key in run.settings})):
+        once: dict[int, Run] = {}
+        for run in same:
+            key = metric_of[id(run)]
+            if not _has_metric(run, key):
+                uncounted.append((run, "finished", f"its result has no number {key}"))
+            elif (other := once.setdefault(run.seed, run)) is not run:
                 uncounted.append((run, "again", f"the same configuration and seed as {other.directory}"))
-                notes += _contradiction(run, other, metric)
-        kept += first.values()
-    tables = [_table(part, set(map(id, kept)), metric, keys, conditions) for part in split(runs, PROBLEM)]
-    return Comparison(metric, tables, uncounted, [*notes, *_notes(kept, metric)])
+                notes += _contradiction(run, other, key)
+        kept += once.values()
+    for table, part in zip(tables, parts, strict=True):
+        _fill(table, part, set(map(id, kept)), keys, conditions)
+    return Comparison(tables, uncounted, [*notes, *_notes(kept, {table.metric for table in tables})])
+
+
+def _empty_table(runs: Sequence[Run], metric: str | None) -> Table:
+    """For runs of one problem; what a run of it that failed early does not tell of its metrics, another one does."""
+    telling = next((run for run in runs if run.metrics), runs[0])
+    return Table(_title(runs[0]), metric or telling.compared_by, telling.metrics)
 
 
 def _has_metric(run: Run, name: str) -> bool:
     value = run.result.get(name)
-    return isinstance(value, int | float) and not isinstance(value, bool) and name not in NOT_METRICS
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and name not in NOT_METRICS and not name.endswith(SPEED)
+
+
+def _check_metrics(tables: Sequence[Table], runs: Sequence[Run]) -> None:
+    """Raise UserError if there are results, but none has what is compared."""
+    metrics = sorted({name for run in runs for name in run.result if _has_metric(run, name)})
+    if metrics and not any(table.metric in metrics for table in tables):
+        raise UserError(_no_metric(tables[0].metric, metrics, runs))
 
 
 def _no_metric(metric: str, metrics: Sequence[str], runs: Sequence[Run]) -> str:
     if any(metric in run.result for run in runs):
         return f"--metric {metric} is no number to compare runs by: there are {', '.join(metrics)}"
     if metric.startswith("validation_"):
-        return f"--metric {metric}: no run held images out (dataset.validation=N): there are {', '.join(metrics)}"
+        held_out = f"no run held {_examples(runs)} out (dataset.validation=N)"
+        return f"--metric {metric}: {held_out}: there are {', '.join(metrics)}"
     return f"--metric {metric}: no run has it{did_you_mean(metric, metrics)}: there are {', '.join(metrics)}"
 
 
@@ -92,23 +113,27 @@ def _meets(run: Run, conditions: dict[str, str]) -> bool:
     return all(matches(run.settings.get(key, ABSENT), text) for key, text in conditions.items())
 
 
-def _table(runs: list[Run], kept: set[int], metric: str, by: Sequence[str] | None, conditions: dict[str, str]) -> Table:
-    rows = [_row(each, [run for run in each.runs if id(run) in kept], metric) for each in group(runs, by)]
+def _fill(table: Table, runs: list[Run], kept: set[int], by: Sequence[str] | None, conditions: dict[str, str]) -> None:
+    """Group the table's runs, those in `kept` counting, and set its rows and baseline."""
+    rows = [_row(each, [run for run in each.runs if id(run) in kept], table.metric) for each in group(runs, by)]
     found = [row for row in rows if row.counted and all(_meets(run, conditions) for run in row.counted)]
     flag(rows, found)
     seeds = {run.seed for run in runs}
     for row in rows:
         row.missing_seeds = sorted(seeds - {run.seed for run in row.counted})
-    rows.sort(key=_rank)
-    for row in rows:  # after `flag`, which decides what is comparable
-        _difference(row, found, metric)
-    return Table(_title(runs[0]), rows, found[0].group.label if len(found) == 1 else "")
+    table.rows = sorted(rows, key=lambda row: _rank(row, table.shown_as))
+    for row in table.rows:  # after `flag`, which decides what is comparable
+        _difference(row, found, table)
+    table.baseline = found[0].group.label if len(found) == 1 else ""
 
 
 def _title(run: Run) -> str:
-    data, model, *parts = (run.settings.get(key) for key in PROBLEM)
-    details = [f"{key.rpartition('.')[2]} {value}" for key, value in zip(PROBLEM[2:], parts, strict=True) if value]
-    return ", ".join([f"{model} on {data}", *details])
+    task, data, model, *parts = (run.settings.get(key) for key in PROBLEM)
+    details = [f"{key.rpartition('.')[2]} {value}" for key, value in zip(DATA, parts, strict=True) if value]
+    if task is None:
+        return ", ".join([f"{model} on {data}", *details])
+    own = data in (None, "none")  # the task needs no data set
+    return ", ".join([f"{model} on {task if own else data}", *([] if own else [f"task {task}"]), *details])
 
 
 def _row(each: Group, counted: list[Run], metric: str) -> Row:
@@ -129,14 +154,14 @@ def _row(each: Group, counted: list[Run], metric: str) -> Row:
     return row
 
 
-def _rank(row: Row) -> tuple[bool, bool, bool, float]:
-    """The sort key of rows: least mean first, then non-finite means, other budgets, and rows without a result."""
+def _rank(row: Row, metric: Metric) -> tuple[bool, bool, bool, float]:
+    """The sort key of rows: best mean first, then non-finite means, other budgets, and rows without a result."""
     mean = row.summary.mean
     known = mean is not None and math.isfinite(mean)
-    return (not row.counted, not row.comparable, not known, mean if known and mean is not None else 0.0)
+    return (not row.counted, not row.comparable, not known, metric.cost(mean) if known and mean is not None else 0.0)
 
 
-def _difference(row: Row, baselines: list[Row], metric: str) -> None:
+def _difference(row: Row, baselines: list[Row], table: Table) -> None:
     """Set the row's difference from its baseline, paired by seed; leave it None if there is no baseline for it.
 
     Several rows may meet the baseline's conditions, as SGD with two batch sizes. Candidates are those of the same data
@@ -149,14 +174,15 @@ def _difference(row: Row, baselines: list[Row], metric: str) -> None:
     alike = [base for base in baselines if _same_problem(row, base)]
     if not alike:
         if row.comparable:
-            row.notes.append("no run of the baseline has its data and network: no difference")
+            task = "task, " * ("task.name" in row.group.runs[0].settings)
+            row.notes.append(f"no run of the baseline has its {task}data and network: no difference")
         return
-    base = min(alike, key=lambda base: (_apart(row, base), _rank(base)))
+    base = min(alike, key=lambda base: (_apart(row, base), _rank(base, table.shown_as)))
     row.difference_from = base.group.label
     if len(baselines) > 1:
         others = [other for other in alike if _apart(row, other) == _apart(row, base)]
         row.notes.append(f"its difference is from {base.group.label}" + (", the best of them" * (len(others) > 1)))
-    mine, theirs = _by_seed(row.counted, metric), _by_seed(base.counted, metric)
+    mine, theirs = _by_seed(row.counted, table.metric), _by_seed(base.counted, table.metric)
     if mine is None or theirs is None:  # grouped by too few keys to pair the runs
         row.difference = Difference(0, None, None, None, "a seed occurs twice")
         return
@@ -188,8 +214,13 @@ def _by_seed(runs: list[Run], metric: str) -> dict[int, float] | None:
     return values if len(values) == len(runs) else None
 
 
-def _notes(runs: list[Run], metric: str) -> list[str]:
-    """The warnings that concern all runs: hardware, batch sizes, selection on test images, library versions."""
+def _examples(runs: Sequence[Run]) -> str:
+    """What the examples of all these runs are called."""
+    return runs[0].examples if len({run.examples for run in runs}) == 1 else "examples"
+
+
+def _notes(runs: list[Run], metrics: set[str]) -> list[str]:
+    """The warnings that concern all runs: hardware, batch sizes, selection on test data, library versions."""
     notes = []
     hardware = {tuple(run.result.get(key) for key in ("device", "threads", "ranks")) for run in runs}
     if len(hardware) > 1:
@@ -197,11 +228,15 @@ def _notes(runs: list[Run], metric: str) -> list[str]:
         notes.append(f"seconds are not comparable: the runs were made in different ways ({'; '.join(listed)})")
     sizes = sorted({run.result["batch_size"] for run in runs})
     if len(sizes) > 1:
+        of = f"{' and '.join(map(str, sizes))} {_examples(runs)}"
+        notes.append(f"gradient evaluations are of {of}: hold the curves against --x passes")
+    held_out = {id(run): run.compared_by.replace("test_", "validation_", 1) for run in runs}
+    by_test = runs and all(metric.startswith("test_") for metric in metrics)
+    if by_test and all(_has_metric(run, held_out[id(run)]) for run in runs):
+        better = f"--metric {' or '.join(sorted(set(held_out.values())))}"
         notes.append(
-            f"gradient evaluations are of {' and '.join(map(str, sizes))} images: hold the curves against --x passes"
+            f"these runs held {_examples(runs)} out: choose settings by {better}, not by test {_examples(runs)}"
         )
-    if metric.startswith("test_") and runs and all(_has_metric(run, "validation_error") for run in runs):
-        notes.append("these runs held images out: choose settings by --metric validation_error, not by test images")
     return notes + [
         f"the runs were made with different versions of {name}: {', '.join(sorted(found))}"
         for name in sorted({name for run in runs for name in run.versions})

@@ -33,7 +33,7 @@ def split_of(metric: str) -> str:
 def points(run: Run, split: str, x: str, y: str) -> tuple[Array, Array]:
     """x and y of the run's records on a split, arrays of shape (records,).
 
-    x: a key of X. y: "error", in percent, or "loss".
+    x: a key of X. y: "loss" or a metric of the task, as "error".
     """
     pairs = [(record[X[x]], record[y]) for record in run.records if record["kind"] == split and y in record]
     table = np.array(pairs, dtype=float).reshape(-1, 2)

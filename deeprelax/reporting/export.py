@@ -17,13 +17,14 @@ from .summary import CONFIDENCE
 def as_json(comparison: Comparison) -> str:
     """The content of table.json: metric, tables with their groups and runs, runs that do not count, notes.
 
-    Errors are in percent, seconds in wall time; numbers that are not finite are null.
+    Scores are in the units of the task's metrics, errors in percent; seconds in wall time; numbers that are not finite
+    are null. Where tables are compared by different metrics, as those of two tasks, "metric" lists that of each.
     """
     tables = [
         {
             "title": table.title,
             "baseline": table.baseline or None,
-            "groups": [_row(row, comparison.metric) for row in table.rows],
+            "groups": [_row(row, table.metric) for row in table.rows],
         }
         for table in comparison.tables
     ]
@@ -31,8 +32,10 @@ def as_json(comparison: Comparison) -> str:
         {"directory": str(run.directory), "state": state, "why": why, "seed": run.seed, "passes": run.passes}
         for run, state, why in comparison.uncounted
     ]
+    metrics = [table.metric for table in comparison.tables]
     content = {
-        "metric": comparison.metric, "std": "sample standard deviation (ddof = 1)", "confidence": CONFIDENCE,
+        "metric": metrics[0] if len(set(metrics)) == 1 else metrics,
+        "std": "sample standard deviation (ddof = 1)", "confidence": CONFIDENCE,
         "tables": tables, "not_counted": left, "notes": comparison.notes,
     }  # fmt: skip
     return json.dumps(_strict(content), indent=2, allow_nan=False) + "\n"
@@ -41,7 +44,7 @@ def as_json(comparison: Comparison) -> str:
 def as_csv(comparison: Comparison) -> str:
     """The content of table.csv: a row for each group of all tables. The comparison must have one at least."""
     text = io.StringIO()
-    rows = [_flat(comparison.metric, table, row) for table in comparison.tables for row in table.rows]
+    rows = [_flat(table, row) for table in comparison.tables for row in table.rows]
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
@@ -74,12 +77,12 @@ def _run(run: Run, metric: str, *, counted: bool) -> dict[str, Any]:
     return {"directory": str(run.directory), "seed": run.seed, "state": run.state, "counted": counted, **numbers}
 
 
-def _flat(metric: str, table: Table, row: Row) -> dict[str, Any]:
-    values = _row(row, metric)
+def _flat(table: Table, row: Row) -> dict[str, Any]:
+    values = _row(row, table.metric)
     found = values["difference"] or {}
     return {
         "table": table.title,
-        "metric": metric,
+        "metric": table.metric,
         **{key: values[key] for key in ("label", "n", "mean", "std", "is_baseline")},
         **{f"difference_{key}": found.get(key) for key in ("from", "mean", "low", "high", "pairs", "why_not")},
         "budget": " ".join(map(str, row.budgets)),

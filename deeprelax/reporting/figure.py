@@ -1,4 +1,4 @@
-"""Draw error and loss against cost as PNG and PDF: a row of two panels for each table."""
+"""Draw the score and the loss of x against cost as PNG and PDF: a row of two panels for each table."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from ..records.scores import LOSS
+from ..tasks.metric import Metric
 from .curves import Curve, curve, points, split_of
 from .rows import Comparison, Row, Table
 from .style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, STYLE, save
@@ -35,7 +37,7 @@ def write(comparison: Comparison, folder: Path, x: str) -> list[str]:
             (folder / name).unlink(missing_ok=True)  # an older figure would show other runs than the tables beside it
         return []
     with mpl.rc_context(STYLE):
-        figure = draw(tables, comparison.metric, x)
+        figure = draw(tables, x)
         # The constrained layout is the slow part: compute it once, then freeze it for both files
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
@@ -46,20 +48,22 @@ def write(comparison: Comparison, folder: Path, x: str) -> list[str]:
     return names
 
 
-def draw(tables: list[Table], metric: str, x: str) -> Figure:
-    """The figure: left the error of the metric's split, right its loss, a legend at the right edge."""
+def draw(tables: list[Table], x: str) -> Figure:
+    """The figure: left the score on the split of the table's metric, right the loss, a legend at the right edge."""
     figure = Figure(figsize=(9.0, 3.0 * len(tables) + 0.2), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(tables), 2, squeeze=False)
-    split = split_of(metric)
     rows_of = [chosen(table) for table in tables]
     styles = _line_styles(rows_of)
     for table, rows, (left, right) in zip(tables, rows_of, grid, strict=True):
-        for axes, y in [(left, "error"), (right, "loss")]:
-            _panel(axes, [(row, styles[row.group.label]) for row in rows], split, x, y)
+        split = split_of(table.metric)
+        for axes, y in [(left, table.drawn), (right, "loss")]:
+            metric = table.metrics.get(y, LOSS)
+            drawn = _panel(axes, [(row, styles[row.group.label]) for row in rows], split, x, y)
+            _scale(axes, drawn, metric)
             axes.set_xlabel(AXIS[x])
             axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=x == "evaluations"))
-            axes.set_ylabel(f"{split} {y}{' (%)' if y == 'error' else ''}")
+            axes.set_ylabel(f"{split} {y}" + (f" ({metric.unit})" if metric.unit else ""))
         left.set_title(table.title, loc="left")
         _legend(right, table, rows)
     return figure
@@ -85,7 +89,7 @@ def _line_styles(rows_of: list[list[Row]]) -> dict[str, LineStyle]:
     return styles
 
 
-def _panel(axes: Axes, rows: list[tuple[Row, LineStyle]], split: str, x: str, y: str) -> None:
+def _panel(axes: Axes, rows: list[tuple[Row, LineStyle]], split: str, x: str, y: str) -> list[Curve]:
     drawn = []
     for row, (colour, marker) in rows:
         drawable = [run for run in row.counted if len(points(run, split, x, y)[0])]
@@ -106,18 +110,22 @@ def _panel(axes: Axes, rows: list[tuple[Row, LineStyle]], split: str, x: str, y:
         elif found.std is not None:
             low, high = found.mean - found.std, found.mean + found.std
             axes.fill_between(found.x, low, high, color=colour, alpha=0.18, linewidth=0, zorder=2)
-    _scale(axes, drawn)
+    return drawn
 
 
-def _scale(axes: Axes, drawn: list[Curve]) -> None:
+def _scale(axes: Axes, drawn: list[Curve], metric: Metric) -> None:
     """Make the axis logarithmic where the means span a decade or more, else linear from 0.
 
-    The limits follow the means: a band that reaches down to 0 would stretch a logarithmic axis without end.
+    Where larger is better, and where some means are negative, it is linear around the means: 0 is no goal there. The
+    limits follow the means: a band that reaches down to 0 would stretch a logarithmic axis without end.
     """
     if not drawn:
         return
     means = np.concatenate([each.mean for each in drawn])
     means = means[np.isfinite(means)]
+    if not metric.smaller_is_better or (means < 0).any():
+        axes.margins(y=0.08)
+        return
     if not len(means) or means.min() <= 0 or means.max() / means.min() < WIDE:
         axes.margins(y=0.08)
         axes.set_ylim(bottom=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from ..configuration.run_name import NOT_IN_NAME
 from ..errors import UserError
 from ..files import flat, is_held, read_json
 from ..records.directory import RunDirectory
+from ..records.scores import OF_OLDER_RUNS, first
+from ..tasks.metric import Metric
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is eight times faster
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ ([A-Z]+) (.*)")
@@ -24,6 +26,7 @@ RESULT = ("epochs", "batch_size", "budget", "gradient_evaluations", "seconds")  
 COUNTS = ("gradient_evaluations", "passes", "seconds")
 TRAINING = b'{"kind": "train"'
 NO_SETTING = NOT_IN_NAME | {"train.evaluate_every"}  # looking at x more often changes no weight
+DEFAULT_TASK = {"task.name": "classification", "task.options": {}}  # older versions had no other, and no keys for it
 GROUPS = ("dataset", "model", "optimizer")  # every training run's configuration has these
 
 
@@ -32,8 +35,9 @@ class Run:
     """One run directory.
 
     settings: the flat configuration without the seed, without keys that cannot change the result, and without those
-    that are null: a key that an older version lacked then equals one without a value.
-    versions: of the libraries, and the commit.
+    that are null or say that the task is classification: a key that an older version lacked then equals one without a
+    value. versions: of the libraries, and the commit.
+    metrics: how its scores are to be read; none where that is unknown, as of a run that failed early.
     """
 
     directory: Path
@@ -44,6 +48,7 @@ class Run:
     result: dict[str, Any]  # empty unless finished
     records: list[dict[str, Any]]  # of evaluations, and the last one of any kind
     versions: dict[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -54,6 +59,16 @@ class Run:
     def passes(self) -> float:
         """Passes over the training data so far."""
         return float(self.records[-1]["passes"]) if self.records else 0.0
+
+    @property
+    def compared_by(self) -> str:
+        """The key of result.json that it is compared by unless another is asked for."""
+        return f"test_{first(self.metrics)[0]}" if self.metrics else "test_loss"
+
+    @property
+    def examples(self) -> str:
+        """What its task's examples are called."""
+        return "examples" if "task.name" in self.settings else "images"
 
 
 def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
@@ -108,6 +123,7 @@ def load_run(directory: Path, config: dict[str, Any]) -> Run:
     A corrupt file makes its state "damaged", with the file as the reason.
     """
     settings = {key: value for key, value in flat(config).items() if key not in NO_SETTING and value is not None}
+    settings = {key: value for key, value in settings.items() if DEFAULT_TASK.get(key) != value}
     if "continue_from" in settings:
         # without the seed, or runs that continue those of the same seeds would be no group; its last two folders alone,
         # which a relative and an absolute path have in common
@@ -117,6 +133,7 @@ def load_run(directory: Path, config: dict[str, Any]) -> Run:
     result: dict[str, Any] = {}
     records: list[dict[str, Any]] = []
     versions: dict[str, Any] = {}
+    metrics = {} if "task.name" in settings else OF_OLDER_RUNS
     files = RunDirectory(directory)
     try:
         if files.provenance.exists():
@@ -124,13 +141,14 @@ def load_run(directory: Path, config: dict[str, Any]) -> Run:
             versions = provenance.get("versions", {}) | {"commit": provenance.get("commit")}
             if settings.get("hardware.share") == "chains":  # each chain is one more sample of d
                 settings["ranks"] = provenance.get("ranks")
+            metrics = files.score_metrics()
         records = read_records(files.metrics)
         if files.finished:
             result = _result(files.result)
         state, reason = ("finished", "") if result else _unfinished(files)
     except UserError as error:
         state, reason, result = "damaged", str(error), {}
-    return Run(directory, settings, config["seed"], state, reason, result, records, versions)
+    return Run(directory, settings, config["seed"], state, reason, result, records, versions, metrics)
 
 
 def _result(file: Path) -> dict[str, Any]:
@@ -182,4 +200,4 @@ def read_records(file: Path) -> list[dict[str, Any]]:
 def _is_record(record: object) -> bool:
     if not isinstance(record, dict) or not record.keys() >= {"kind", *COUNTS}:
         return False
-    return all(isinstance(record.get(key, 0), int | float) for key in (*COUNTS, "error", "loss"))
+    return all(isinstance(value, int | float) for key, value in record.items() if key != "kind")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..records.scores import first, of_key
+from ..tasks.metric import Metric
 from .groups import Group
 from .loading import Run
 from .summary import Difference, Summary
@@ -30,18 +33,35 @@ class Row:
 
 @dataclass
 class Table:
-    """One network on one data set. Rows: best first, then those of another budget, then those without a result."""
+    """One network on one problem. Rows: best first, then those of another budget, then those without a result.
+
+    metric: the key of result.json that they are compared by. metrics: all of its task.
+    """
 
     title: str
-    rows: list[Row]
+    metric: str
+    metrics: Mapping[str, Metric]
+    rows: list[Row] = field(default_factory=list)
     baseline: str = ""  # label of the row that differences are taken from, if it is one
+
+    @property
+    def shown_as(self) -> Metric:
+        """How `metric` is shown, and which way is better."""
+        return of_key(self.metric, self.metrics)
+
+    @property
+    def drawn(self) -> str:
+        """The metric that curves are drawn of beside the loss: the one compared by, where records have it."""
+        name = self.metric.partition("_")[2]
+        if name in self.metrics:
+            return name
+        return first(self.metrics)[0] if self.metrics else "loss"
 
 
 @dataclass
 class Comparison:
-    """All tables of a comparison by `metric`, with notes on all runs and the runs that are in no mean."""
+    """All tables of a comparison, with notes on all runs and the runs that are in no mean."""
 
-    metric: str
     tables: list[Table]
     uncounted: list[tuple[Run, str, str]]  # run, state, reason
     notes: list[str]

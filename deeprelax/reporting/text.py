@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from ..tables import aligned
+from ..tasks.metric import Metric
 from .rows import Comparison, Row, Table
 from .summary import Difference
 
@@ -17,8 +18,8 @@ def terminal(comparison: Comparison) -> str:
     """Tables, notes and the runs in no table, at most 100 characters wide but for paths."""
     lines = []
     for table in comparison.tables:
-        lines += [*_wrapped(heading(table, comparison.metric), ""), ""]
-        lines += _aligned(header(table, comparison.metric), [cells(row, comparison.metric) for row in table.rows])
+        lines += [*_wrapped(heading(table), ""), ""]
+        lines += _aligned(header(table), [cells(row, table.shown_as) for row in table.rows])
         lines += [line for note in warnings(table) for line in _wrapped(note, "  ! ")]
         lines += [*(line for note in legend(table) for line in _wrapped(note, "  ")), ""]
     for note in comparison.notes:
@@ -35,10 +36,10 @@ def markdown(comparison: Comparison) -> str:
     """The content of table.md: as `terminal`, but warnings name every group."""
     lines = []
     for table in comparison.tables:
-        head = header(table, comparison.metric)
-        lines += [f"## {heading(table, comparison.metric)}", ""]
+        head = header(table)
+        lines += [f"## {heading(table)}", ""]
         lines += [_bar(head), _bar(["---"] + ["---:"] * (len(head) - 1))]
-        lines += [_bar(_drop_empty(head, cells(row, comparison.metric))) for row in table.rows] + [""]
+        lines += [_bar(_drop_empty(head, cells(row, table.shown_as))) for row in table.rows] + [""]
         lines += [*(f"- {note}" for note in [*warnings(table, every=True), *legend(table)]), ""]
     lines += [*(f"- {note}" for note in comparison.notes), ""] if comparison.notes else []
     if comparison.uncounted:
@@ -50,37 +51,40 @@ def markdown(comparison: Comparison) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def heading(table: Table, metric: str) -> str:
-    """The line above a table: network, data set, passes if all rows have the same, and what the numbers are."""
+def heading(table: Table) -> str:
+    """The line above a table: network, problem, passes if all rows have the same, and what the numbers are."""
     budgets = {run.result["epochs"] for row in table.rows for run in row.counted}
     passes = f", {counted(budgets.pop())}" if len(budgets) == 1 else ""
     pooled = any(len({run.seed for run in row.counted}) < len(row.counted) for row in table.rows)
-    return f"{table.title}{passes}: {named(metric)}, mean ± standard deviation over n {'runs' if pooled else 'seeds'}"
+    better = "" if table.shown_as.smaller_is_better else ", larger is better"
+    over = "runs" if pooled else "seeds"
+    return f"{table.title}{passes}: {named(table)}{better}, mean ± standard deviation over n {over}"
 
 
-def named(metric: str) -> str:
+def named(table: Table) -> str:
     """ "test_error" as "test error (%)"."""
-    return metric.replace("_", " ") + (" (%)" if metric.endswith("error") else "")
+    unit = table.shown_as.unit
+    return table.metric.replace("_", " ") + (f" ({unit})" if unit else "")
 
 
-def header(table: Table, metric: str) -> list[str]:
+def header(table: Table) -> list[str]:
     """The names of the columns; that of the differences is there only if the table has some."""
     kind = "optimizer" if all(list(row.group.shown) == ["optimizer"] for row in table.rows) else "setting"
     minus = [f"minus {table.baseline or 'baseline'} [95 %]"] if _has_differences(table) else []
-    return [kind, metric.replace("_", " "), "n", *minus, "evaluations", "seconds"]
+    return [kind, table.metric.replace("_", " "), "n", *minus, "evaluations", "seconds"]
 
 
-def cells(row: Row, metric: str) -> list[str]:
+def cells(row: Row, metric: Metric) -> list[str]:
     """The row's cells, that of the difference included, for which `header` may have no column."""
     summary = row.summary
-    value = "-" if summary.mean is None else number(summary.mean, metric)
-    value += "" if summary.std is None else f" ± {number(summary.std, metric)}"
+    value = "-" if summary.mean is None else metric.number(summary.mean)
+    value += "" if summary.std is None else f" ± {metric.number(summary.std)}"
     mark = (" (*)" * (not row.comparable)) + (" (!)" * row.unusual_cost)
     shown = [row.group.label + mark, value, str(summary.n), difference(row, metric), _count(row.evaluations)]
     return [*shown, "-" if row.seconds is None else f"{row.seconds:.4g}"]
 
 
-def difference(row: Row, metric: str) -> str:
+def difference(row: Row, metric: Metric) -> str:
     """The cell of the difference: "baseline", the mean and its interval, the reason why there is none, or "-"."""
     if row.is_baseline:
         return "baseline"
@@ -90,19 +94,14 @@ def difference(row: Row, metric: str) -> str:
     return f"{text} {_interval(row.difference, metric)}"
 
 
-def _interval(found: Difference, metric: str) -> str:
+def _interval(found: Difference, metric: Metric) -> str:
     if found.low is None or found.high is None:
         return f"({found.why_not})"
     return f"[{_signed(found.low, metric)}, {_signed(found.high, metric)}]"
 
 
-def number(value: float, metric: str) -> str:
-    """Errors with two decimals, others with four digits."""
-    return f"{value:.2f}" if metric.endswith("error") else f"{value:.4g}"
-
-
-def _signed(value: float, metric: str) -> str:
-    return ("+" if value >= 0 else "-") + number(abs(value), metric)
+def _signed(value: float, metric: Metric) -> str:
+    return ("+" if value >= 0 else "-") + metric.number(abs(value))
 
 
 def _count(value: float | None) -> str:

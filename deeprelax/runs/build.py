@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import inspect
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,16 @@ import torch
 from torch import nn
 
 from ..configuration.check import keywords
-from ..configuration.registry import call, resolve
-from ..configuration.schema import DatasetConf, HardwareConf, ImageFolderConf, ModelConf, OptimizerConf
+from ..configuration.registry import REGISTRY, call, resolve
+from ..configuration.schema import (
+    NO_DATA,
+    DatasetConf,
+    HardwareConf,
+    ImageFolderConf,
+    ModelConf,
+    OptimizerConf,
+    TrainConf,
+)
 from ..data.batches import Data, Images
 from ..data.images import ImageData, part
 from ..data.normalize import fit
@@ -22,6 +33,8 @@ from ..errors import UserError
 from ..optim import Relaxation
 from ..parallel.ranks import SOLO, Ranks
 from ..randomness import Purpose, derive_seed
+from ..tasks.task import Setting, Task
+from ..training.share import Share
 
 
 def choose_device(conf: HardwareConf, ranks: Ranks = SOLO) -> torch.device:
@@ -81,7 +94,9 @@ def load_data(conf: DatasetConf, data_dir: str | None, device: torch.device) -> 
     """Read the data set, split it and put it on the device. Raises UserError for files missing or damaged."""
     own = {"image_size": conf.image_size} | ({"path": conf.path} if isinstance(conf, ImageFolderConf) else {})
     options = {**({} if ":" in conf.name else own), **conf.options}
-    whole: ImageData = call("dataset", conf.name, data_folder(data_dir), **options)
+    whole = call("dataset", conf.name, data_folder(data_dir), **options)
+    if not isinstance(whole, ImageData):
+        raise UserError(f"dataset.name={conf.name} returns no deeprelax.data.images.ImageData: let it return one")
     data = part(whole, train_size=conf.train_size, validation=conf.validation)
     normalization = fit(conf.normalize, data.train.images)
     train, test = (Images(split, normalization, device) for split in (data.train, data.test))
@@ -89,19 +104,56 @@ def load_data(conf: DatasetConf, data_dir: str | None, device: torch.device) -> 
     return Data(train, test, validation, data.channels, data.image_size, data.classes)
 
 
-def build_model(conf: ModelConf, data: Data, seed: int, device: torch.device) -> nn.Module:
-    """The network with its initial weights, a function of the seed. Raises UserError for images too small for it."""
-    shape = (data.channels, data.image_size, len(data.classes))
-    smallest = getattr(resolve("model", conf.name), "smallest_image", 1)
-    if data.image_size < smallest:
+def build_task(conf: TrainConf, device: torch.device, share: Share) -> Task:
+    """The task on the device. Raises UserError for files missing or corrupt, and for a data set that it cannot use."""
+    name, load = conf.task.name, None
+    if conf.dataset.name != NO_DATA:
+        load = functools.partial(_loaded, conf, device)
+    setting = Setting(device, conf.seed, conf.batch_size, load_data=load, **share.of_batches)
+    kind = resolve("task", name)
+    if load is not None and not getattr(kind, "takes_data", True):
+        raise UserError(f"task={name} has data of its own: leave dataset={conf.dataset.name} out")
+    task = call("task", name, setting, **keywords(conf.task))
+    if not isinstance(task, Task):
+        raise UserError(f"task.name={name} is not a deeprelax.tasks.Task: derive it from that class")
+    share.check(task)
+    return task
+
+
+def _loaded(conf: TrainConf, device: torch.device) -> tuple[Data, str]:
+    return load_data(conf.dataset, conf.data_dir, device), conf.dataset.augment
+
+
+def build_model(conf: ModelConf, task: Task, seed: int, device: torch.device) -> nn.Module:
+    """The network with its initial weights, a function of the seed. Raises UserError if it cannot take the inputs."""
+    network = resolve("model", conf.name)
+    if (takes := _shape_taken(network, task)) is not None:
+        fitting = [name for name in REGISTRY["model"] if _shape_taken(resolve("model", name), task) is None]
+        another = f", as model={fitting[0]}" if fitting else ""
         raise UserError(
-            f"model={conf.name} takes images of {smallest} pixels or more, these have {data.image_size}: "
-            f"set dataset.image_size={smallest} or more, or take another model"
+            f"model={conf.name} takes {takes}; task={_name(task)} gives {', '.join(task.shape)}: take another model"
+            f"{another}"
         )
+    task.check_network(conf.name, network)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, Purpose.WEIGHTS))
-        model: nn.Module = call("model", conf.name, *shape, **keywords(conf))
+        model: nn.Module = call("model", conf.name, **task.shape, **keywords(conf))
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _shape_taken(network: Callable[..., Any], task: Task) -> str | None:
+    """The keywords that a network cannot be built without, if it does not take those of the task's shape; else None."""
+    parameters = inspect.signature(network).parameters
+    free = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    if free or set(task.shape) <= set(parameters):
+        return None
+    return ", ".join(key for key, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_POSITIONAL)
+
+
+def _name(task: Task) -> str:
+    """What `task=` calls it, or package.module:Name of the user's."""
+    path = f"{type(task).__module__}:{type(task).__qualname__}"
+    return next((name for name, (known, _) in REGISTRY["task"].items() if known == path), path)
 
 
 def load_weights(model: nn.Module, state: dict[str, Any], directory: Path) -> None:

@@ -17,6 +17,7 @@ from ..errors import UserError
 from ..parallel import launch
 from ..parallel.ranks import Ranks, from_environment, join, leave
 from ..records.directory import RunDirectory
+from ..records.scores import first
 from . import continuation
 from .log import logging_to
 
@@ -142,13 +143,15 @@ def _end(directory: RunDirectory) -> dict[str, Any]:
 
 
 def _result(directory: RunDirectory) -> dict[str, Any]:
-    return files.read_json(directory.result, ("test_error", "gradient_evaluations", "seconds", "ranks"))
+    name, _ = first(directory.score_metrics())
+    return files.read_json(directory.result, ("gradient_evaluations", "seconds", "ranks"), [f"test_{name}"])
 
 
 def closing_line(result: dict[str, Any], directory: RunDirectory) -> str:
-    """Test error, evaluations, seconds and where the run lies."""
+    """The first score on test data, evaluations, seconds and where the run lies."""
+    name, metric = first(directory.score_metrics())
     return (
-        f"test error {result['test_error']:.2f} %  {result['gradient_evaluations']} gradient evaluations  "
+        f"test {name} {metric.show(result[f'test_{name}'])}  {result['gradient_evaluations']} gradient evaluations  "
         f"{result['seconds']:.1f} s  {directory.shown()}"
     )
 

@@ -12,8 +12,6 @@ from torch import nn
 
 from .. import files
 from ..configuration.schema import TrainConf
-from ..data.augment import AUGMENTATIONS
-from ..data.batches import Data, Images
 from ..errors import UserError
 from ..optim import Relaxation
 from ..optim.batchnorm import has_batch_norm
@@ -22,17 +20,18 @@ from ..parallel.signals import Requests
 from ..records import checkpoint
 from ..records.directory import RunDirectory
 from ..records.provenance import device_name, provenance
+from ..tasks.task import Task
 from ..training.cadence import Budget, Cadence
 from ..training.collectives import Collectives
-from ..training.evaluation import scores, statistics_batches
+from ..training.evaluation import scores
 from ..training.guard import Guard, GuardedStep
 from ..training.journal import Journal
 from ..training.loop import Trainer
-from ..training.objective import Objective
+from ..training.objective import Autocast, Loss, Objective
 from ..training.schedules import Schedule, make_schedule
-from ..training.share import Share, compile_problem
+from ..training.share import Share
 from ..training.stop import Stop
-from .build import build_model, build_optimizer, load_data, load_weights, set_up_cpu
+from .build import build_model, build_optimizer, build_task, load_weights, set_up_cpu
 from .continuation import LENGTH, decisive, differences
 from .determinism import deterministic
 
@@ -56,6 +55,14 @@ def train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks:
             raise
 
 
+def compile_problem(error: Exception) -> UserError | None:
+    """A message for an error of torch's compiler; None for any other error."""
+    if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return None
+    reason = str(error).strip().splitlines()[0]
+    return UserError(f"torch cannot compile this ({reason}): leave it out")
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """On a GPU torch has a class for it, on a CPU words."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
@@ -66,13 +73,15 @@ def is_out_of_memory(error: Exception) -> bool:
 def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks: Ranks) -> None:
     state = checkpoint.latest(directory.path, rename_corrupt=ranks.main)
     set_up_cpu(conf.hardware, state["threads"] if state else None, ranks)
-    data = load_data(conf.dataset, conf.data_dir, device)
-    model = build_model(conf.model, data, conf.seed, device)
+    task = build_task(conf, device, Share(ranks, conf.hardware.share))
+    model = build_model(conf.model, task, conf.seed, device)
     if conf.batch_size // ranks.world == 1 and has_batch_norm(model):
-        raise UserError(f"batch_size={conf.batch_size} leaves one image to a rank, and batch norm needs two: raise it")
+        raise UserError(
+            f"batch_size={conf.batch_size} leaves one {task.noun} to a rank, and batch norm needs two: raise it"
+        )
     optimizer = build_optimizer(conf.optimizer, model)
-    trainer = compose(conf, data, model, optimizer, directory, ranks)
-    _announce(conf, trainer.budget)
+    trainer = compose(conf, task, model, optimizer, directory, ranks)
+    _announce(conf, task, trainer.budget)
     if state is not None:
         _resume(conf, trainer, state)
     reached = (trainer.evaluations, trainer.outer_steps)
@@ -81,29 +90,29 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
     if state is not None:
         _log_what_changed(conf, trainer, state)
     if ranks.main:
-        files.write_json(directory.provenance, provenance(device, ranks.world))
+        files.write_json(directory.provenance, provenance(device, ranks.world, task.metrics))
     trainer.fit()
     if ranks.main:
+        task.report(model, directory.path)
         files.write_json(directory.result, _result(conf, trainer, device, ranks))
     trainer.stop.raise_if_late()
 
 
 def compose(
-    conf: TrainConf, data: Data, model: nn.Module, optimizer: Relaxation, directory: RunDirectory, ranks: Ranks = SOLO
+    conf: TrainConf, task: Task, model: nn.Module, optimizer: Relaxation, directory: RunDirectory, ranks: Ranks = SOLO
 ) -> Trainer:
     """Everything that trains, put together from a configuration."""
-    device = data.train.device
-    budget = Budget(conf.epochs, len(data.train), conf.batch_size, optimizer.evaluations)
-    stop = Stop(Requests(), ranks, device)
-    objective = compose_objective(conf, data.train, model, optimizer, ranks, stop.flag)
+    budget = Budget(conf.epochs, task.examples, conf.batch_size, optimizer.evaluations)
+    stop = Stop(Requests(), ranks, task.setting.device)
+    objective = compose_objective(conf, task, model, optimizer, ranks, stop.flag)
+    autocast = Autocast(conf.hardware.precision, task.setting.device)
     loop, skips = conf.train, conf.train.on_nonfinite == "skip"
-    statistics = statistics_batches(data.train, conf.batch_size, conf.seed, loop.bn_batches)
     return Trainer(
         model=model,
         optimizer=optimizer,
         objective=objective,
         step=GuardedStep(model, optimizer, objective, can_abort=ranks.world == 1, skips=skips),
-        evaluate=functools.partial(scores, model, data, statistics, objective.autocast, ranks),
+        evaluate=functools.partial(scores, task, model, task.statistics(loop.bn_batches), autocast, ranks),
         budget=budget,
         schedule=_schedule(conf, conf.epochs),
         cadence=Cadence(
@@ -118,12 +127,12 @@ def compose(
             passes=lambda: budget.passes(objective.evaluations),
         ),
         stop=stop,
-        journal=Journal(directory.path, budget, device, main=ranks.main),
+        journal=Journal(directory.path, budget, task, main=ranks.main),
         directory=directory.path,
         writes=ranks.main,
         identity={
             "configuration": decisive(dataclasses.asdict(conf)),
-            "data": data.fingerprint,
+            "data": task.fingerprint,
             "threads": torch.get_num_threads(),
             "ranks": ranks.world,
         },
@@ -131,14 +140,14 @@ def compose(
 
 
 def compose_objective(
-    conf: TrainConf, images: Images, model: nn.Module, optimizer: Relaxation, ranks: Collectives, stop: torch.Tensor
+    conf: TrainConf, task: Task, model: nn.Module, optimizer: Relaxation, ranks: Collectives, stop: torch.Tensor
 ) -> Objective:
     """This rank's share of the objective; also tells the optimizer what the ranks average, `stop` among it."""
-    share, hardware = Share(ranks, conf.hardware.share), conf.hardware
+    share, hardware, device = Share(ranks, conf.hardware.share), conf.hardware, task.setting.device
     share.average(optimizer, stop)
-    batches = share.batches(images, conf.batch_size, conf.seed, AUGMENTATIONS[conf.dataset.augment])
-    wrapped = share.wrapped(model, images.device, sync_batchnorm=hardware.sync_batchnorm, compiled=hardware.compile)
-    return Objective(wrapped, batches, conf.seed, hardware.precision, ranks.rank, graphs=hardware.cuda_graphs)
+    loss = Loss(task, model, Autocast(hardware.precision, device))
+    wrapped = share.wrapped(loss, device, sync_batchnorm=hardware.sync_batchnorm, compiled=hardware.compile)
+    return Objective(wrapped, task, ranks.rank, graphs=hardware.cuda_graphs)
 
 
 def _schedule(conf: TrainConf, epochs: float) -> Schedule:
@@ -181,12 +190,12 @@ def _lengthened(conf: TrainConf, state: dict[str, Any]) -> str:
     )
 
 
-def _announce(conf: TrainConf, budget: Budget) -> None:
+def _announce(conf: TrainConf, task: Task, budget: Budget) -> None:
     taken = budget.outer_steps * budget.per_step
     log.info(
-        "%s on %s with %s: %g passes over %d images = %d gradient evaluations of %d images, %d outer steps",
-        conf.model.name, conf.dataset.name, conf.optimizer.name,
-        budget.epochs, budget.images, budget.evaluations, budget.batch_size, budget.outer_steps,
+        "%s on %s with %s: %g passes over %d %ss = %d gradient evaluations of %d %ss, %d outer steps",
+        conf.model.name, conf.dataset.name if task.takes_data else conf.task.name, conf.optimizer.name, budget.epochs,
+        budget.examples, task.noun, budget.evaluations, budget.batch_size, task.noun, budget.outer_steps,
     )  # fmt: skip
     if problem := _schedule_problem(conf):
         log.warning(problem)
@@ -206,7 +215,7 @@ def _schedule_problem(conf: TrainConf) -> str:
 
 
 def _result(conf: TrainConf, trainer: Trainer, device: torch.device, ranks: Ranks) -> dict[str, Any]:
-    budget, clock = trainer.budget, trainer.clock
+    budget, clock, task = trainer.budget, trainer.clock, trainer.objective.task
     return {
         "dataset": conf.dataset.name,
         "model": conf.model.name,
@@ -219,10 +228,10 @@ def _result(conf: TrainConf, trainer: Trainer, device: torch.device, ranks: Rank
         "outer_steps": trainer.outer_steps,
         "skipped_steps": trainer.guard.skipped,
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
-        "training_images": budget.images,
+        task.examples_key: budget.examples,
         **{f"{split}_{name}": value for split, scores in trainer.scores.items() for name, value in scores.items()},
         "seconds": clock.seconds,
-        "images_per_second": trainer.evaluations * budget.batch_size / clock.step_seconds,
+        f"{task.noun}s_per_second": trainer.evaluations * budget.batch_size / clock.step_seconds,
         "device": device_name(device),
         "precision": conf.hardware.precision,
         "threads": torch.get_num_threads(),

@@ -12,20 +12,20 @@ from fractions import Fraction
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """epochs passes over `images` training images in batches of `batch_size`, `per_step` evaluations an outer step.
+    """epochs passes over `examples` training examples in batches of `batch_size`, `per_step` evaluations an outer step.
 
     Counted in gradient evaluations, the same for every optimizer: equal epochs are equal cost.
     """
 
     epochs: float
-    images: int
+    examples: int
     batch_size: int
     per_step: int
 
     @property
     def evaluations(self) -> int:
-        """Gradient evaluations that the run may take: floor(epochs * images / batch_size), at least 1."""
-        return max(1, math.floor(_exact(self.epochs) * self.images / self.batch_size))
+        """Gradient evaluations that the run may take: floor(epochs * examples / batch_size), at least 1."""
+        return max(1, math.floor(_exact(self.epochs) * self.examples / self.batch_size))
 
     @property
     def outer_steps(self) -> int:
@@ -34,13 +34,13 @@ class Budget:
 
     def passes(self, evaluations: int) -> float:
         """Passes over the training data after so many evaluations."""
-        return evaluations * self.batch_size / self.images
+        return evaluations * self.batch_size / self.examples
 
     def crosses(self, every: float | None, evaluations: int) -> bool:
         """Has the step that ended at `evaluations` reached or passed a multiple of `every` passes?"""
         if every is None:
             return False
-        unit = _exact(every) * self.images  # in images, as evaluations * batch_size
+        unit = _exact(every) * self.examples  # in examples, as evaluations * batch_size
         now, before = (math.floor(n * self.batch_size / unit) for n in (evaluations, evaluations - self.per_step))
         return now > before
 
@@ -116,17 +116,9 @@ class Clock:
         """What has passed until now is in neither."""
         self._mark = time.perf_counter()
 
-    def stepped(self) -> None:
-        """What has passed since the last call was a step."""
-        self.step_seconds += self._lap()
-
-    def rested(self) -> None:
-        """What has passed since the last call was something else."""
-        self._lap()
-
-    def _lap(self) -> float:
+    def lap(self, *, step: bool) -> None:
+        """What has passed since the last call was a step, or something else."""
         now = time.perf_counter()
-        lap = now - self._mark
-        self.seconds += lap
+        self.seconds += now - self._mark
+        self.step_seconds += (now - self._mark) * step
         self._mark = now
-        return lap

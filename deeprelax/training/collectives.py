@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
@@ -27,21 +26,3 @@ class Collectives(Protocol):
 
     def sum_(self, tensor: Tensor) -> None:
         """The tensor to its sum over the ranks, in place."""
-
-
-@dataclass(frozen=True, slots=True)
-class OneRank:
-    """A run of one process: nothing to exchange."""
-
-    rank: int = 0
-    world: int = 1
-    main: bool = True
-
-    def mean_(self, tensors: list[Tensor]) -> None:
-        """Leave them as they are."""
-
-    def sum_(self, tensor: Tensor) -> None:
-        """Leave it as it is."""
-
-
-ALONE = OneRank()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import Stopped, UserError
 from ..optim import Relaxation
+from ..optim.scratch import copy_
 from .cadence import Due
 from .objective import Objective
 
@@ -40,13 +41,13 @@ class GuardedStep:
     def __call__(self, interrupt: Callable[[], None] | None) -> Tensor:
         """The step's loss. Passes on what `interrupt`, called before each evaluation, raises to abort the step."""
         evaluations = self._objective.evaluations
-        self._copy(self._start, self._buffers)
+        copy_(self._start, self._buffers)
         self._objective.interrupt = interrupt if self._can_abort else None
         try:
             loss = self._optimizer.step(self._objective)
         except Stopped:
             self._objective.evaluations = evaluations
-            self._copy(self._buffers, self._start)
+            copy_(self._buffers, self._start)
             raise
         if self._skips:
             self._restore_unless(self._optimizer.finite)
@@ -57,12 +58,7 @@ class GuardedStep:
             for buffer, start in zip(self._buffers, self._start, strict=True):
                 torch.where(finite, buffer, start, out=buffer)
         elif not finite:
-            self._copy(self._buffers, self._start)
-
-    @staticmethod
-    def _copy(to: list[Tensor], source: list[Tensor]) -> None:
-        if to:
-            torch._foreach_copy_(to, source)
+            copy_(self._buffers, self._start)
 
 
 @dataclass

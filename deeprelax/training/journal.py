@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ..optim import Relaxation
 from ..records.metrics import Number, Records
+from ..tasks.task import Task
 from .cadence import Budget
 
 log = logging.getLogger(__name__)
@@ -20,13 +21,13 @@ BAR = "{desc} |{bar}| {percentage:3.0f}% {rate_fmt} {elapsed}<{remaining}{postfi
 
 
 class Progress:
-    """A tqdm bar in images with passes, loss and error; nothing where standard error is not a terminal."""
+    """A tqdm bar in examples with passes, loss and score; nothing where standard error is not a terminal."""
 
-    def __init__(self, budget: Budget, evaluations: int, *, show: bool = True) -> None:
+    def __init__(self, budget: Budget, evaluations: int, unit: str, *, show: bool = True) -> None:
         self._budget = budget
         total = budget.outer_steps * budget.per_step
         self._bar = tqdm(
-            total=total * budget.batch_size, initial=evaluations * budget.batch_size, unit="img", unit_scale=True,
+            total=total * budget.batch_size, initial=evaluations * budget.batch_size, unit=unit, unit_scale=True,
             bar_format=BAR, disable=None if show else True, leave=False, dynamic_ncols=True,
         )  # fmt: skip
         self._shown: dict[str, str] = {}
@@ -49,8 +50,9 @@ class Progress:
 class Journal:
     """Keeps the loss since the last record, on the device; the main rank's writes it down."""
 
-    def __init__(self, directory: Path, budget: Budget, device: torch.device, *, main: bool = True) -> None:
+    def __init__(self, directory: Path, budget: Budget, task: Task, *, main: bool = True) -> None:
         self._directory, self._budget, self._main = directory, budget, main
+        self._task, device = task, task.setting.device
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self._loss_count = torch.zeros((), dtype=torch.int64, device=device)
         self._records_state: dict[str, Any] | None = None
@@ -60,7 +62,7 @@ class Journal:
         """Begin, or resume behind what `load_state` was given. Raises UserError if the records are not those."""
         if self._main:
             self._records = Records(self._directory, self._records_state, evaluations)
-        self._progress = Progress(self._budget, evaluations, show=self._main)
+        self._progress = Progress(self._budget, evaluations, self._task.abbreviation, show=self._main)
 
     def close(self) -> None:
         self._progress.close()
@@ -93,17 +95,18 @@ class Journal:
         for name in ("test", "validation"):
             if name in scores:
                 self._write(name, dict(scores[name]), counts)
-        test = scores["test"]
-        self._progress.show(error=f"{test['error']:.2f}%")
-        held_out = f"  validation error {scores['validation']['error']:.2f} %" if "validation" in scores else ""
-        passes = f"pass {counts['passes']:.4g}/{self._budget.epochs:g}"
-        log.info("%s  test loss %.4f  test error %.2f %%%s", passes, test["loss"], test["error"], held_out)
+        name, metric = next(iter(self._task.metrics.items()))
+        self._progress.show(**{name: metric.show(scores["test"][name], gap="")})
+        shown = [f"pass {counts['passes']:.4g}/{self._budget.epochs:g}", f"test loss {scores['test']['loss']:.4f}"]
+        shown += [f"{split} {name} {metric.show(found[name])}" for split, found in scores.items() if split != "train"]
+        log.info("  ".join(shown))
 
     def end(self, configuration: dict[str, Any], scores: dict[str, dict[str, float]]) -> None:
         """The row of TensorBoard's table of hyper-parameters."""
         if self._records is not None:
-            errors = {f"{split}/error": scores[split]["error"] for split in scores if split != "train"}
-            self._records.hyper_parameters(configuration, errors)
+            name = next(iter(self._task.metrics))
+            shown = {f"{split}/{name}": scores[split][name] for split in scores if split != "train"}
+            self._records.hyper_parameters(configuration, shown)
 
     def _write(self, kind: str, values: dict[str, Number], counts: dict[str, Number]) -> None:
         if self._records is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -23,12 +23,6 @@ from .stop import Stop
 Scores = dict[str, dict[str, float]]  # split to the scores of x on it
 
 
-class Evaluate(Protocol):
-    """Scores of x on the splits that there are, with `train` on training batches too."""
-
-    def __call__(self, *, train: bool, interrupt: Callable[[], None] | None) -> Scores: ...
-
-
 @dataclass
 class Trainer:
     """Takes the outer steps of a budget, and keeps what is needed to resume after an interruption.
@@ -41,7 +35,7 @@ class Trainer:
     optimizer: Relaxation
     objective: Objective
     step: GuardedStep
-    evaluate: Evaluate
+    evaluate: Callable[..., Scores]  # (train: on training batches too?, interrupt) to the scores of x
     budget: Budget
     schedule: Schedule
     cadence: Cadence
@@ -90,10 +84,11 @@ class Trainer:
             set_lr(self.optimizer, self.schedule(self.passes))
             loss = self._step_or_leave()
             self.outer_steps += 1
+            self.objective.task.advance(self.model, self.evaluations)
             self.journal.count(loss, self.evaluations)
             due = self.cadence.due(self.evaluations, last=self.outer_steps == self.budget.outer_steps)
             self.guard.check(due)  # nothing that is not finite passes this line
-            self.clock.stepped()
+            self.clock.lap(step=True)
             if due.record:
                 self.journal.record(self.optimizer, self.guard.skipped if self.guard.skips else None, self._counts())
             self.unevaluated = due.evaluate
@@ -124,20 +119,20 @@ class Trainer:
         self.guard.check_scores(self.scores)
         self.unevaluated = False
         self.journal.evaluated(self.scores, self._counts())
-        self.clock.rested()
+        self.clock.lap(step=False)
 
     def _save_before_leaving(self) -> None:
         """Also between records, where on a GPU the host has not asked yet whether all steps were finite."""
         self.guard.check_steps()
         self.guard.check_weights()
-        self.clock.stepped()
+        self.clock.lap(step=True)
         self._save()
 
     def _save(self) -> None:
         if self.writes:
             with self.cadence.saving():
                 checkpoint.save(self.directory, self.state())
-        self.clock.rested()
+        self.clock.lap(step=False)
 
     def _counts(self) -> dict[str, Number]:
         return {

@@ -8,16 +8,31 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import Batches
 from ..randomness import Purpose, derive_seed
+from ..tasks.task import Task
 from .graph import Graphed
 
 
-class Objective:
-    """f at the model's present weights on the next mini-batch, with its gradient; counts its calls.
+class Loss(nn.Module):
+    """The task's loss as one module: the thing that data-parallel training, compilers and graphs wrap."""
 
-    Call number k takes batch k and the dropout masks that belong to (seed, k, rank), so the count is the whole state.
-    `model` may be wrapped for data-parallel training. With `graphs`, on a GPU, evaluations are replays of a CUDA graph.
+    def __init__(self, task: Task, network: nn.Module, autocast: Autocast) -> None:
+        super().__init__()
+        self.network = network
+        self._task, self._autocast = task, autocast
+
+    def forward(self, *batch: Tensor) -> Tensor:
+        """f of a batch that `task.make` returned, a 0-dim tensor."""
+        with self._autocast():
+            return self._task.loss(self.network, *batch)
+
+
+class Objective:
+    """f at the network's present weights on the next batch, with its gradient; counts its calls.
+
+    Call number k takes batch k of the task and the random numbers (dropout, the loss's own) that belong to
+    (seed, k, rank), so the count is the whole state. `loss` is a `Loss`, or what wraps one. With `graphs`, on a GPU,
+    evaluations are replays of a CUDA graph.
 
     `before_each`: hooks of all objectives of this process, called with the objective before each evaluation; one that
     raises ends the run there. For tests and benchmarks.
@@ -25,25 +40,22 @@ class Objective:
 
     before_each: ClassVar[list[Callable[[Objective], None]]] = []
 
-    def __init__(
-        self, model: nn.Module, batches: Batches, seed: int, precision: str, rank: int = 0, *, graphs: bool = False
-    ) -> None:
-        self.model, self.batches = model, batches
+    def __init__(self, loss: nn.Module, task: Task, rank: int = 0, *, graphs: bool = False) -> None:
+        self.loss, self.task = loss, task
         self.evaluations = 0
-        self.seed, self.rank = seed, rank
+        self.seed, self.rank = task.setting.seed, rank
         self.interrupt: Callable[[], None] | None = None  # called before each evaluation; may raise to abort the step
-        self._parameters = list(model.parameters())
-        self.autocast = Autocast(precision, batches.images.device)
-        self._generator = default_generator(batches.images.device)
+        self._parameters = list(loss.parameters())
+        self._generator = default_generator(task.setting.device)
         self.evaluate: Callable[..., Tensor] = Graphed(self._eager, self._parameters) if graphs else self._eager
 
     def __call__(self) -> Tensor:
-        """The mean cross-entropy of the next batch, a 0-dim tensor; its gradient is in the parameters' .grad."""
+        """f of the next batch, a 0-dim tensor; its gradient is in the parameters' .grad."""
         for hook in self.before_each:
             hook(self)
         if self.interrupt is not None:
             self.interrupt()
-        drawn = self.batches.draw(self.evaluations)
+        drawn = self.task.draw(self.evaluations)
         # nn.Dropout draws from the default generator and takes no other. The global torch.manual_seed is slower.
         self._generator.manual_seed(derive_seed(self.seed, Purpose.DROPOUT, self.evaluations, self.rank))
         for p in self._parameters:
@@ -54,9 +66,7 @@ class Objective:
 
     def _eager(self, *drawn: Tensor) -> Tensor:
         """Everything that happens on the device."""
-        images, labels = self.batches.make(*drawn)
-        with self.autocast():
-            loss = nn.functional.cross_entropy(self.model(images), labels)
+        loss: Tensor = self.loss(*self.task.make(*drawn))
         loss.backward()
         return loss
 

@@ -1,11 +1,11 @@
 """Share the work of a step among the ranks, as `hardware.share` says.
 
     data    each evaluation is one batch, its parts on all ranks, and every gradient is averaged: W ranks with parts of
-            B/W images follow one rank with batches of B. At the end of a step the loss alone is averaged.
-    chains  each rank runs an inner chain of its own on batches of B/W images, with its own order, augmentation, noise
-            and dropout. At the end of a step d and the loss are averaged, in one all-reduce.
+            B/W examples follow one rank with batches of B. At the end of a step the loss alone is averaged.
+    chains  each rank runs an inner chain of its own on batches of B/W examples, with its own order, augmentation,
+            noise and dropout. At the end of a step d and the loss are averaged, in one all-reduce.
 
-One evaluation on all ranks counts as one gradient evaluation of B images either way.
+One evaluation on all ranks counts as one gradient evaluation of B examples either way.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..data.augment import Augmentation
-from ..data.batches import Batches, Images
 from ..errors import UserError
 from ..optim import Relaxation
+from ..tasks.task import Task
 from .collectives import Collectives
 
 
@@ -39,12 +38,18 @@ class Share:
     def _parts(self) -> bool:
         return self.ranks.world > 1 and self.by == "data"
 
-    def batches(self, images: Images, batch_size: int, seed: int, augmentation: Augmentation | None) -> Batches:
-        """Its batches, of B/W images each where batch_size = B."""
-        if self._chains:
-            return Batches(images, batch_size // self.ranks.world, seed, augmentation, chain=self.ranks.rank)
-        part = (self.ranks.rank, self.ranks.world) if self._parts else (0, 1)
-        return Batches(images, batch_size, seed, augmentation, part=part)
+    def check(self, task: Task) -> None:
+        """Raise UserError if the task's loss is not the mean of its parts' losses, but would be taken for it."""
+        if self._parts and not task.additive:
+            raise UserError(
+                "hardware.share=data averages gradients, and this loss is no mean: use hardware.share=chains"
+            )
+
+    @property
+    def of_batches(self) -> dict[str, tuple[int, int]]:
+        """The part or the chain of a task's `Setting` on this rank."""
+        mine = (self.ranks.rank, self.ranks.world)
+        return {"chain": mine} if self._chains else {"part": mine}
 
     def average(self, optimizer: Relaxation, stop: Tensor) -> None:
         """Tell the optimizer what is averaged at the end of a step, and which chain is its own.
@@ -58,22 +63,14 @@ class Share:
         elif self._parts:
             optimizer.reduce_direction = lambda tensors: self.ranks.mean_([tensors[-1], stop])
 
-    def wrapped(self, model: nn.Module, device: torch.device, *, sync_batchnorm: bool, compiled: bool) -> nn.Module:
-        """What is called for the network: itself, averaging gradients over the ranks, compiled at its first call.
+    def wrapped(self, loss: nn.Module, device: torch.device, *, sync_batchnorm: bool, compiled: bool) -> nn.Module:
+        """What is called for the loss: itself, averaging gradients over the ranks, compiled at its first call.
 
         Its parameters are the network's. Raises UserError for a network without parameters to train.
         """
         if self._parts:
-            model = _averaging_gradients(model, device, sync_batchnorm=sync_batchnorm)
-        return torch.compile(model) if compiled else model  # type: ignore[return-value]
-
-
-def compile_problem(error: Exception) -> UserError | None:
-    """A message for an error of torch's compiler; None for any other error."""
-    if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-        return None
-    reason = str(error).strip().splitlines()[0]
-    return UserError(f"torch cannot compile this ({reason}): leave it out")
+            loss = _averaging_gradients(loss, device, sync_batchnorm=sync_batchnorm)
+        return torch.compile(loss) if compiled else loss  # type: ignore[return-value]
 
 
 def _averaging_gradients(model: nn.Module, device: torch.device, *, sync_batchnorm: bool) -> nn.Module:

@@ -14,21 +14,22 @@ import torch
 from omegaconf import OmegaConf
 
 import deeprelax as package
-from deeprelax import models, optim
+from deeprelax import models, optim, tasks
 from deeprelax.configuration.registry import call, resolve
 from deeprelax.configuration.schema import BASES, SCHEMAS, configuration_folder
 from deeprelax.errors import UserError
 from deeprelax.optim.hyperparameters import RANGES
 
 Command = Callable[..., tuple[int, str, str]]
-ROOMS = {"optimizer": optim, "model": models}
+ROOMS = {"optimizer": optim, "model": models, "task": tasks}
 SHIPPED = [(kind, name) for kind, room in ROOMS.items() for name in room.CHOICES]
-POSITIONAL = {"params", "channels", "image_size", "classes"}
+POSITIONAL = {"params", "channels", "image_size", "classes", "inputs", "outputs", "setting"}
 # keywords of constructors that are no keys of the command line: of every choice, and of one
 NO_KEYS = {
     "": {"solver"},  # the choice, hj or hj_proximal
     "hj": {"inner_lr", "inner_momentum"},  # of the other solver
     "hj_proximal": {"averaging"},  # of the other solver
+    "factor": {"size"},  # of the task, as inputs and outputs are
 }
 OTHER_DEFAULT = {"seed"}  # follows the run's on the command line
 

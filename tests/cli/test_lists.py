@@ -12,7 +12,7 @@ import pytest
 
 from deeprelax.files import sole_writer
 from tests.data.fakes import write_cifar, write_mnist
-from tests.reporting.fakes import record
+from tests.reporting.fakes import record, write_fit, write_run
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -56,3 +56,20 @@ def test_runs_lists_finished_running_and_stopped_ones(deeprelax: Command, monkey
     assert re.search(r"^failed +7\.12 .*\n +the disk is full$", deeprelax("runs")[1], re.MULTILINE)
     with sole_writer(stopped):
         assert re.search(r"^running +7\.12", deeprelax("runs", "outputs/smoke")[1], re.MULTILINE)
+
+
+def test_runs_shows_each_tasks_first_score(deeprelax: Command, tmp_path: Path) -> None:
+    write_fit(tmp_path / "fits", "sgd", 0, 0.51234)
+    write_fit(tmp_path / "fits", "heat", 0, None)
+    (write_fit(tmp_path / "fits", "hj", 0, None, records=[]) / "provenance.json").unlink()
+    out = deeprelax("runs", "fits")[1]
+    assert re.search(r"^state +r2  passes  run$", out, re.MULTILINE)
+    assert re.search(r"^finished  0\.512 +2  fits/sgd", out, re.MULTILINE)
+    assert re.search(r"^stopped +0\.750 +2  fits/heat", out, re.MULTILINE)
+    assert re.search(r"^stopped  {10,}fits/hj", out, re.MULTILINE)
+    write_run(tmp_path / "images", "sgd", 0, 7.125)
+    assert re.search(r"^state +error %  passes  run\nfinished +7\.12 +4  images/", deeprelax("runs", "images")[1])
+    out = deeprelax("runs", "fits", "images")[1]
+    assert re.search(r"^state +score  passes  run$", out, re.MULTILINE)
+    assert re.search(r"^finished +r2 0\.512 +2  fits/sgd", out, re.MULTILINE)
+    assert re.search(r"^finished +error 7\.12 % +4  images/sgd", out, re.MULTILINE)

@@ -21,7 +21,7 @@ KEYS = (
     "weight_decay, scoping, seed"
 )
 TOP = (
-    "dataset, model, optimizer, schedule, hardware, train, epochs, batch_size, seed, data_dir, output_dir, "
+    "task, dataset, model, optimizer, schedule, hardware, train, epochs, batch_size, seed, data_dir, output_dir, "
     "continue_from, force, deterministic"
 )
 MISTAKES = {
@@ -34,8 +34,8 @@ MISTAKES = {
     "optimizer=sdg": f"optimizer=sdg is not a choice (did you mean sgd?): one of {', '.join(OFFERED)}",
     "optimizer.name=entropy_sdg": "optimizer.name=entropy_sdg is unknown (did you mean entropy_sgd?): one of "
     f"{', '.join(CHOICES)}, or your own as package.module:Name",
-    "dataset=mnits": "dataset=mnits is not a choice (did you mean mnist?): one of cifar10, cifar100, digits, "
-    "fashion_mnist, image_folder, mnist",
+    "dataset=mnits": "dataset=mnits is not a choice (did you mean mnist?): one of cifar10, cifar100, custom, "
+    "digits, fashion_mnist, image_folder, mnist, none",
     "optimizer.lr=abc": "optimizer.lr: value 'abc' of type 'str' could not be converted to Float",
     "optimizer.inner_steps=2.5": "optimizer.inner_steps: value '2.5' of type 'float' could not be converted to Integer",
     "optimizer.lr=-1": "optimizer.lr=-1.0 is out of range: it must be a number >= 0 and at most 3.4e+38",
@@ -142,8 +142,9 @@ def test_python_m_does_the_same() -> None:
 def test_train_help_names_every_choice_and_key(deeprelax: Command) -> None:
     status, out, _ = deeprelax("train", "--help")
     assert status == 0
+    assert "  task: classification, custom, diagonal, matrix_sensing, regression\n" in out
     assert f"  optimizer: {', '.join(OFFERED)}\n" in out
-    assert "  dataset: cifar10, cifar100, digits, fashion_mnist, image_folder, mnist\n" in out
+    assert "  dataset: cifar10, cifar100, custom, digits, fashion_mnist, image_folder, mnist, none\n" in out
     assert "  experiment: " in out
     assert "schema" not in out
     assert "evaluate_every" in out

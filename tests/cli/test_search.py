@@ -5,9 +5,31 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from omegaconf import OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from deeprelax.commands import train
+from deeprelax.configuration.check import checked
+from tests.accuracy import Accuracy
+
+
+@pytest.mark.parametrize(("task", "examples"), [("classification", "images"), ("tests.accuracy:Accuracy", "digits")])
+def test_a_search_needs_held_out_examples_of_a_data_set(
+    task: str, examples: str, compose: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = SimpleNamespace(mode=RunMode.MULTIRUN, sweeper=SimpleNamespace(_target_="a.Searcher"))
+    monkeypatch.setattr(train, "HydraConfig", SimpleNamespace(get=lambda: running))
+    conf = checked(compose(f"task.name={task}"))
+    with pytest.raises(ValueError, match=rf"needs {examples} held out, or it would choose by the test {examples}: set"):
+        train._check_search(conf)
+    train._check_search(checked(compose(f"task.name={task}", "dataset.validation=50")))
+    monkeypatch.setattr(Accuracy, "takes_data", False)
+    train._check_search(checked(compose("task.name=tests.accuracy:Accuracy")))
+    running.sweeper._target_ = "hydra.BasicSweeper"
+    train._check_search(conf)
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from deeprelax.commands import train
+from deeprelax.parallel import devices
 from tests import quick
 from tests.hooks import spoil
 from tests.optimizers import CHOICES
@@ -54,6 +56,34 @@ def test_evaluate_prints_the_numbers_of_the_result(deeprelax: Command) -> None:
         assert f"test_loss {result['test_loss']:.6g}\n" in out
         assert f"validation_error {result['validation_error']:.6g} %\n" in out
         assert out.endswith("as in result.json\n")
+
+
+@pytest.mark.parametrize(
+    ("task", "score", "sign"), [("classification", "error", 1), ("tests.accuracy:Accuracy", "accuracy", -1)]
+)
+def test_the_number_that_sweepers_minimise(
+    task: str, score: str, sign: int, deeprelax: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returned: list[float] = []
+    job = train.job
+    monkeypatch.setattr(train, "job", lambda config: returned.append(job(config)))
+    for held_out, split in ((0, "test"), (50, "validation")):
+        words = [f"task.name={task}", f"dataset.validation={held_out}", "optimizer=sgd", f"output_dir={split}"]
+        assert deeprelax("train", *QUICK, *words)[0] == 0
+        (file,) = Path(split).rglob("result.json")
+        assert returned.pop() == sign * json.loads(file.read_text())[f"{split}_{score}"]
+        job_of_a_sweep = devices.Job([], file.parent, [])
+        assert devices._returned(job_of_a_sweep).return_value == sign * json.loads(file.read_text())[f"{split}_{score}"]
+
+
+def test_evaluate_prints_a_tasks_own_score(deeprelax: Command) -> None:
+    assert deeprelax("train", *QUICK, "task.name=tests.accuracy:Accuracy", "optimizer=sgd")[0] == 0
+    (directory,) = (path.parent for path in Path("outputs").rglob("result.json"))
+    result = json.loads((directory / "result.json").read_text())
+    status, out, err = deeprelax("evaluate", str(directory))
+    assert (status, err) == (0, "")
+    assert f"test_accuracy {result['test_accuracy']:.6g}\n" in out
+    assert out.endswith("as in result.json\n")
 
 
 @pytest.mark.parametrize("equation", ["viscous_hj", "hj", "heat"])

@@ -19,7 +19,7 @@ def stream(n: int = 10, batch_size: int = 4, seed: int = 0) -> Batches:
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 10, 25])
 def test_each_pass_shows_each_image_once_and_every_batch_is_full(batch_size: int) -> None:
     batches = stream(10, batch_size)
-    seen = torch.cat([batches.indices(k) for k in range(20)])
+    seen = torch.cat([batches.order.indices(k) for k in range(20)])
     assert len(seen) == 20 * batch_size
     for start in range(0, len(seen) - 9, 10):
         assert sorted(seen[start : start + 10].tolist()) == list(range(10))
@@ -27,13 +27,13 @@ def test_each_pass_shows_each_image_once_and_every_batch_is_full(batch_size: int
 
 def test_passes_differ_seeds_differ_and_a_batch_depends_on_its_number_alone() -> None:
     batches = stream(100, 100)
-    assert not torch.equal(batches.indices(0), batches.indices(1))
-    assert not torch.equal(batches.indices(0), stream(100, 100, seed=1).indices(0))
+    assert not torch.equal(batches.order.indices(0), batches.order.indices(1))
+    assert not torch.equal(batches.order.indices(0), stream(100, 100, seed=1).order.indices(0))
     late = stream(100, 7)
-    forward = [late.indices(k) for k in range(40)]
-    assert all(torch.equal(late.indices(k), forward[k]) for k in reversed(range(40)))
+    forward = [late.order.indices(k) for k in range(40)]
+    assert all(torch.equal(late.order.indices(k), forward[k]) for k in reversed(range(40)))
     torch.manual_seed(5)
-    assert torch.equal(stream(100, 7).indices(39), forward[39])
+    assert torch.equal(stream(100, 7).order.indices(39), forward[39])
 
 
 def test_images_and_labels_belong_together_in_channels_last() -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from deeprelax.data.images import ImageData, Split, balanced, part, resized
+from deeprelax.data.images import ImageData, Split, balanced, part
 from deeprelax.data.normalize import fit
 from deeprelax.data.sources.digits import load_digits
+from deeprelax.data.sources.resize import resized
 from deeprelax.errors import UserError
 
 LABELS = torch.arange(1000) % 7 % 5  # classes of unequal size

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from deeprelax.models import MLP, AllCNN, LeNet, WideResNet
+from deeprelax.models import MLP, AllCNN, Dense, DiagonalLinear, Factor, LeNet, WideResNet
 
 
 @pytest.mark.parametrize(("network", "count"), [(LeNet, 131_220), (MLP, 1_867_786)])
@@ -31,6 +31,38 @@ def test_parameter_counts_on_cifar10(options: dict[str, Any], count: int) -> Non
     with torch.device("meta"):
         network = options.pop("network")(3, 32, 10, **options)
     assert sum(p.numel() for p in network.parameters()) == count
+
+
+@pytest.mark.parametrize(
+    ("network", "count"),
+    [
+        (Dense(10, 1), 10 * 64 + 64 + 64 * 64 + 64 + 64 + 1),
+        (Dense(3, 2, hidden=5, layers=1, activation="relu"), 3 * 5 + 5 + 5 * 2 + 2),
+        (Dense(10, 2, layers=0), 22),
+        (DiagonalLinear(100, 1), 200),
+        (DiagonalLinear(7, 3), 42),
+        (Factor(20), 400),
+        (Factor(6, rank=2), 12),
+    ],
+)
+def test_parameter_counts_of_networks_for_vectors(network: nn.Module, count: int) -> None:
+    assert sum(p.numel() for p in network.parameters()) == count
+
+
+def test_networks_for_vectors_compute_what_they_say() -> None:
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    net = DiagonalLinear(6, 3, scale=0.5)
+    assert torch.equal(net(x), torch.zeros(4, 3))
+    assert torch.equal(net.u, torch.full((3, 6), 0.5))
+    nn.init.normal_(net.u)
+    torch.testing.assert_close(net(x)[1, 2], (x[1] * (net.u[2] ** 2 - net.v[2] ** 2)).sum())
+    torch.manual_seed(0)
+    factor, m = Factor(400, rank=100, scale=2.0), torch.randn(3, 400, 400)
+    assert factor.u.std().item() == pytest.approx(2 / 400**0.5, rel=0.03)  # 40,000 Gaussians: 8 standard errors
+    torch.testing.assert_close(factor(m)[2, 0], torch.trace(m[2] @ factor.u @ factor.u.T), rtol=1e-3, atol=1e-3)
+    dense = Dense(6, 2, hidden=5, layers=2, activation="relu")
+    assert [type(layer).__name__ for layer in dense] == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
+    assert dense(x).shape == (4, 2)
 
 
 @pytest.mark.parametrize("network", [AllCNN, LeNet, MLP, WideResNet])
@@ -69,6 +101,10 @@ def test_wrong_options_are_refused() -> None:
         WideResNet(3, 32, 10, width=0)
     with pytest.raises(ValueError, match="variant must be paper or original, not 'c'"):
         AllCNN(3, 32, 10, variant="c")
+    with pytest.raises(ValueError, match="activation must be tanh, relu, gelu or silu, not 'swish'"):
+        Dense(3, 1, activation="swish")
+    with pytest.raises(ValueError, match="layers must be an integer from 0 to 1000, not -1"):
+        Dense(3, 1, layers=-1)
 
 
 def test_a_wide_resnet_block_adds_to_its_input() -> None:
@@ -98,7 +134,7 @@ def test_all_cnn_shapes_inside() -> None:
 def test_the_choices_can_be_read_without_torch() -> None:
     code = (
         "import sys, deeprelax.models as models; from deeprelax.models import hyperparameters\n"
-        "assert set(models.__all__) == {'AllCNN', 'LeNet', 'MLP', 'WideResNet'}\n"
+        "assert set(models.__all__) == {'AllCNN', 'Dense', 'DiagonalLinear', 'Factor', 'LeNet', 'MLP', 'WideResNet'}\n"
         "assert not {'torch', 'hydra', 'deeprelax.optim'} & set(sys.modules)\n"
         "from deeprelax.models import LeNet\n"
         "assert not {m for m in sys.modules if m.startswith('deeprelax.') and not m.startswith('deeprelax.models')}\n"

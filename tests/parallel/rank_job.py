@@ -18,17 +18,16 @@ from torch import Tensor, nn
 from deeprelax.configuration.check import checked
 from deeprelax.configuration.hydra_app import configuration_folder
 from deeprelax.configuration.schema import TrainConf
-from deeprelax.data.batches import Batches, Images
-from deeprelax.data.images import Split
-from deeprelax.data.normalize import fit
-from deeprelax.parallel.ranks import SOLO, Ranks
+from deeprelax.parallel.ranks import Ranks
 from deeprelax.runs.build import build_optimizer
 from deeprelax.runs.train import compose_objective
-from deeprelax.training.evaluation import every_image, score
-from deeprelax.training.objective import Autocast, Objective
+from deeprelax.tasks.classification import Classification
+from deeprelax.training.evaluation import score
+from deeprelax.training.objective import Autocast, Loss, Objective
+from deeprelax.training.share import Share
+from tests.images import CPU, classification, random_images
 from tests.optimizers import CHOICES
 
-CPU = torch.device("cpu")
 CHAINS = [name for name in CHOICES if name != "sgd"]
 
 
@@ -58,10 +57,8 @@ def make(network: type[nn.Module]) -> nn.Module:
     return network()
 
 
-def images(n: int = 333) -> Images:
-    generator = torch.Generator().manual_seed(1)
-    pixels = torch.randint(0, 256, (n, 3, 8, 8), dtype=torch.uint8, generator=generator)
-    return Images(Split(pixels, torch.randint(5, (n,), generator=generator)), fit("mean_std", pixels), CPU)
+def task(share: str, ranks: Ranks, n: int = 333) -> Classification:
+    return classification(random_images(n, 3, 8, 5, seed=1), 64, augment="flip_crop", **Share(ranks, share).of_batches)
 
 
 def configuration(optimizer: str, share: str) -> TrainConf:
@@ -78,7 +75,7 @@ def descend(network: type[nn.Module], optimizer: str, share: str, steps: int, ra
     """The weights after some outer steps."""
     model, conf = make(network), configuration(optimizer, share)
     algorithm = build_optimizer(conf.optimizer, model)
-    objective = compose_objective(conf, images(), model, algorithm, ranks, torch.zeros(()))
+    objective = compose_objective(conf, task(conf.hardware.share, ranks), model, algorithm, ranks, torch.zeros(()))
     for _ in range(steps):
         algorithm.step(objective)
     return weights(model)
@@ -91,11 +88,8 @@ def one_chain(optimizer: str, chain: int) -> Tensor:
     algorithm.chain = chain
     found: list[Tensor] = []
     algorithm.reduce_direction = lambda tensors: found.append(torch.cat([t.flatten() for t in tensors[:-1]]))
-    objective = compose_objective(conf, images(), model, algorithm, SOLO, torch.zeros(()))
-    objective = Objective(
-        model, Batches(images(), 32, 0, objective.batches._augmentation, chain=chain), 0, "float32", rank=chain
-    )
-    algorithm.step(objective)
+    own = classification(random_images(333, 3, 8, 5, seed=1), 64, augment="flip_crop", chain=(chain, 2))
+    algorithm.step(Objective(Loss(own, model, Autocast("float32", CPU)), own, rank=chain))
     return found[0]
 
 
@@ -103,7 +97,7 @@ def chains(optimizer: str, ranks: Ranks) -> dict[str, Any]:
     """The averaged d of the first step, the all-reduces it took, and this rank's own d after a save and a load."""
     model, conf = make(Full), configuration(optimizer, "chains")
     algorithm = build_optimizer(conf.optimizer, model)
-    objective = compose_objective(conf, images(), model, algorithm, ranks, torch.zeros(()))
+    objective = compose_objective(conf, task(conf.hardware.share, ranks), model, algorithm, ranks, torch.zeros(()))
     before, calls, reduce = weights(model), [], dist.all_reduce
     dist.all_reduce = lambda *a, **k: (calls.append(a), reduce(*a, **k))[1]
     found: list[Tensor] = []
@@ -119,7 +113,7 @@ def chains(optimizer: str, ranks: Ranks) -> dict[str, Any]:
         dist.all_reduce = reduce
     assert not torch.equal(before, weights(model))
     again = build_optimizer(conf.optimizer, model)
-    later = compose_objective(conf, images(), model, again, ranks, torch.zeros(()))
+    later = compose_objective(conf, task(conf.hardware.share, ranks), model, again, ranks, torch.zeros(()))
     box = [algorithm.state_dict()]
     dist.broadcast_object_list(box)  # everybody loads what rank 0 saved
     again.load_state_dict(box[0])
@@ -131,7 +125,8 @@ def chains(optimizer: str, ranks: Ranks) -> dict[str, Any]:
 
 
 def evaluated(ranks: Ranks) -> dict[str, float]:
-    return score(make(Full), every_image(images(3456)), Autocast("float32", CPU), ranks)
+    whole = task("data", ranks, 3456)
+    return score(whole, make(Full), whole.splits()["test"], Autocast("float32", CPU), ranks)
 
 
 def main(folder: Path) -> None:

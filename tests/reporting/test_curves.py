@@ -73,7 +73,7 @@ def test_too_many_groups_leave_the_baseline_and_the_best(tmp_path: Path) -> None
     (table,) = compare(find_runs([tmp_path])[0], "test_error").tables
     drawn = [row.group.label for row in figure.chosen(table)]
     assert drawn == [*(f"heat, lr={k}" for k in range(7)), "sgd"]
-    axes = figure.draw([table], "test_error", "passes").axes
+    axes = figure.draw([table], "passes").axes
     assert [line.get_label().partition(" (")[0] for line in axes[1].lines] == drawn
     assert len({line.get_color() for line in axes[1].lines}) == 8
     assert axes[0].get_xlabel() == "passes over the training data"

@@ -14,9 +14,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from deeprelax.errors import UserError
 from deeprelax.records import checkpoint
+from deeprelax.records.directory import RunDirectory
+from deeprelax.runs.run import closing_line
 from tests.hooks import interrupt_at
 from tests.optimizers import CHOICES
 from tests.quick import assert_same, scalars, train
+from tests.reporting.fakes import write_fit
 
 Compose = Callable[..., DictConfig]
 
@@ -84,6 +87,26 @@ def test_a_run_writes_what_it_promises(compose: Compose, tmp_path: Path) -> None
     assert lrs == sorted(lrs, reverse=True)
     assert lrs[-1] < lrs[0]
     assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+def test_a_task_of_the_users_own_is_told_of_by_its_own_score(compose: Compose, tmp_path: Path) -> None:
+    quick = ["task.name=tests.accuracy:Accuracy", "epochs=1", "optimizer=sgd", "dataset.validation=50"]
+    result = train(compose, tmp_path, *quick)
+    assert result["test_accuracy"] > 0.5
+    assert result.keys() >= {"validation_accuracy", "examples", "digits_per_second"}
+    assert not {"test_error", "validation_error", "training_images"} & result.keys()
+    closing = (tmp_path / "train.log").read_text().splitlines()[-1]
+    assert f" test accuracy {result['test_accuracy']:.3f}  {result['gradient_evaluations']} gradient eval" in closing
+    assert train(compose, tmp_path, *quick) == result
+
+
+def test_the_closing_line_has_name_unit_and_decimals_of_the_first_score(tmp_path: Path) -> None:
+    counts = {"gradient_evaluations": 100, "seconds": 2.04}
+    line = closing_line({"test_error": 12.5, **counts}, RunDirectory(Path("a")))
+    assert line == "test error 12.50 %  100 gradient evaluations  2.0 s  a"
+    fit = RunDirectory(write_fit(tmp_path, "sgd", 0, 0.5))
+    line = closing_line({"test_r2": float("nan"), **counts}, fit)
+    assert line == f"test r2 nan  100 gradient evaluations  2.0 s  {fit.shown()}"
 
 
 def test_a_finished_run_is_skipped_and_force_restarts_it(compose: Compose, tmp_path: Path) -> None:

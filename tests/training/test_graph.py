@@ -12,15 +12,12 @@ from torch import Tensor, nn
 
 from deeprelax.configuration.registry import call
 from deeprelax.configuration.schema import HardwareConf
-from deeprelax.data.augment import AUGMENTATIONS
-from deeprelax.data.batches import Batches, Images
-from deeprelax.data.images import Split
-from deeprelax.data.normalize import fit
 from deeprelax.errors import UserError
 from deeprelax.parallel.ranks import Ranks
 from deeprelax.runs.build import choose_device
 from deeprelax.training.graph import WARM_UP, Graphed
-from deeprelax.training.objective import Objective
+from deeprelax.training.objective import Autocast, Loss, Objective
+from tests.images import CPU, classification, random_images
 from tests.quick import LONGER, QUICK, finish, kill_after
 
 Command = Callable[..., tuple[int, str, str]]
@@ -107,16 +104,14 @@ def graphs_on_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "entropy_sgd", "hj"])
 def test_an_objective_with_replays_is_the_same_objective(optimizer: str, graphs_on_cpus: None) -> None:
     """Batches, augmentation, dropout and gradients are those of the evaluation's number."""
-    split = Split(torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8), torch.arange(50) % 5)
-    images = Images(split, fit("mean_std", split.images), torch.device("cpu"))
-    batches = Batches(images, 20, 0, AUGMENTATIONS["flip_crop"])
+    task = classification(random_images(50, 1, 8, 5), 20, augment="flip_crop")
     runs = []
     for graphs in (False, True):
         with torch.random.fork_rng():
             torch.manual_seed(0)
             layers = nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 5)
             model = nn.Sequential(*layers)
-        objective = Objective(model, batches, 0, "float32", graphs=graphs)
+        objective = Objective(Loss(task, model, Autocast("float32", CPU)), task, graphs=graphs)
         method = call("optimizer", optimizer, model.parameters())
         losses = [method.step(objective).item() for _ in range(2 * WARM_UP)]
         runs.append([torch.tensor(losses), *model.state_dict().values()])

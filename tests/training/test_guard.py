@@ -90,7 +90,7 @@ def test_a_skipped_step_leaves_no_statistics(deeprelax: Command, monkeypatch: py
     saved: list[dict[str, Any]] = []
     save = checkpoint.save
     monkeypatch.setattr(checkpoint, "save", lambda folder, state: (saved.append(state), save(folder, state)))
-    spoil(monkeypatch, [10], layer=lambda objective: next(objective.model.children()))  # before the batch norm
+    spoil(monkeypatch, [10], layer=lambda objective: next(objective.loss.network.children()))  # before the batch norm
     run = [*RUN, "train.on_nonfinite=skip", "train.checkpoint_every=0.1"]
     assert deeprelax(*run)[0] == 0
     assert json.loads((directory() / "result.json").read_text())["skipped_steps"] == 1

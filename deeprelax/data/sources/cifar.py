@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from ...errors import UserError
-from ..images import ImageData, Split, resized
+from ..images import ImageData, Split
+from .resize import resized
 from .store import fetch
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from ..images import ImageData, Split, balanced, resized
+from ..images import ImageData, Split, balanced
+from .resize import resized
 
 
 def load_digits(data_dir: Path, image_size: int | None = 28) -> ImageData:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ...errors import UserError
-from ..images import ImageData, Split, resized
+from ..images import ImageData, Split
+from .resize import resized
 from .store import fetch
 
 # Name, size in bytes, and SHA-256 of MNIST's file; all uncompressed

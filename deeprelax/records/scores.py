@@ -1,0 +1,47 @@
+"""Read the scores of a run by its task's metrics, which stand in provenance.json. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ..tasks.metric import Metric
+
+LOSS = Metric()
+OF_OLDER_RUNS = {"error": Metric("%", 2)}  # made before there was a choice of tasks: all of classification
+
+
+def to_json(metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """For provenance.json."""
+    return {name: asdict(metric) for name, metric in metrics.items()}
+
+
+def of_provenance(content: Mapping[str, Any]) -> dict[str, Metric]:
+    """The metrics of a run by its provenance.json; the first is what runs are compared by. Raises ValueError."""
+    stored = content.get("metrics")
+    if stored is None:
+        return OF_OLDER_RUNS
+    try:
+        found = {name: Metric(**values) for name, values in stored.items()}
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"these are no metrics: {stored}") from error
+    if not found:
+        raise ValueError("there is no metric to compare runs by")
+    return found
+
+
+def first(metrics: Mapping[str, Metric]) -> tuple[str, Metric]:
+    """What runs are compared by."""
+    return next(iter(metrics.items()))
+
+
+def of_key(key: str, metrics: Mapping[str, Metric]) -> Metric:
+    """How a number of result.json is shown, as that of test_error; LOSS where it is no score."""
+    return metrics.get(key.partition("_")[2], LOSS)
+
+
+def cost(result: Mapping[str, Any], metrics: Mapping[str, Metric]) -> float:
+    """What sweepers minimise: the cost of the first metric on validation data if held out, else on test data."""
+    name, metric = first(metrics)
+    return metric.cost(float(result.get(f"validation_{name}", result[f"test_{name}"])))

@@ -1,0 +1,89 @@
+"""Image classification: mean cross-entropy, scored by the share of misclassified images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..data.augment import AUGMENTATIONS
+from ..data.batches import Batches, Images
+from ..errors import UserError
+from ..randomness import Purpose
+from .metric import Metric
+from .task import Chunks, Setting, Task
+
+CHUNK = 1000  # images
+
+
+class Classification(Task):
+    """f = the mean cross-entropy of a batch of images; "error" is the percentage of misclassified images.
+
+    Networks map images (batch, channels, size, size) to logits (batch, classes). Raises UserError without a data set.
+    """
+
+    noun: ClassVar[str] = "image"
+    abbreviation: ClassVar[str] = "img"
+    examples_key: ClassVar[str] = "training_images"
+    takes_data: ClassVar[bool] = True
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        if setting.load_data is None:
+            raise UserError("task=classification needs images: choose a dataset, as dataset=mnist")
+        self.metrics = {"error": Metric("%", 2)}
+        self.data, augment = setting.load_data()
+        self.examples, self.fingerprint = len(self.data.train), self.data.fingerprint
+        size, classes = self.data.image_size, len(self.data.classes)
+        self.shape = {"channels": self.data.channels, "image_size": size, "classes": classes}
+        self.batches = Batches(
+            self.data.train, setting.drawn, setting.seed, AUGMENTATIONS[augment], part=setting.part,
+            chain=setting.chain[0],
+        )  # fmt: skip
+
+    def draw(self, k: int) -> tuple[Tensor, ...]:
+        return self.batches.draw(k)
+
+    def make(self, *drawn: Tensor) -> tuple[Tensor, ...]:
+        return self.batches.make(*drawn)
+
+    def loss(self, model: nn.Module, *batch: Tensor) -> Tensor:
+        images, labels = batch
+        return nn.functional.cross_entropy(model(images), labels)
+
+    def splits(self) -> dict[str, Chunks]:
+        held_out = {} if self.data.validation is None else {"validation": every_image(self.data.validation)}
+        return {"test": every_image(self.data.test), **held_out}
+
+    def statistics(self, most: int) -> Chunks:
+        size, seed = self.setting.batch_size, self.setting.seed
+        batches = Batches(self.data.train, size, seed, purpose=Purpose.STATISTICS)
+        return Chunks(batches.__getitem__, min(most, max(1, self.examples // size)))
+
+    def sums(self, model: nn.Module, *chunk: Tensor) -> Tensor:
+        """Summed loss, wrong answers, images."""
+        images, labels = chunk
+        logits = model(images).float()
+        with torch.autocast(logits.device.type, enabled=False):
+            loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+        wrong = (logits.argmax(1) != labels).sum()
+        return torch.stack([loss.double(), wrong.double(), torch.full_like(loss, len(labels), dtype=torch.float64)])
+
+    def scores(self, sums: Tensor) -> dict[str, float]:
+        loss, wrong, images = sums.tolist()
+        return {"loss": loss / images, "error": 100.0 * wrong / images}
+
+    def check_network(self, name: str, network: Callable[..., Any]) -> None:
+        smallest = getattr(network, "smallest_image", 1)
+        if self.data.image_size < smallest:
+            raise UserError(
+                f"model={name} takes images of {smallest} pixels or more, these have {self.data.image_size}: "
+                f"set dataset.image_size={smallest} or more, or take another model"
+            )
+
+
+def every_image(images: Images) -> Chunks:
+    """A split, each image once."""
+    return Chunks(lambda i: images.chunk(i * CHUNK, (i + 1) * CHUNK), -(-len(images) // CHUNK))

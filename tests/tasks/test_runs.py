@@ -1,0 +1,149 @@
+"""Every shipped task from the command line: all optimizers, two ranks, resumed bit for bit, evaluated again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+from deeprelax.records import checkpoint
+from tests.hooks import interrupt_at
+from tests.optimizers import CHOICES
+from tests.quick import assert_same, directory
+
+Command = Callable[..., tuple[int, str, str]]
+Compose = Callable[..., DictConfig]
+SHORT = ["hardware.threads=1", "hardware.device=cpu", "train.bn_batches=2", "epochs=6"]
+TASKS = {
+    "regression": ["batch_size=32", "task.validation=50"],
+    "diagonal": ["batch_size=10", "task.noise=0.5", "model.scale=0.1"],
+    "matrix_sensing": ["batch_size=20", "task.size=6", "model.rank=6", "model.scale=0.3"],
+}
+METRICS = {"regression": {"rmse", "r2"}, "diagonal": {"error"}, "matrix_sensing": {"error"}}
+
+
+def test_the_task_alone_trains(deeprelax: Command) -> None:
+    status, out, err = deeprelax("train", "task=regression", "hardware.threads=1")
+    assert (status, err) == (0, "")
+    assert "dense on regression with entropy_sgd: 60 passes over 354 examples" in out
+    assert "test rmse " in out
+    result = json.loads((directory() / "result.json").read_text())
+    assert (result["dataset"], result["model"], result["examples"]) == ("none", "dense", 354)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("optimizer", CHOICES)
+def test_every_optimizer_trains_it_and_resumes_bit_for_bit(
+    task: str, optimizer: str, deeprelax: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ["train", *SHORT, f"task={task}", *TASKS[task], f"optimizer={optimizer}", *CHOICES[optimizer]]
+    run += ["train.checkpoint_every=1", "optimizer.lr=0.02"]
+    assert deeprelax(*run, "output_dir=whole")[0] == 0
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 14)
+        assert deeprelax(*run, "output_dir=parts")[0] == 130
+    assert 0 < checkpoint.load(directory("parts") / checkpoint.NAME)["evaluations"] < 14
+    status, out, err = deeprelax(*run, "output_dir=parts")
+    assert (status, err) == (0, "")
+    assert "going on from pass" in out
+    assert_same(directory("whole"), directory("parts"))
+    result = json.loads((directory("whole") / "result.json").read_text())
+    splits = {"test", "validation"} if task == "regression" else {"test"}
+    assert {key for key in result if key.partition("_")[0] in splits} == {
+        f"{split}_{name}" for split in splits for name in {"loss", *METRICS[task]}
+    }
+    assert deeprelax("evaluate", str(directory("whole")))[1].endswith("as in result.json\n")
+
+
+@pytest.mark.parametrize(
+    "task", [name if name == "diagonal" else pytest.param(name, marks=pytest.mark.slow) for name in TASKS]
+)
+@pytest.mark.parametrize("share", [pytest.param("data", marks=pytest.mark.slow), "chains"])
+def test_two_ranks_train_it(task: str, share: str, deeprelax: Command) -> None:
+    """Shared batches follow one rank up to rounding, for nothing in these networks knows the batch."""
+    run = ["train", *SHORT, f"task={task}", *TASKS[task], "optimizer=heat", "optimizer.samples=2", "optimizer.lr=0.02"]
+    status, _, err = deeprelax(*run, "hardware.devices=2", f"hardware.share={share}", "output_dir=two")
+    assert (status, err) == (0, "")
+    assert deeprelax(*run, "output_dir=one")[0] == 0
+    two, one = (json.loads((directory(name) / "result.json").read_text()) for name in ("two", "one"))
+    assert two["ranks"] == 2
+    assert (two["test_loss"] == pytest.approx(one["test_loss"], rel=1e-4)) == (share == "data")
+    assert deeprelax("evaluate", str(directory("two")))[1].endswith("as in result.json\n")
+
+
+def test_a_choice_on_the_command_line_wins_over_the_tasks(compose: Compose, tmp_path: Path, deeprelax: Command) -> None:
+    assert [compose("task=diagonal")[group].name for group in ("task", "model", "dataset")] == [
+        "diagonal", "diagonal", "none",
+    ]  # fmt: skip
+    assert compose("task=diagonal", "model=dense").model.name == "dense"
+    assert compose("model=dense", "task=diagonal").model.name == "dense"
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "own.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /task: diagonal\n  - override /model: dense\n"
+        "epochs: 1\ntask:\n  noise: 0.25\n"
+    )
+    (folder / "bare.yaml").write_text("# @package _global_\ndefaults:\n  - override /task: diagonal\nepochs: 1\n")
+    shown = ["train", "--config-dir", str(tmp_path / "mine"), "--cfg", "job"]
+    status, out, _ = deeprelax(*shown, "experiment=own")
+    assert status == 0
+    assert "task:\n  name: diagonal\n" in out
+    assert "  noise: 0.25\n" in out
+    assert "model:\n  name: dense\n" in out
+    assert "dataset:\n  name: none\n" in out
+    assert "model:\n  name: diagonal\n" in deeprelax(*shown, "experiment=bare")[1]
+    assert "model:\n  name: factor\n" in deeprelax(*shown, "experiment=own", "model=factor")[1]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["task=regression", "model=lenet"],
+            "model=lenet takes channels, image_size, classes; task=regression gives inputs, outputs: "
+            "take another model, as model=dense",
+        ),
+        (
+            ["model=dense"],
+            "model=dense takes inputs, outputs; task=classification gives channels, image_size, classes: "
+            "take another model, as model=all_cnn",
+        ),
+        (
+            ["task=matrix_sensing", "model=dense"],
+            "model=dense takes inputs, outputs; task=matrix_sensing gives size: take another model, as model=factor",
+        ),
+        (["task=regression", "dataset=digits"], "task=regression has data of its own: leave dataset=digits out"),
+        (["dataset=none"], "task=classification needs images: choose a dataset, as dataset=mnist"),
+        (
+            ["task=regression", "dataset.train_size=9"],
+            "dataset.train_size=9 is out of range: it must be null, for dataset=none has no images",
+        ),
+        (
+            ["task=regression", "dataset.validation=9"],
+            "dataset.validation=9 is out of range: it must be 0, for dataset",
+        ),
+        (["task=diagonal", "task.noise=-1"], "task.noise=-1.0 is out of range: it must be a finite number >= 0"),
+        (
+            ["task=regression", "task.noise=1"],
+            "task.noise is not a key: the keys of task are name, options, validation",
+        ),
+        (
+            ["task=regresion"],
+            "task=regresion is not a choice (did you mean regression?): one of classification, custom, ",
+        ),
+        (
+            ["task.name=diagonal"],
+            "task.name=diagonal does not go with the keys of the choice made: write task=diagonal",
+        ),
+        (["dataset.name=none"], "dataset.name=none does not go with the keys of the choice made: write dataset=none"),
+        (["task=custom"], "task.name has no value: give one as task.name=VALUE"),
+    ],
+)
+def test_what_does_not_go_together_is_one_sentence(overrides: list[str], message: str, deeprelax: Command) -> None:
+    status, _, err = deeprelax("train", "hardware.threads=1", *overrides)
+    assert status == 1
+    assert err.startswith(f"deeprelax: {message}")
+    assert err.count("\n") == 1
