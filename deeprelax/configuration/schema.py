@@ -176,12 +176,16 @@ def _built(base: type[Any], group: str, choice: str, ranges: Mapping[str, Row]) 
 
     Raises AssertionError for a key without a row, which is a bug of ours.
     """
-    text = (configuration_folder() / group / f"{choice}.yaml").read_text(encoding="utf-8")
+    file = configuration_folder() / group / f"{choice}.yaml"
+    assert file.is_file(), f"{choice}, a file of the room of {group}s, needs a configs/{group}/{choice}.yaml"
+    text = file.read_text(encoding="utf-8")
     members: list[tuple[str, Any, Any]] = []
     for key in yaml.safe_load(text):
         if key not in ("defaults", *base.__dataclass_fields__):
             row = ranges.get(f"{choice}.{key}") or ranges.get(key)
-            assert row is not None, f"{group}/{choice}.yaml: {key} has no row in hyperparameters.py"
+            assert row is not None, (
+                f"configs/{group}/{choice}.yaml: {key} has no row in the hyperparameters.py of the room of {group}s"
+            )
             kind, allowed, description = row
             members.append((key, kind, limited(allowed, description)))
     name = choice.title().replace("_", "") + base.__name__

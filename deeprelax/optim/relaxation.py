@@ -48,7 +48,7 @@ class Relaxation(Optimizer):
 
     With momentum m the outer rule is that of `torch.optim.SGD`: v <- m v + d, then x <- x - lr (d + m v) with
     Nesterov's look-ahead or x <- x - lr v without. A subclass writes what happens `before` and `after` each gradient,
-    and names in `evaluations_key` the hyper-parameter that counts them.
+    and names in `evaluations_key` the hyper-parameter that counts them, or overrides `evaluations`.
 
     A parameter takes part in a step if the step's first evaluation gives it a gradient. Hyper-parameters are read
     from `param_groups` at each step, so torch's schedulers and a change by hand act at once. All that a checkpoint

@@ -508,10 +508,12 @@ def test_the_public_keywords(make: Callable[..., Relaxation]) -> None:
 class Mine(Relaxation):
     """A user's own: d is the mean of two gradients, written over `direction`; no key of the outer rule is given."""
 
-    evaluations_key = "twice"
-
     def __init__(self, params: object) -> None:
-        super().__init__(params, {"lr": 0.1, "twice": 2})
+        super().__init__(params, {"lr": 0.1, "gamma": 0.5})
+
+    @property
+    def evaluations(self) -> int:
+        return 2
 
     def direction(self, evaluate: Callable[[], None], blocks: list[Block]) -> None:
         for i in range(2):
@@ -531,3 +533,4 @@ def test_a_class_that_overrides_direction_needs_no_key_of_the_outer_rule() -> No
         q.pow(4).sum().backward()
         reference.step()
     assert torch.equal(p, q)
+    assert optimizer.scalars() == {"lr": 0.1, "gamma": 0.5}
