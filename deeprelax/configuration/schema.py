@@ -184,7 +184,7 @@ def _built(base: type[Any], group: str, choice: str, ranges: Mapping[str, Row]) 
         if key not in ("defaults", *base.__dataclass_fields__):
             row = ranges.get(f"{choice}.{key}") or ranges.get(key)
             assert row is not None, (
-                f"configs/{group}/{choice}.yaml: {key} has no row in the hyperparameters.py of the room of {group}s"
+                f"configs/{group}/{choice}.yaml: {key} has no row among the hyper-parameters of {group}s"
             )
             kind, allowed, description = row
             members.append((key, kind, limited(allowed, description)))
