@@ -13,6 +13,7 @@ class Accuracy(Classification):
     """`task.name=tests.accuracy:Accuracy`."""
 
     noun = "digit"
+    examples_key = "examples"
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)

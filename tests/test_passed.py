@@ -29,6 +29,7 @@ def test_third():
 def outcome(**environment: str) -> str:
     command = [sys.executable, "-m", "pytest", "-p", "tests.passed", "-p", "tests.skips", "-r", "f", "test_it.py"]
     own = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment}
+    own.pop("CI", None)  # with it, pytest's summary has whole messages instead of lines
     return subprocess.run(command, capture_output=True, text=True, env=own, timeout=60).stdout
 
 

@@ -13,7 +13,7 @@ import torch
 
 from deeprelax.parallel import signals
 from deeprelax.records import checkpoint
-from deeprelax.training import evaluation
+from deeprelax.tasks import classification
 from tests.hooks import before
 from tests.quick import RUN, assert_same, directory
 
@@ -22,14 +22,14 @@ Command = Callable[..., tuple[int, str, str]]
 
 def signal_in_evaluation(patch: pytest.MonkeyPatch, number: int, at_chunk: int) -> None:
     """Send this process a signal when a chunk of images is about to be scored, counted over the whole run."""
-    original, chunks = evaluation._sums, iter(range(10**6))
+    original, chunks = classification.Classification.sums, iter(range(10**6))
 
     def sums(*arguments: Any) -> torch.Tensor:
         if next(chunks) == at_chunk:
             os.kill(os.getpid(), number)
         return original(*arguments)
 
-    patch.setattr(evaluation, "_sums", sums)
+    patch.setattr(classification.Classification, "sums", sums)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -48,7 +48,7 @@ def test_an_evaluation_is_aborted_for_a_stop_and_made_on_resume(
     at_chunk: int, deeprelax: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = [*RUN, "train.evaluate_every=3", "dataset.validation=50", "dataset.train_size=100"]
-    monkeypatch.setattr(evaluation, "CHUNK", 100)
+    monkeypatch.setattr(classification, "CHUNK", 100)
     with monkeypatch.context() as patch:
         patch.setattr(signals, "PATIENCE", 0.0)
         signal_in_evaluation(patch, signal.SIGTERM, at_chunk)
