@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class Console(logging.StreamHandler[TextIO]):
-    """Print log lines; once the stream cannot be written, as behind `| head`, discard them, and the run goes on."""
+    """Print log lines; once the stream cannot be written, as behind `| head`, discard them; the run continues."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         if not isinstance(sys.exception(), OSError):

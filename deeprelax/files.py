@@ -79,11 +79,11 @@ def read_json(path: Path, numbers: Collection[str] = (), scores: Collection[str]
         value = None
     valid = isinstance(value, dict) and all(isinstance(value.get(key), int | float) for key in (*numbers, *scores))
     if not valid or not all(math.isfinite(value[key]) for key in numbers):
-        raise damaged(path)
+        raise corrupt(path)
     return value  # type: ignore[no-any-return]
 
 
-def damaged(path: Path) -> UserError:
+def corrupt(path: Path) -> UserError:
     """What is raised for a file of a run that is corrupt, and that its command can make again."""
     return UserError(f"{path} is damaged: delete it, and the run's own command writes it again")
 

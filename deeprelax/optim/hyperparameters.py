@@ -64,7 +64,7 @@ def check_ranges(values: Mapping[str, Any], choice: str = "") -> None:
 
 
 def scoped_gamma(group: Mapping[str, Any]) -> float:
-    """gamma_k = gamma / (1 + scoping)^k, k the outer steps done: the smoothing shrinks as training goes on."""
+    """gamma_k = gamma / (1 + scoping)^k, k the outer steps done: the smoothing shrinks with training."""
     return float(group["gamma"]) * (1.0 + float(group.get("scoping", 0.0))) ** -int(group["outer_steps"])
 
 

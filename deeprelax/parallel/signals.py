@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import Stopped
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # Slurm can send the last one before it takes the machine
-PATIENCE = 5.0  # seconds that a step or an evaluation may go on for after the signal
+PATIENCE = 5.0  # seconds that a step or an evaluation may take after the signal
 
 
 class Requests:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..files import damaged, read_json
+from ..files import corrupt, read_json
 from ..tasks.metric import Metric
 from .scores import of_provenance
 
@@ -62,7 +62,7 @@ class RunDirectory:
         try:
             return of_provenance(content)
         except ValueError:
-            raise damaged(self.provenance) from None
+            raise corrupt(self.provenance) from None
 
     def shown(self) -> str:
         """For messages: relative to the working directory, if it lies below."""

@@ -91,7 +91,7 @@ def cores() -> int:
 
 
 def load_data(conf: DatasetConf, data_dir: str | None, device: torch.device) -> Data:
-    """Read the data set, split it and put it on the device. Raises UserError for files missing or damaged."""
+    """Read the data set, split it and put it on the device. Raises UserError for files missing or corrupt."""
     own = {"image_size": conf.image_size} | ({"path": conf.path} if isinstance(conf, ImageFolderConf) else {})
     options = {**({} if ":" in conf.name else own), **conf.options}
     whole = call("dataset", conf.name, data_folder(data_dir), **options)

@@ -9,7 +9,7 @@
     left     The loop raises Stopped, which ends a whole sweep. `cli.py` shows the command that resumes; the exit
              status is 128 + the number of the signal.
 
-A single rank need not finish a step or an evaluation that goes on for more than 5 seconds after the signal: it is
+A single rank need not finish a step or an evaluation that takes more than 5 seconds after the signal: it is
 aborted, and weights, batch-norm buffers and the count are as before it (`guard.py`). Several ranks could not abort at
 the same moment, so they always finish the step.
 """

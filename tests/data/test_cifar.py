@@ -40,7 +40,7 @@ def test_pixels_are_red_green_blue_planes_in_rows(tmp_path: Path, monkeypatch: p
 
 
 @BOTH
-def test_a_damaged_archive_is_named_and_nothing_is_left(
+def test_a_corrupt_archive_is_named_and_nothing_is_left(
     load: type, classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = write_cifar(tmp_path, monkeypatch, classes)
@@ -50,7 +50,7 @@ def test_a_damaged_archive_is_named_and_nothing_is_left(
     assert {path.name for path in tmp_path.iterdir()} == {archive.name, ".lock"}
 
 
-def test_a_damaged_file_is_found_before_it_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_corrupt_file_is_found_before_it_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_cifar(tmp_path, monkeypatch)
     load_cifar10(tmp_path)
     file = tmp_path / "cifar-10-batches-py" / "data_batch_3"

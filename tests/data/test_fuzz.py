@@ -63,7 +63,7 @@ def try_corrupt(file: Path, damage: Damage, load: Callable[[], ImageData], *, ch
         assert "\n" not in refusal
         assert str(file) in refusal or str(file.parent) in refusal
     else:
-        assert content == original or not checked, "a damaged file was not noticed"
+        assert content == original or not checked, "a corrupt file was not noticed"
         assert len(data.train.images) == len(data.train.labels) > 0
 
 

@@ -60,7 +60,7 @@ def test_the_cache_is_used_until_the_folder_changes(tmp_path: Path, monkeypatch:
     assert len(decoded) == 27 + 26 + 26
 
 
-def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
+def test_a_corrupt_cache_is_made_again(tmp_path: Path) -> None:
     root = write_images(tmp_path / "mine")
     first = load(root)
     (cache,) = (tmp_path / "cache" / "image_folder").glob("*.pt")

@@ -1,14 +1,18 @@
-"""Losses with known relaxations, and an independent reference for each direction."""
+"""Losses with known relaxations, and a small network with its batches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deeprelax.optim import Relaxation
+from tests.optimizers import OPTIMIZERS
+
+ALL = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
 def descend(optimizer: Relaxation, f: Callable[[], Tensor]) -> Tensor:
@@ -48,3 +52,36 @@ def matrix_function(a: np.ndarray, f: Callable[[np.ndarray], np.ndarray]) -> np.
     """f applied to the eigenvalues of the symmetric matrix a."""
     eigenvalues, vectors = np.linalg.eigh(a)
     return vectors @ np.diag(f(eigenvalues)) @ vectors.T
+
+
+def network(dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 4))
+    return net.to(dtype)
+
+
+class Batches:
+    """A closure on the next of a sequence of seeded batches."""
+
+    def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.net, self.optimizer, self.calls = net, optimizer, 0
+        self.dtype = next(net.parameters()).dtype
+
+    def __call__(self) -> Tensor:
+        generator = torch.Generator().manual_seed(self.calls)
+        self.calls += 1
+        x = torch.randn(8, 1, 6, 6, generator=generator).to(self.dtype)
+        y = torch.randint(4, (8,), generator=generator)
+        self.optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(self.net(x), y)
+        loss.backward()
+        return loss
+
+
+def weights(net: nn.Module) -> list[Tensor]:
+    return [p.detach().clone() for p in net.parameters()]
+
+
+def same(a: list[Tensor], b: list[Tensor]) -> bool:
+    return all(torch.equal(p, q) for p, q in zip(a, b, strict=True))

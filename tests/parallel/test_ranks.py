@@ -1,4 +1,4 @@
-"""Two ranks on gloo, one thread each: what they compute, how they end, how they go on."""
+"""Two ranks on gloo, one thread each: what they compute, how they end, how they resume."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_torchrun_restarts_and_the_run_resumes(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     run = [*QUICK, "epochs=10", "optimizer=sgd", "model=custom", "model.name=mortal:Net"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max-restarts=1"]
-    for force in ("false", "true"):  # force=true begins anew at the first start only
+    for force in ("false", "true"):  # force=true restarts at the first start only
         command = [*torchrun, "-m", "deeprelax", "train", *run, "train.checkpoint_every=1", f"force={force}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=150)
         assert done.returncode == 0, done.stderr

@@ -54,7 +54,7 @@ def test_a_corrupt_checkpoint_is_named_and_the_previous_one_is_used(
     assert "checkpoint.pt is not a whole checkpoint" in caplog.text
     assert "going on from checkpoint.previous.pt" in caplog.text
     assert checkpoint.latest(tmp_path, rename_corrupt=True) == found
-    checkpoint.save(tmp_path, {"evaluations": 4})  # the damaged one does not take the place of the whole one
+    checkpoint.save(tmp_path, {"evaluations": 4})  # the corrupt one does not take the place of the complete one
     assert checkpoint.load(tmp_path / "checkpoint.previous.pt") == found
     for name in ("checkpoint.pt", "checkpoint.previous.pt"):
         (tmp_path / name).write_bytes(b"")

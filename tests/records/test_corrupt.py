@@ -1,4 +1,4 @@
-"""Damaged files in a run's directory, and values that nothing can hold: one sentence."""
+"""Corrupt files in a run's directory, and values that nothing can hold: one sentence."""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ def test_values_that_are_not_finite_rank_last_and_leave_the_json_valid(tmp_path:
         compared(tmp_path, "validation_error")
 
 
-def test_a_damaged_run_does_not_hide_the_others(tmp_path: Path) -> None:
+def test_a_corrupt_run_does_not_hide_the_others(tmp_path: Path) -> None:
     write_both(tmp_path)
     (write_run(tmp_path, "hj", 0, 0.1) / "result.json").write_text("{")
     found = compared(tmp_path)

@@ -157,7 +157,7 @@ def test_the_curves_are_of_the_tasks_metric_and_the_loss(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("key", ["r2", "rmse", "loss"])
-def test_a_record_is_damaged_if_a_score_is_no_number(key: str, tmp_path: Path) -> None:
+def test_a_record_is_corrupt_if_a_score_is_no_number(key: str, tmp_path: Path) -> None:
     write_fit(tmp_path, "heat", 0, 0.5, records=[fit_record(10, 0.1) | {key: "0.1"}, fit_record(20, 0.5)])
     ((run,), _) = find_runs([tmp_path])
     assert (run.state, "metrics.jsonl is damaged in line 1" in run.reason) == ("damaged", True)

@@ -1,4 +1,4 @@
-"""A full disk, a folder that cannot be written, a data file that has gone: one sentence, and nothing is damaged."""
+"""A full disk, a folder that cannot be written, a data file that has gone: one sentence, and nothing is corrupt."""
 
 from __future__ import annotations
 

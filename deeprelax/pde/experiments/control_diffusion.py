@@ -149,7 +149,7 @@ def simulate(diffusion: Diffusion, value: Array | None) -> Paths:
 class _Place:
     """Where points lie between those of a uniform grid; reads tables by linear interpolation.
 
-    np.interp searches the grid anew for each table, and takes four times as long for two of them at 10^5 points.
+    np.interp searches the grid again for each table, and takes four times as long for two of them at 10^5 points.
     """
 
     def __init__(self, x: Array, low: float, dx: float, n: int) -> None:

@@ -1,0 +1,100 @@
+"""What the optimizers accept, and what they refuse by name."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+import tests.optimizers
+from deeprelax.optim import CHOICES, SGD, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
+from deeprelax.optim.hyperparameters import RANGES
+from tests.optimizers import OPTIMIZERS
+
+from .problems import ALL, descend, network
+
+
+@ALL
+def test_a_missing_closure_shows_how_to_write_one(name: str) -> None:
+    with pytest.raises(ValueError, match=r"(?s)needs a closure that evaluates the NEXT mini-batch.*loss\.backward\(\)"):
+        OPTIMIZERS[name].build(network().parameters()).step()
+
+
+def test_a_closure_without_a_loss_tensor_is_refused() -> None:
+    with pytest.raises(TypeError, match="must return the loss as a tensor of one element, not None"):
+        SGD(network().parameters()).step(lambda: None)
+
+
+OUT_OF_RANGE = {
+    "lr": [-0.1, math.nan, math.inf, "fast"],
+    "gamma": [0.0, -1.0, math.nan],
+    "pde_relaxed.gamma": [0.0, math.inf],
+    "inner_steps": [0, 2.5],
+    "inner_lr": [0.0, math.inf],
+    "temperature": [-1e-9, math.inf],
+    "averaging": [-0.1, 1.0],
+    "momentum": [-0.1, 1.0],
+    "nesterov": ["yes", None],
+    "inner_momentum": [1.0],
+    "weight_decay": [-1.0],
+    "scoping": [-0.1],
+    "sigma": [-1.0],
+    "samples": [0, True],
+    "filter_normalized": [0.5],
+    "seed": [-1, 0.5],
+    "solver": ["newton"],
+    "equation": ["wave"],
+}
+
+
+def test_every_choice_of_the_command_line_stands_in_the_table() -> None:
+    assert list(tests.optimizers.CHOICES) == list(CHOICES)
+    for name, (path, fixed) in CHOICES.items():
+        case = OPTIMIZERS[name]
+        assert path.endswith(f":{case.make.__name__}")
+        assert fixed.items() <= case.keywords.items()
+
+
+def test_every_range_is_tested() -> None:
+    assert set(OUT_OF_RANGE) == set(RANGES)
+
+
+@pytest.mark.parametrize("make", {case.make for case in OPTIMIZERS.values()})
+def test_values_out_of_range_are_refused_by_name(make: Callable[..., Relaxation]) -> None:
+    p = nn.Parameter(torch.ones(1))
+    for keyword in set(inspect.signature(make).parameters) & set(RANGES):
+        for value in [*OUT_OF_RANGE[keyword], *OUT_OF_RANGE.get(f"{make.__name__}.{keyword}", [])]:
+            with pytest.raises(ValueError, match=rf"^{keyword} must be "):
+                make([p], **{keyword: value})
+            if make is not pde_relaxed:
+                with pytest.raises(ValueError, match=rf"^{keyword} must be "):
+                    make([{"params": [p], keyword: value}])
+
+
+def test_what_belongs_to_the_whole_step_must_not_differ_between_groups() -> None:
+    a, b = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+    optimizer = EntropySGD([{"params": [a], "inner_steps": 2}, {"params": [b], "inner_steps": 3}])
+    with pytest.raises(ValueError, match=r"inner_steps must be the same in all parameter groups, not \[2, 3\]"):
+        descend(optimizer, lambda: (a * b).sum())
+
+
+PUBLIC = {
+    SGD: "lr momentum nesterov weight_decay",
+    EntropySGD: "lr gamma inner_steps inner_lr temperature averaging momentum nesterov inner_momentum weight_decay "
+    "scoping seed",
+    HamiltonJacobi: "lr gamma inner_steps solver inner_lr inner_momentum averaging momentum nesterov weight_decay "
+    "scoping",
+    Heat: "lr sigma samples filter_normalized momentum nesterov weight_decay seed",
+    pde_relaxed: "equation gamma temperature inner_steps lr momentum nesterov weight_decay seed",
+}
+
+
+@pytest.mark.parametrize("make", PUBLIC)
+def test_the_public_keywords(make: Callable[..., Relaxation]) -> None:
+    keywords = [name for name in inspect.signature(make).parameters if name not in ("self", "params")]
+    assert keywords == PUBLIC[make].split()
+    assert all(f"{name}" in (make.__doc__ or "") for name in keywords)
