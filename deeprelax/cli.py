@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from . import __version__
-from .errors import UserError, did_you_mean
+from .errors import Stopped, UserError, did_you_mean
 
 # name: (module with a function main(arguments), one line)
 COMMANDS = {
@@ -112,7 +112,6 @@ def stop_by_signals() -> dict[signal.Signals, Any]:
     For the time outside the training loop, such as imports and loading: the loop installs handlers of its own, which
     wait for the end of a step, and puts these back. Returns the previous handlers, for main to restore.
     """
-    from .errors import Stopped
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Stopped(number)

@@ -6,14 +6,14 @@ from torch import Tensor
 
 from deeprelax.tasks.classification import Classification
 from deeprelax.tasks.metric import Metric
-from deeprelax.tasks.task import Setting
+from deeprelax.tasks.task import Setting, Task
 
 
 class Accuracy(Classification):
     """`task.name=tests.accuracy:Accuracy`."""
 
     noun = "digit"
-    examples_key = "examples"
+    result_keys = Task.result_keys
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)

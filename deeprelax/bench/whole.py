@@ -20,6 +20,7 @@ from pathlib import Path
 from ..cli import main as deeprelax
 from ..configuration.schema import BenchConf
 from ..errors import UserError
+from ..parallel.launch import command_for
 from ..training.graph import Graphed
 from ..training.objective import Objective
 from .images import shape_of
@@ -49,7 +50,7 @@ def whole_run(conf: BenchConf, overrides: list[str]) -> WholeRun:
     options = [f"dataset.options.{key}={value}" for key, value in shape_of(conf.dataset).items()]
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            sys.executable, "-m", "deeprelax.bench.whole", "train", "dataset=mnist", "model=lenet", *overrides,
+            *command_for("deeprelax.bench.whole", "train", "dataset=mnist", "model=lenet"), *overrides,
             "dataset.name=deeprelax.bench.images:random_images", "dataset.image_size=null", "dataset.train_size=null",
             *options, f"batch_size={conf.batch_size}", f"epochs={conf.whole_run}",
             f"output_dir={folder}",

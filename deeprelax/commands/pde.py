@@ -49,10 +49,7 @@ def main(arguments: list[str]) -> None:
     schema = experiments.settings(command)
     ConfigStore.instance().store(group="schema/pde", name=command, node=schema, package="_global_")
     sweep = bool({"-m", "--multirun"} & set(rest))
-    composed = [as_list(command, argument, sweep) for argument in rest]
-    first = next((i for i, each in enumerate(composed) if "=" in each and not each.startswith("-")), len(composed))
-    composed.insert(first, f"pde={command}")  # beside the other overrides: argparse accepts them in one piece only
-    hydra_app.run("pde", job, composed)
+    hydra_app.run("pde", job, [f"pde={command}", *(as_list(command, argument, sweep) for argument in rest)])
 
 
 def as_list(command: str, argument: str, sweep: bool) -> str:

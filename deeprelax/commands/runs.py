@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import UserError
 from ..records.scores import LOSS, first
 from ..reporting.loading import Run, find_runs
 from ..tables import aligned
@@ -23,9 +22,6 @@ def main(arguments: list[str]) -> None:
         print(USAGE)
         return
     folders = [Path(argument) for argument in arguments] or [Path("outputs")]
-    for folder in folders:
-        if not folder.is_dir():
-            raise UserError(f"{folder} is not a folder: give the one that holds the runs, by default outputs")
     runs, notes = find_runs(folders)
     if not runs:
         print(f"no runs under {', '.join(map(str, folders))}")

@@ -48,5 +48,5 @@ def _check_search(conf: TrainConf) -> None:
         examples = f"{getattr(task, 'noun', 'example')}s"
         raise UserError(
             f"{group}.validation=0, but a sweeper that searches needs {examples} held out, or it would choose by the "
-            f"test {examples}: set {group}.validation, as to {10000 if group == 'dataset' else 50}"
+            f"test {examples}: set {group}.validation to their number"
         )

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError, did_you_mean
+from ..files import corrupt
 from .messages import unknown_key
 from .registry import DOTTED, REGISTRY
 from .schema import BASES, NO_DATA, SCHEMAS, BenchConf, TrainConf
@@ -112,7 +113,7 @@ def stored(file: Path) -> DictConfig:
     if isinstance(content, DictConfig):  # a run made before there was a choice of tasks
         content = OmegaConf.merge({"task": {"name": "classification", "options": {}}}, content)
     if not isinstance(content, DictConfig) or not all(isinstance(content.get(key), DictConfig) for key in SCHEMAS):
-        raise UserError(f"{file} is damaged: delete it, and the run's own command writes it again")
+        raise corrupt(file)
     return content
 
 

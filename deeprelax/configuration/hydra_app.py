@@ -2,7 +2,7 @@
 
 Hydra is used against its grain in four places, each explained where it stands: it would print its own messages instead
 of raising (`run`), put its own text before the error of a job (`Jobs`), refuse free keys without ++ (FREE_KEY), and
-refuse overrides behind a flag (`flags_first`).
+refuse overrides behind a flag (`flags_last`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
     # Without it Hydra catches every exception, prints a message with a shortened traceback, and exits with status 1
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # hydra.main reads the arguments from sys.argv alone
-    sys.argv = [f"deeprelax {name}", *(re.sub(FREE_KEY, r"++\1", each) for each in flags_first(arguments))]
+    sys.argv = [f"deeprelax {name}", *(re.sub(FREE_KEY, r"++\1", each) for each in flags_last(arguments))]
     folder = str(configuration_folder())
     devices.register()
     jobs = Jobs()
@@ -150,19 +151,19 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
     jobs.raise_failures()
 
 
-def flags_first(arguments: list[str]) -> list[str]:
-    """The arguments with Hydra's flags before the overrides.
+def flags_last(arguments: list[str]) -> list[str]:
+    """The arguments with Hydra's flags behind the overrides.
 
     argparse, with which Hydra reads them, wants positional arguments in one piece: of `seed=1 -m epochs=2` it would
-    refuse the last.
+    refuse the last; and of `--info seed=1` it would take `seed=1` for the value of the flag.
     """
     flags: list[str] = []
     overrides: list[str] = []
     takes_a_value = False
-    for argument in arguments:
+    for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
         (flags if argument.startswith("-") or takes_a_value else overrides).append(argument)
-        takes_a_value = argument in FLAGS_WITH_VALUE
-    return flags + overrides
+        takes_a_value = argument in FLAGS_WITH_VALUE or (argument in ("--info", "-i") and "=" not in following)
+    return overrides + flags
 
 
 def _remove_empty(directory: Path, above: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,25 +24,32 @@ def reestimate_batchnorm(model: nn.Module, batches: Iterable[Any], device: torch
     dropout on, whose noise then is in the statistics.
 
     Args:
-        model: the network. Its layers' momentum and its mode are afterwards what they were, on an exception too.
+        model: the network. The layers' momentum and each module's mode are afterwards what they were, on an exception
+            too. Batch-norm layers in eval mode are re-estimated as well.
         batches: inputs of the network, or tuples and lists whose first item is one, as a DataLoader gives; all are
             used, so take a part of a large set (some 50 batches do).
         device: where to put the inputs; by default they stay where they are.
+
+    Raises ValueError if there is no batch, as from an iterator that is used up.
     """
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not layers:
         return
-    mode, momenta = model.training, [layer.momentum for layer in layers]
+    modes, momenta = [(m, m.training) for m in model.modules()], [layer.momentum for layer in layers]
+    rest = iter(batches)
+    if (first := next(rest, None)) is None:
+        raise ValueError("batches must hold at least one: the iterable is empty, or used up")
     model.eval()  # no dropout
     try:
         for layer in layers:
             layer.reset_running_stats()
             layer.momentum = None  # torch's word for the cumulative average
             layer.train()
-        for batch in batches:
+        for batch in itertools.chain([first], rest):
             inputs: Tensor = batch[0] if isinstance(batch, list | tuple) else batch
             model(inputs if device is None else inputs.to(device))
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
-        model.train(mode)
+        for module, mode in modes:
+            module.training = mode

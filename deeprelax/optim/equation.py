@@ -36,7 +36,7 @@ def pde_relaxed(
     averaging (which would lengthen its memory of x), and inner_lr = gamma/2, which halves the distance to equilibrium
     at each inner step along flat directions; it is stable for curvatures under 3/gamma. Its EntropySGD shows the rate
     on d = gamma grad u, which is lr/gamma; a rate, time or temperature that a parameter group gives itself is taken as
-    that optimizer's own.
+    that optimizer's own. Heat knows neither gamma nor temperature: a group gives it sigma.
 
     Source: arXiv 1704.04932, sections 2 to 4.
 

@@ -13,8 +13,9 @@ from typing import Any
 Row = tuple[type[Any], Callable[[Any], bool], str]  # its type, is a value allowed, what is: "it must be ..."
 
 
-def _whole(low: int) -> Callable[[Any], bool]:
-    return lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= low
+def whole(low: int, high: float = math.inf) -> Callable[[Any], bool]:
+    """Is it an integer in [low, high]?"""
+    return lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high
 
 
 LARGEST = 3.4e38  # what a 32-bit float can hold
@@ -25,7 +26,7 @@ RANGES: dict[str, Row] = {
     "lr": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
     "gamma": (float, lambda v: v > 0, "a number > 0 (inf switches the spring off)"),
     "pde_relaxed.gamma": (float, lambda v: 0 < v < math.inf, "a finite number > 0"),
-    "inner_steps": (int, _whole(1), "an integer >= 1"),
+    "inner_steps": (int, whole(1), "an integer >= 1"),
     "inner_lr": (float, lambda v: 0 < v <= LARGEST, f"a number > 0 {_UP_TO}"),
     "temperature": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
     "averaging": (float, lambda v: 0 <= v < 1, "a number in [0, 1)"),
@@ -35,23 +36,23 @@ RANGES: dict[str, Row] = {
     "weight_decay": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
     "scoping": (float, lambda v: 0 <= v < math.inf, "a finite number >= 0"),
     "sigma": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
-    "samples": (int, _whole(1), "an integer >= 1"),
+    "samples": (int, whole(1), "an integer >= 1"),
     "filter_normalized": _SWITCH,
-    "seed": (int, _whole(0), "an integer >= 0"),
+    "seed": (int, whole(0), "an integer >= 0"),
     "solver": (str, lambda v: v in ("fixed_point", "proximal"), "fixed_point or proximal"),
     "equation": (str, lambda v: v in ("viscous_hj", "hj", "heat"), "viscous_hj, hj or heat"),
 }
 
 
 def given(scope: Mapping[str, Any]) -> dict[str, Any]:
-    """The hyper-parameters that a constructor got: its locals(), asked for before it has any other."""
-    return {name: value for name, value in scope.items() if name not in ("self", "params", "__class__")}
+    """The options that a constructor got: its locals(), asked for before it has any other."""
+    return {name: value for name, value in scope.items() if name not in ("self", "params", "setting", "__class__")}
 
 
-def check_ranges(values: Mapping[str, Any], choice: str = "") -> None:
+def check_ranges(values: Mapping[str, Any], choice: str = "", ranges: Mapping[str, Row] = RANGES) -> None:
     """Raise ValueError, naming the keyword, for the first value outside its range. Unknown keywords pass."""
     for name, value in values.items():
-        row = RANGES.get(f"{choice}.{name}") or RANGES.get(name)
+        row = ranges.get(f"{choice}.{name}") or ranges.get(name)
         if row is None:
             continue
         _, allowed, description = row

@@ -21,10 +21,8 @@ class Momentum:
     none.
     """
 
-    keys: ClassVar[dict[str, Any]] = {
-        "momentum": 0.0,
-        "nesterov": True,
-    }  # of param_groups, and what they are if missing
+    # of param_groups, and what they are if missing
+    keys: ClassVar[dict[str, Any]] = {"momentum": 0.0, "nesterov": True}
 
     def apply(self, block: Block, state: State, finite: bool | Tensor) -> None:
         """Descend; overwrites d. If the step was not finite, x and v stay as they are.

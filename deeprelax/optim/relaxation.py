@@ -26,21 +26,12 @@ import torch
 from torch import Tensor
 
 from ._lazy import Optimizer
+from .closure import MISSING_CLOSURE, Closure, call
 from .hyperparameters import check_ranges, scoped_gamma
 from .outer import Momentum
 from .scratch import Block, Buffers, Noise, copy_
 
-Closure = Callable[[], Tensor]
 Evaluate = Callable[[], None]
-
-MISSING_CLOSURE = """{name}.step needs a closure that evaluates the NEXT mini-batch each time it is called:
-    def closure():
-        optimizer.zero_grad()
-        inputs, targets = next(batches)
-        loss = criterion(model(inputs), targets)
-        loss.backward()
-        return loss
-    optimizer.step(closure)"""
 
 
 class Relaxation(Optimizer):
@@ -247,12 +238,3 @@ class Relaxation(Optimizer):
         if len(values) > 1:
             raise ValueError(f"{key} must be the same in all parameter groups, not {sorted(values)}")
         return values.pop()
-
-
-def call(closure: Closure) -> Tensor:
-    """The closure's loss, detached: a 0-dim tensor of its own, for a captured graph may write over the original."""
-    with torch.enable_grad():
-        loss = closure()
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
-        raise TypeError(f"the closure must return the loss as a tensor of one element, not {loss!r}")
-    return loss.detach().reshape(()).clone()

@@ -44,4 +44,5 @@ def verdict(holds: bool) -> str:
     return "holds" if holds else "FAILS"
 
 
+# Not a table of tables.py: a line is printed as soon as it is measured, before the widths of the others are known.
 HEADER = f"   {'claim':<86}  {'measured':>10}  {'bound':<22}  holds"

@@ -15,9 +15,8 @@ from .summary import Difference, paired_difference, summarize
 
 NOT_METRICS = {
     "seed", "epochs", "batch_size", "budget", "gradient_evaluations", "outer_steps", "skipped_steps", "parameters",
-    "training_images", "examples", "threads", "ranks",
+    "training_images", "examples", "images_per_second", "examples_per_second", "threads", "ranks",
 }  # fmt: skip
-SPEED = "_per_second"  # the end of a further one, with what the task calls its examples before it
 DATA = ("dataset.path", "dataset.train_size", "dataset.validation")
 PROBLEM = ("task.name", "dataset.name", "model.name", *DATA)  # one table each
 SAME = ("task.", "dataset.", "model.")  # settings that a row must share with its baseline
@@ -69,7 +68,7 @@ def _empty_table(runs: Sequence[Run], metric: str | None) -> Table:
 def _has_metric(run: Run, name: str) -> bool:
     value = run.result.get(name)
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and name not in NOT_METRICS and not name.endswith(SPEED)
+    return number and name not in NOT_METRICS
 
 
 def _check_metrics(tables: Sequence[Table], runs: Sequence[Run]) -> None:

@@ -83,13 +83,14 @@ def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
         if not folder.is_dir():
             raise UserError(f"{folder} is not a folder: give one that holds runs, as outputs does")
         for directory, below, names in _directories(folder, seen):
-            if "config.yaml" not in names:
-                if "result.json" in names:
-                    notes.append(f"{directory} has a result but no config.yaml, and is left out")
+            files = RunDirectory(directory)
+            if files.config.name not in names:
+                if files.result.name in names:
+                    notes.append(f"{directory} has a result but no {files.config.name}, and is left out")
                 continue
-            config = _configuration(RunDirectory(directory).config)
+            config = _configuration(files.config)
             if config is None:
-                notes.append(f"{directory} is no training run, or its config.yaml is damaged: left out")
+                notes.append(f"{directory} is no training run, or its {files.config.name} is damaged: left out")
             else:
                 runs.append(load_run(directory, config))
                 below.clear()  # tells os.walk not to descend into the run

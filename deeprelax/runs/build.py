@@ -138,7 +138,11 @@ def build_model(conf: ModelConf, task: Task, seed: int, device: torch.device) ->
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, Purpose.WEIGHTS))
         model: nn.Module = call("model", conf.name, **task.shape, **keywords(conf))
-    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    model.to(device)
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.ndim == 4:  # Module.to(memory_format=...) would refuse those of five dimensions, as Conv3d's
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
+    return model
 
 
 def _shape_taken(network: Callable[..., Any], task: Task) -> str | None:

@@ -49,7 +49,7 @@ def _run(conf: TrainConf, config: DictConfig, directory: RunDirectory) -> dict[s
         choose_device(conf.hardware, Ranks(0, world, 0, world))
     directory.path.mkdir(parents=True, exist_ok=True)
     with files.sole_writer(directory.path), _replacing(conf, directory):
-        if not _skip_finished(conf, config, directory):
+        if not _skip_finished(conf, config, directory, world):
             with logging_to(directory.log):
                 _write_config(config, directory)
                 if world == 1:
@@ -89,7 +89,7 @@ def _run_among_peers(conf: TrainConf, config: DictConfig, directory: RunDirector
                 directory.path.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(files.sole_writer(directory.path))
                 stack.enter_context(_replacing(conf, directory))
-                finished = _skip_finished(conf, config, directory)
+                finished = _skip_finished(conf, config, directory, ranks.world)
             except UserError as error:
                 problem = error
             except OSError as error:
@@ -102,7 +102,7 @@ def _run_among_peers(conf: TrainConf, config: DictConfig, directory: RunDirector
                 stack.enter_context(logging_to(directory.log))
                 _write_config(config, directory)
             else:
-                logging.getLogger("deeprelax").setLevel(logging.WARNING)
+                logging.getLogger("deeprelax").setLevel(logging.ERROR)  # the main rank warns for all
             train(conf, directory, device, ranks)
             if ranks.main:
                 _end(directory)
@@ -118,15 +118,15 @@ def check_share(conf: TrainConf, world: int) -> None:
         raise UserError("hardware.share=chains needs an inner chain, and sgd has none: use hardware.share=data")
 
 
-def _skip_finished(conf: TrainConf, config: DictConfig, directory: RunDirectory) -> bool:
+def _skip_finished(conf: TrainConf, config: DictConfig, directory: RunDirectory, world: int) -> bool:
     continuation.check_same(directory, config)
     if not directory.finished:
         continuation.start_from_finished(conf, config, directory)
         return False
-    if conf.hardware.share == "chains" and _result(directory)["ranks"] != launch.wanted(conf.hardware):
-        log.warning("hardware.share=chains: the result below is that of %d ranks", _result(directory)["ranks"])
-
-    log.info("finished before: %s", closing_line(_result(directory), directory))
+    result = _result(directory)
+    if conf.hardware.share == "chains" and result["ranks"] != world:
+        log.warning("hardware.share=chains: the result below is that of %d ranks", result["ranks"])
+    log.info("finished before: %s", closing_line(result, directory))
     log.info("(force=true starts it again)")
     return True
 

@@ -26,7 +26,7 @@ class Classification(Task):
 
     noun: ClassVar[str] = "image"
     abbreviation: ClassVar[str] = "img"
-    examples_key: ClassVar[str] = "training_images"
+    result_keys: ClassVar[tuple[str, str]] = ("training_images", "images_per_second")
     takes_data: ClassVar[bool] = True
 
     def __init__(self, setting: Setting) -> None:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..optim.hyperparameters import check_ranges, given
 from ..randomness import Purpose, derive_seed
-from .hyperparameters import check_ranges
+from .hyperparameters import RANGES
 from .least_squares import LeastSquares
 from .metric import Metric
 from .task import Setting
@@ -50,8 +51,8 @@ class Diagonal(LeastSquares):
         column_spread: float = 0.0,
         problem_seed: int = 0,
     ) -> None:
-        options = {key: value for key, value in locals().items() if key not in ("self", "setting", "__class__")}
-        check_ranges(**options)
+        options = given(locals())
+        check_ranges(options, ranges=RANGES)
         if nonzero > dimensions:
             raise UserError(f"task.nonzero={nonzero} is more than task.dimensions={dimensions}: lower it")
         matrix, truth, scales, errors = (_stream(problem_seed, i) for i in range(4))

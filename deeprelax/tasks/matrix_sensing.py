@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..optim.hyperparameters import check_ranges, given
 from ..randomness import Purpose, derive_seed
-from .hyperparameters import check_ranges
+from .hyperparameters import RANGES
 from .least_squares import LeastSquares
 from .metric import Metric
 from .task import Setting
@@ -48,8 +49,8 @@ class MatrixSensing(LeastSquares):
         noise: float = 0.0,
         problem_seed: int = 0,
     ) -> None:
-        options = {key: value for key, value in locals().items() if key not in ("self", "setting", "__class__")}
-        check_ranges(**options)
+        options = given(locals())
+        check_ranges(options, ranges=RANGES)
         if rank > size:
             raise UserError(f"task.rank={rank} is more than task.size={size}: lower it")
         sensors, truth, errors = (

@@ -69,7 +69,7 @@ class Task(ABC):
     metrics: Mapping[str, Metric]  # of `scores`, "loss" aside; the first is what runs are compared by
     noun: ClassVar[str] = "example"  # what an example is called, in the singular
     abbreviation: ClassVar[str] = "ex"  # on the progress bar
-    examples_key: ClassVar[str] = "examples"  # of `examples` in result.json
+    result_keys: ClassVar[tuple[str, str]] = ("examples", "examples_per_second")  # of both in result.json
     takes_data: ClassVar[bool] = False  # is there a data set to choose?
     additive: ClassVar[bool] = True  # is the loss a mean over examples? Else hardware.share=data is refused
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ class Budget:
         return now > before
 
 
+@functools.cache
 def _exact(number: float) -> Fraction:
     """The decimal number that was written: 0.1 is a tenth, so that no multiple of it is missed by rounding."""
     return Fraction(str(number))

@@ -17,10 +17,6 @@ class Collectives(Protocol):
     def world(self) -> int:
         """How many ranks there are."""
 
-    @property
-    def main(self) -> bool:
-        """Is this the rank that writes?"""
-
     def mean_(self, tensors: list[Tensor]) -> None:
         """Each tensor to its mean over the ranks, in place: one all-reduce for all of them."""
 

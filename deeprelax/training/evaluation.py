@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..optim.batchnorm import reestimate_batchnorm
 from ..tasks.task import Chunks, Task
@@ -17,12 +17,7 @@ Interrupt = Callable[[], None] | None  # called between chunks; may raise
 
 @torch.inference_mode()
 def score(
-    task: Task,
-    model: nn.Module,
-    chunks: Chunks,
-    autocast: Autocast,
-    ranks: Collectives,
-    interrupt: Interrupt = None,
+    task: Task, model: nn.Module, chunks: Chunks, autocast: Autocast, ranks: Collectives, interrupt: Interrupt = None
 ) -> dict[str, float]:
     """The task's scores of the model in eval mode; the same on all ranks.
 
@@ -34,11 +29,9 @@ def score(
     mine = list(range(ranks.rank, chunks.count, ranks.world))
     try:
         rows = []
-        for i in mine or [0]:  # a rank without a chunk scores one all the same: how many sums are there?
-            if interrupt is not None:
-                interrupt()
+        for chunk in _taken(chunks, mine or [0], interrupt):  # a rank without one asks how many sums there are
             with autocast():
-                rows.append(task.sums(model, *chunks.take(i)))
+                rows.append(task.sums(model, *chunk))
     finally:
         model.train(mode)
     sums = rows[0].new_zeros(chunks.count, len(rows[0]))
@@ -60,6 +53,13 @@ def scores(
 ) -> dict[str, dict[str, float]]:
     """`score` on each split, batch-norm statistics re-estimated before; with `train` on the batches for these too."""
     with autocast():
-        reestimate_batchnorm(model, (statistics.take(i) for i in range(statistics.count)))
+        reestimate_batchnorm(model, _taken(statistics, range(statistics.count), interrupt))
     splits = task.splits() | ({"train": statistics} if train else {})
     return {name: score(task, model, chunks, autocast, ranks, interrupt) for name, chunks in splits.items()}
+
+
+def _taken(chunks: Chunks, indices: Iterable[int], interrupt: Interrupt) -> Iterator[tuple[Tensor, ...]]:
+    for i in indices:
+        if interrupt is not None:  # statistics half made do no harm: the evaluation on resume makes them again
+            interrupt()
+        yield chunks.take(i)

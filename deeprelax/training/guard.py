@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -83,8 +84,7 @@ class Guard:
         A CPU knows whether the step was finite. A GPU has it in a flag, which is read, and so waited for, only where
         something is to be written.
         """
-        on_cpu = isinstance(self.optimizer.finite, bool)
-        if due.record or due.save or on_cpu:
+        if due.record or due.save or isinstance(self.optimizer.finite, bool):
             self.check_steps()
         if due.save:
             self.check_weights()
@@ -114,9 +114,10 @@ class Guard:
             raise self._not_finite("weights or batch-norm statistics are")
 
     def check_scores(self, scores: dict[str, dict[str, float]]) -> None:
-        """The losses of x on all splits."""
-        if not all(math.isfinite(found["loss"]) for found in scores.values()):
-            raise self._not_finite("the loss of x is")
+        """All scores of x on all splits. Raises UserError."""
+        wrong = [name for found in scores.values() for name, value in found.items() if not math.isfinite(value)]
+        if wrong:
+            raise self._not_finite(f"the {wrong[0]} of x is")
 
     def _not_finite(self, what: str) -> UserError:
         return UserError(
@@ -128,7 +129,9 @@ class Guard:
         return int(self.optimizer.param_groups[0]["outer_steps"])
 
     def _in_force(self) -> str:
-        values = {**self.optimizer.scalars(), "direction_norm": float(self.optimizer.direction_norm())}
+        values = self.optimizer.scalars()
+        with contextlib.suppress(RuntimeError):  # an evaluation made on resume comes before the first step
+            values |= {"direction_norm": float(self.optimizer.direction_norm())}
         return ", ".join(f"{name} {value:.3g}" for name, value in values.items())
 
     def _advice(self) -> str:

@@ -70,7 +70,7 @@ class Journal:
             self._records.close()
 
     def count(self, loss: Tensor, evaluations: int) -> None:
-        """One more step. A skipped one has no loss to count."""
+        """One more step. A loss that is not finite, of a step that is skipped, is not counted."""
         finite = torch.isfinite(loss)
         self._loss_sum += loss.masked_fill(~finite, 0.0)
         self._loss_count += finite

@@ -97,7 +97,7 @@ def test_entropy_sgd_is_declared_three_times_and_no_more() -> None:
     # the laboratory and the yardsticks have settings of their own, by the same letters, and so has each run a seed
     others = [f for f in folder.rglob("*.py") if not {"optim", "pde", "bench"} & set(f.relative_to(folder).parts)]
     again = {(str(file.relative_to(folder)), name) for file in others for name in declared(file)}
-    assert {(file, name) for file, name in again if name in keys - {"seed"} and not file.startswith("pde_")} == set()
+    assert {(file, name) for file, name in again if name in keys - {"seed"}} == set()
 
 
 def test_the_test_above_notices_a_field_a_parameter_and_a_key(tmp_path: Path) -> None:

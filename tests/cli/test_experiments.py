@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from deeprelax.configuration.hydra_app import configuration_folder
-from deeprelax.optim import CHOICES
 from tests.data.fakes import write_cifar, write_images, write_mnist
+from tests.optimizers import CHOICES
 
 Command = Callable[..., tuple[int, str, str]]
 FOLDER = configuration_folder()
@@ -43,8 +44,8 @@ def test_experiments_train_with_every_optimizer(
     )
     write_images(tmp_path / "mine", size=(32, 32))
     for optimizer in CHOICES:
-        steps = {"sgd": [], "heat": ["optimizer.samples=1"]}.get(optimizer, ["optimizer.inner_steps=2"])
-        status, _, err = deeprelax("train", f"experiment={experiment}", f"optimizer={optimizer}", *TINY, *own, *steps)
+        run = ["train", f"experiment={experiment}", f"optimizer={optimizer}", *TINY, *own, *CHOICES[optimizer]]
+        status, _, err = deeprelax(*run)
         assert (status, err) == (0, ""), optimizer
     results = list((tmp_path / "outputs" / experiment).rglob("result.json"))
     assert len(results) == len(CHOICES)
@@ -63,10 +64,10 @@ def test_every_experiment_has_a_header_and_sets_no_optimizer_key(experiment: str
 
 def test_every_recipe_is_followed_and_has_presets_of_shipped_optimizers() -> None:
     """test_train.py holds that they compose with every experiment."""
-    texts = [(FOLDER / "experiment" / f"{name}.yaml").read_text() for name in EXPERIMENTS]
+    texts = [file.read_text() for group in ("experiment", "task") for file in (FOLDER / group).glob("*.yaml")]
     assert {path.name for path in (FOLDER / "preset").iterdir()} == set(RECIPES)
     for recipe in RECIPES:
-        assert any(f"- override /recipe: {recipe}\n" in text for text in texts), recipe
+        assert any(re.search(rf"- override /recipe\S*: {recipe}\n", text) for text in texts), recipe
         presets = {file.stem for file in (FOLDER / "preset" / recipe).iterdir()}
         assert presets
         assert presets <= set(CHOICES)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import deeprelax as package
+from deeprelax import tasks
 from deeprelax.optim import CHOICES
 
 Command = Callable[..., tuple[int, str, str]]
@@ -142,7 +143,7 @@ def test_python_m_does_the_same() -> None:
 def test_train_help_names_every_choice_and_key(deeprelax: Command) -> None:
     status, out, _ = deeprelax("train", "--help")
     assert status == 0
-    assert "  task: classification, custom, diagonal, matrix_sensing, regression\n" in out
+    assert f"  task: {', '.join(sorted([*tasks.CHOICES, 'custom']))}\n" in out
     assert f"  optimizer: {', '.join(OFFERED)}\n" in out
     assert "  dataset: cifar10, cifar100, custom, digits, fashion_mnist, image_folder, mnist, none\n" in out
     assert "  experiment: " in out

@@ -61,3 +61,15 @@ def test_reestimation_restores_everything_when_a_batch_fails() -> None:
         reestimate_batchnorm(net, broken())
     assert net[3].momentum == 0.1
     assert all(module.training for module in net.modules())
+
+
+def test_reestimation_puts_back_each_modules_own_mode_and_needs_a_batch() -> None:
+    net = network()
+    net[3].eval()
+    reestimate_batchnorm(net, [images(100).chunk(0, 100)[0]])
+    assert net[3].num_batches_tracked == 1
+    assert [module.training for module in net] == [True, True, True, False, True]
+    before = net[3].running_mean.clone()
+    with pytest.raises(ValueError, match="batches must hold at least one"):
+        reestimate_batchnorm(net, iter(()))
+    assert torch.equal(net[3].running_mean, before)

@@ -80,7 +80,12 @@ def write_fit(
     (directory / "provenance.json").write_text(json.dumps({"metrics": to_json(FIT)}))
     if r2 is not None:
         result = json.loads((directory / "result.json").read_text())
-        result |= {"test_r2": result.pop("test_error"), "test_rmse": 10 * r2, "examples": 50, "points_per_second": 1e3}
+        result |= {
+            "test_r2": result.pop("test_error"),
+            "test_rmse": 10 * r2,
+            "examples": 50,
+            "examples_per_second": 1e3,
+        }
         (directory / "result.json").write_text(json.dumps(result))
     return directory
 

@@ -124,7 +124,7 @@ def test_runs_of_older_versions_are_of_classification(tmp_path: Path) -> None:
 def test_counts_and_speeds_are_nothing_to_compare_by(tmp_path: Path) -> None:
     write_fit(tmp_path, "sgd", 0, 0.5)
     with pytest.raises(ValueError, match=r"there are seconds, test_loss, test_r2, test_rmse$"):
-        compared(tmp_path, "points_per_second")
+        compared(tmp_path, "examples_per_second")
     with pytest.raises(ValueError, match=r"no run held examples out \(dataset.validation=N\)"):
         compared(tmp_path, "validation_r2")
 

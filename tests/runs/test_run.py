@@ -93,7 +93,7 @@ def test_a_task_of_the_users_own_is_told_of_by_its_own_score(compose: Compose, t
     quick = ["task.name=tests.accuracy:Accuracy", "epochs=1", "optimizer=sgd", "dataset.validation=50"]
     result = train(compose, tmp_path, *quick)
     assert result["test_accuracy"] > 0.5
-    assert result.keys() >= {"validation_accuracy", "examples", "digits_per_second"}
+    assert result.keys() >= {"validation_accuracy", "examples", "examples_per_second"}
     assert not {"test_error", "validation_error", "training_images"} & result.keys()
     closing = (tmp_path / "train.log").read_text().splitlines()[-1]
     assert f" test accuracy {result['test_accuracy']:.3f}  {result['gradient_evaluations']} gradient eval" in closing

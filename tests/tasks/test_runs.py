@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
+from deeprelax import tasks
 from deeprelax.records import checkpoint
 from tests.hooks import interrupt_at
 from tests.optimizers import CHOICES
@@ -25,7 +26,14 @@ TASKS = {
 METRICS = {"regression": {"rmse", "r2"}, "diagonal": {"error"}, "matrix_sensing": {"error"}}
 
 
-def test_the_task_alone_trains(deeprelax: Command) -> None:
+@pytest.mark.parametrize("task", tasks.CHOICES)
+def test_the_task_alone_trains(task: str, deeprelax: Command) -> None:
+    status, _, err = deeprelax("train", f"task={task}", "hardware.threads=1", "epochs=40")
+    assert (status, err) == (0, "")
+    assert json.loads((directory() / "result.json").read_text())["test_loss"] < 10
+
+
+def test_what_a_task_without_images_tells(deeprelax: Command) -> None:
     status, out, err = deeprelax("train", "task=regression", "hardware.threads=1")
     assert (status, err) == (0, "")
     assert "dense on regression with entropy_sgd: 60 passes over 354 examples" in out

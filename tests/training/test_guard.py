@@ -12,8 +12,10 @@ import torch
 from omegaconf import DictConfig
 
 from deeprelax.errors import Stopped, UserError
+from deeprelax.optim import SGD
 from deeprelax.parallel.signals import Requests
 from deeprelax.records import checkpoint
+from deeprelax.training.guard import Guard
 from tests.hooks import spoil
 from tests.optimizers import CHOICES
 from tests.quick import RUN, directory, train
@@ -96,3 +98,16 @@ def test_a_skipped_step_leaves_no_statistics(deeprelax: Command, monkeypatch: py
     assert json.loads((directory() / "result.json").read_text())["skipped_steps"] == 1
     for state in saved:
         assert all(torch.isfinite(t).all() for t in state["model"].values())
+
+
+@pytest.mark.parametrize("score", ["loss", "accuracy"])
+def test_every_score_is_checked_also_before_the_first_step(score: str) -> None:
+    net = torch.nn.Linear(1, 1)
+    guard = Guard(net, SGD(net.parameters()), False, ["optimizer.lr"], lambda: True, lambda: 0.0)
+    scores = {"test": {"loss": 1.0, "accuracy": 0.5}}
+    guard.check_scores(scores)
+    scores["test"][score] = float("nan")
+    with pytest.raises(
+        UserError, match=rf"^after outer step 0 \(pass 0\) the {score} of x is not finite \(lr 0\.1.*\)"
+    ):
+        guard.check_scores(scores)

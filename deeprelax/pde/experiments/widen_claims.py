@@ -64,9 +64,8 @@ def _ratio_claims() -> list[Claim]:
     ]
 
 
-def claims(wells: Wells | None = None) -> list[Claim]:
+def claims() -> list[Claim]:
     """Semiconcavity, minima that only disappear, curvatures, the time of the crossing and of the removal."""
-    wells = wells or Wells()
     x, u = rough_family()
     found = _ratio_claims()
     for name in EQUATIONS:
@@ -75,7 +74,7 @@ def claims(wells: Wells | None = None) -> list[Claim]:
         note = "maximum principle for u_x, in one dimension"
         found.append(Claim(4, f"{name}: new minima as t grows ({said})", news, 0.0, note=note))
     x = axis(-3, 3, 3001)
-    return [*found, *_well_claims(wells, x)]
+    return [*found, *_well_claims(Wells(), x)]
 
 
 def overlap(wells: Wells, time: float) -> float:
