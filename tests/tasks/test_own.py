@@ -105,3 +105,23 @@ def test_the_data_set_of_the_readme(deeprelax: Command, tmp_path: Path, monkeypa
     result = json.loads((directory("whole") / "result.json").read_text())
     assert result["training_images"] == 180
     assert result["test_error"] <= 10
+
+
+@pytest.mark.slow
+def test_the_task_of_the_readme_on_two_ranks(
+    deeprelax: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ways to share: parts of one batch give one rank's scores to rounding, chains a run of their own."""
+    (tmp_path / "waves.py").write_text(example("import torch  # waves.py"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    run = ["train", "task=custom", "task.name=waves:Wave", "task.options.frequency=3", "hardware.threads=1"]
+    run += ["optimizer=heat", "optimizer.lr=0.02", "epochs=4", "batch_size=50"]
+    found = {}
+    for name, ranks in {"one": [], "data": ["hardware.share=data"], "chains": ["hardware.share=chains"]}.items():
+        devices = ["hardware.devices=2"] if ranks else []
+        status, _, err = deeprelax(*run, *devices, *ranks, f"output_dir={name}")
+        assert (status, err) == (0, "")
+        found[name] = json.loads((directory(name) / "result.json").read_text())["test_mae"]
+    assert found["data"] == pytest.approx(found["one"], rel=1e-3)
+    assert 0 < found["chains"] < 1
