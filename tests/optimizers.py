@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from deeprelax.optim import SGD, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
+from deeprelax.optim import SGD, AdamW, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,10 @@ class Case:
         return self.make(params, **{**self.keywords, **keywords})
 
 
+ADAMW = {"outer": "adamw", "lr": 1e-2}
 OPTIMIZERS = {
     "sgd": Case(SGD, {"lr": 0.1}),
+    "adamw": Case(AdamW, {"lr": 1e-2, "weight_decay": 0.05}, ["optimizer.lr=1e-2"]),
     "entropy_sgd": Case(
         EntropySGD,
         {"lr": 0.7, "inner_steps": 3, "gamma": 2.0, "temperature": 1e-4, "momentum": 0.5, "scoping": 0.1, "seed": 3},
@@ -54,6 +56,46 @@ OPTIMIZERS = {
     ),
     "pde_relaxed_hj": Case(pde_relaxed, {"equation": "hj"}, choice=False),
     "pde_relaxed_heat": Case(pde_relaxed, {"equation": "heat", "temperature": 1e-3}, choice=False, noisy=True),
+    "entropy_sgd_keep": Case(
+        EntropySGD,
+        {"lr": 0.5, "inner_steps": 3, "gamma": 2.0, "temperature": 1e-4, "averaging": 0.0, "inner_state": "keep"},
+        choice=False,
+        noisy=True,
+    ),
+    "entropy_sgd_outer_adamw": Case(
+        EntropySGD,
+        {**ADAMW, "inner_steps": 3, "gamma": 2.0, "temperature": 1e-4, "averaging": 0.0},
+        choice=False,
+        noisy=True,
+    ),
+    "entropy_sgd_adamw": Case(
+        EntropySGD,
+        {**ADAMW, "inner": "adamw", "inner_lr": 1e-2, "inner_steps": 3, "gamma": 2.0, "averaging": 0.0},
+        choice=False,
+    ),
+    "hj_adamw": Case(HamiltonJacobi, {**ADAMW, "inner_steps": 3, "averaging": 0.0}, choice=False),
+    "hj_proximal_adamw": Case(
+        HamiltonJacobi,
+        {
+            **ADAMW,
+            "solver": "proximal",
+            "inner": "adamw",
+            "inner_lr": 1e-2,
+            "inner_state": "reset",
+            "inner_steps": 3,
+            "gamma": 1.0,
+        },
+        choice=False,
+    ),
+    "heat_adamw": Case(
+        Heat, {**ADAMW, "samples": 2, "sigma": 0.01, "filter_normalized": False}, choice=False, noisy=True
+    ),
+    "pde_relaxed_adamw": Case(
+        pde_relaxed,
+        {**ADAMW, "equation": "heat", "temperature": 1e-3},
+        choice=False,
+        noisy=True,
+    ),
 }
 # choice on the command line: overrides for short steps with momentum and noise
 CHOICES = {name: case.overrides for name, case in OPTIMIZERS.items() if case.choice}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -11,11 +12,14 @@ from omegaconf import DictConfig
 from ..configuration import hydra_app
 from ..configuration.check import checked
 from ..configuration.registry import resolve
+from ..configuration.rules import not_applied
 from ..configuration.schema import TrainConf
 from ..errors import UserError
 from ..records.directory import RunDirectory
 from ..records.scores import cost
 from ..runs.run import run
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str]) -> None:
@@ -31,6 +35,8 @@ def job(config: DictConfig) -> float:
     """
     conf = checked(config)  # before any file is touched
     _check_search(conf)
+    if (line := not_applied(config, HydraConfig.get().runtime.choices)) is not None:
+        log.info(line)
     directory = Path(HydraConfig.get().runtime.output_dir)
     result = run(conf, config, directory)
     return cost(result, RunDirectory(directory).score_metrics())

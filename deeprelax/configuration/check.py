@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError, did_you_mean
 from ..files import corrupt
+from ..optim.hyperparameters import check_rules
 from .messages import unknown_key
 from .registry import DOTTED, REGISTRY
 from .schema import BASES, NO_DATA, SCHEMAS, BenchConf, TrainConf
@@ -76,6 +77,16 @@ def _problems(node: DictConfig, prefix: str) -> Iterator[str]:
             if not allowed(value):
                 yield f"{key}={value} is out of range: it must be {description}"
     yield from _wrong_name(node, prefix)
+    yield from _excluding(node, prefix)
+
+
+def _excluding(node: DictConfig, prefix: str) -> Iterator[str]:
+    if prefix != "optimizer.":
+        return
+    try:
+        check_rules({str(key): node[key] for key in node if not OmegaConf.is_missing(node, str(key))})
+    except ValueError as error:
+        yield f"optimizer.{error}"
 
 
 def _wrong_name(node: DictConfig, prefix: str) -> Iterator[str]:

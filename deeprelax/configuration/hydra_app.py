@@ -1,8 +1,8 @@
 """Run a Hydra application inside a sub-command, with our run directories and our error messages.
 
-Hydra is used against its grain in four places, each explained where it stands: it would print its own messages instead
-of raising (`run`), put its own text before the error of a job (`Jobs`), refuse free keys without ++ (FREE_KEY), and
-refuse overrides behind a flag (`flags_last`).
+Hydra is used against its grain in five places, each explained where it stands: it would print its own messages instead
+of raising (`run`), put its own text before the error of a job (`Jobs`), refuse free keys without ++ (FREE_KEY), refuse
+overrides behind a flag (`flags_last`), and apply a preset whatever its values are for (`Loader`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal import hydra as hydra_internal
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -27,7 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ..errors import UserError
 from ..parallel import devices
 from ..records.directory import RunDirectory
-from . import check, run_name
+from . import check, rules, run_name
 from .messages import explain, offered
 from .schema import configuration_folder
 
@@ -50,13 +52,31 @@ def choices(*wanted: str) -> str:
     )
 
 
+class Loader(ConfigLoaderImpl):
+    """Composes configurations and fits them to the rules of the optimizer that is chosen.
+
+    What null stands for and whether a preset applies depend on values, and Hydra's defaults list on choices alone.
+    """
+
+    def load_configuration(
+        self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any, **keywords: Any
+    ) -> DictConfig:
+        """As Hydra's own, which also composes the jobs of a sweep by it."""
+
+        def compose(overrides: list[str]) -> DictConfig:
+            return super(Loader, self).load_configuration(config_name, overrides, run_mode, *args, **keywords)
+
+        return rules.fitted(compose, overrides) if config_name == "train" else compose(overrides)
+
+
 def register() -> None:
-    """Register the schema and the resolvers of configs/*.yaml.
+    """Register the schema, the resolvers of configs/*.yaml and the loader.
 
     Called on import, not by `run`: the worker processes of launchers import this module to unpickle a job, and need the
     resolvers for its configuration.
     """
     check.register()
+    hydra_internal.ConfigLoaderImpl = Loader  # type: ignore[attr-defined]
     for name, resolver in [
         ("run_root", run_name.run_root),
         ("run_family", run_name.run_family),

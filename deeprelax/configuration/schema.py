@@ -7,7 +7,7 @@ in the hyperparameters.py of optim/, models/ and tasks/.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Any
@@ -171,6 +171,10 @@ class BenchConf:
     output_dir: str = limited(lambda v: v.strip() != "", "the path of a folder")
 
 
+def _or_none(allowed: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda v: v is None or allowed(v)
+
+
 def _built(base: type[Any], group: str, choice: str, ranges: Mapping[str, Row]) -> type[Any]:
     """The schema of a shipped choice: the keys of its YAML in their order, with type and range by their rows.
 
@@ -178,16 +182,18 @@ def _built(base: type[Any], group: str, choice: str, ranges: Mapping[str, Row]) 
     """
     file = configuration_folder() / group / f"{choice}.yaml"
     assert file.is_file(), f"{choice}, a file of the room of {group}s, needs a configs/{group}/{choice}.yaml"
-    text = file.read_text(encoding="utf-8")
     members: list[tuple[str, Any, Any]] = []
-    for key in yaml.safe_load(text):
+    for key, value in yaml.safe_load(file.read_text(encoding="utf-8")).items():
         if key not in ("defaults", *base.__dataclass_fields__):
             row = ranges.get(f"{choice}.{key}") or ranges.get(key)
             assert row is not None, (
                 f"configs/{group}/{choice}.yaml: {key} has no row among the hyper-parameters of {group}s"
             )
             kind, allowed, description = row
-            members.append((key, kind, limited(allowed, description)))
+            if value is None:  # null in the YAML means a default that depends on other keys
+                members.append((key, kind | None, limited(_or_none(allowed), f"{description}, or null")))
+            else:
+                members.append((key, kind, limited(allowed, description)))
     name = choice.title().replace("_", "") + base.__name__
     built = make_dataclass(name, members, bases=(base,))
     built.__module__ = __name__

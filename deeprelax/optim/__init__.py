@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .adamw import AdamW as AdamW
     from .batchnorm import reestimate_batchnorm as reestimate_batchnorm
     from .entropy_sgd import EntropySGD as EntropySGD
     from .equation import pde_relaxed as pde_relaxed
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # what `optimizer=` may be: "module:attribute" of this folder, and the keywords that the choice fixes
 CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("sgd:SGD", {}),
+    "adamw": ("adamw:AdamW", {}),
     "entropy_sgd": ("entropy_sgd:EntropySGD", {}),
     "hj": ("hamilton_jacobi:HamiltonJacobi", {"solver": "fixed_point"}),
     "hj_proximal": ("hamilton_jacobi:HamiltonJacobi", {"solver": "proximal"}),

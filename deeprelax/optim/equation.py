@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .entropy_sgd import EntropySGD
 from .hamilton_jacobi import HamiltonJacobi
 from .heat import Heat
-from .hyperparameters import check_ranges, given
+from .hyperparameters import check_ranges, given, resolved
 from .relaxation import Relaxation
 
 
@@ -19,11 +19,15 @@ def pde_relaxed(
     gamma: float = 0.1,
     temperature: float = 1e-6,
     inner_steps: int = 5,
-    lr: float = 0.1,
-    momentum: float = 0.9,
+    lr: float | None = None,
+    momentum: float | None = None,
     nesterov: bool = True,
     weight_decay: float = 0.0,
     seed: int = 0,
+    outer: str = "momentum",
+    betas: Sequence[float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    decoupled_weight_decay: float = 0.0,
 ) -> Relaxation:
     """x <- x - lr grad u(x, gamma), u the solution at time gamma of the equation that starts from u(x, 0) = f(x).
 
@@ -31,12 +35,12 @@ def pde_relaxed(
         hj           u_t = -1/2 |grad u|^2                          HamiltonJacobi, fixed point
         heat         u_t = temperature/2 lap u                      Heat, sigma^2 = gamma temperature
 
-    lr, gamma and temperature mean the same for all three, so that equations can be compared with all else equal. The
-    viscous chain is set up for exactness rather than speed: no inner momentum (which would spoil the temperature), no
-    averaging (which would lengthen its memory of x), and inner_lr = gamma/2, which halves the distance to equilibrium
-    at each inner step along flat directions; it is stable for curvatures under 3/gamma. Its EntropySGD shows the rate
-    on d = gamma grad u, which is lr/gamma; a rate, time or temperature that a parameter group gives itself is taken as
-    that optimizer's own. Heat knows neither gamma nor temperature: a group gives it sigma.
+    lr, gamma and temperature mean the same for all three, in a parameter group too, so that equations can be compared
+    with all else equal. The viscous chain is set up for exactness rather than speed: no inner momentum (which would
+    spoil the temperature), no averaging (which would lengthen its memory of x), and inner_lr = gamma/2, which halves
+    the distance to equilibrium at each inner step along flat directions; it is stable for curvatures under 3/gamma. Its
+    d is gamma grad u, so a log shows the rate on that, lr/gamma; with outer="adamw", whose steps do not depend on the
+    scale of d, lr itself.
 
     Source: arXiv 1704.04932, sections 2 to 4.
 
@@ -46,28 +50,53 @@ def pde_relaxed(
         gamma: time of the equation, finite.
         temperature: 1/beta, the viscosity; hj has none and leaves it unused.
         inner_steps: closure calls of one step.
-        lr: rate on grad u, of SGD's size.
-        momentum: of the outer update.
+        lr: rate on grad u, by default 0.1, SGD's; 1e-3 for outer="adamw".
+        momentum: of the outer update, by default 0.9; 0 for outer="adamw".
         nesterov: Nesterov's look-ahead; without effect at momentum 0.
         weight_decay: coefficient c of c/2 |y|^2 in the loss.
         seed: of the noise (viscous_hj and heat).
+        outer: the outer rule, "momentum" (torch.optim.SGD's) or "adamw" (torch.optim.AdamW's).
+        betas, eps: of outer="adamw".
+        decoupled_weight_decay: c of (1 - rate c) times the weights at each step. Excludes weight_decay.
     """
-    check_ranges(given(locals()), "pde_relaxed")
-    outer: dict[str, Any] = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
-    if equation == "heat":
-        sigma = math.sqrt(gamma * temperature)
-        return Heat(params, lr, sigma, inner_steps, filter_normalized=False, seed=seed, **outer)
-    if equation == "hj":
-        return HamiltonJacobi(params, lr, gamma, inner_steps, "fixed_point", **outer)
-    return EntropySGD(
-        params,
-        lr / gamma,
-        gamma,
-        inner_steps,
-        gamma / 2,
-        temperature,
-        averaging=0.0,
-        inner_momentum=0.0,
-        seed=seed,
-        **outer,
-    )
+    values = resolved("pde_relaxed", given(locals()))
+    check_ranges(values, "pde_relaxed")
+    return {"viscous_hj": _Viscous, "hj": _Inviscid, "heat": _Heat}[equation](params, values)
+
+
+class _Viscous(EntropySGD):
+    choice = "pde_relaxed"
+
+    def __init__(self, params: Iterable[Any], values: dict[str, Any]) -> None:
+        Relaxation.__init__(self, params, values)
+
+    def settings(self, group: dict[str, Any]) -> dict[str, Any]:
+        chain = {"inner": "momentum", "inner_state": "reset", "inner_momentum": 0.0, "averaging": 0.0}
+        found = {**group, **chain, "inner_lr": group["gamma"] / 2}
+        if group["outer"] == "momentum":  # d is gamma grad u; weight decay stays that of lr
+            found["lr"] = group["lr"] / group["gamma"]
+            found["decoupled_weight_decay"] = group["decoupled_weight_decay"] * group["gamma"]
+        return found
+
+
+class _Inviscid(HamiltonJacobi):
+    choice = "pde_relaxed"
+
+    def __init__(self, params: Iterable[Any], values: dict[str, Any]) -> None:
+        Relaxation.__init__(self, params, {**values, "solver": "fixed_point"})
+
+    def settings(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {**group, "averaging": 0.75}
+
+
+class _Heat(Heat):
+    choice = "pde_relaxed"
+    evaluations_key = "inner_steps"
+
+    def __init__(self, params: Iterable[Any], values: dict[str, Any]) -> None:
+        Relaxation.__init__(self, params, values)
+
+    def settings(self, group: dict[str, Any]) -> dict[str, Any]:
+        rest = {key: value for key, value in group.items() if key not in ("gamma", "temperature")}
+        sigma = math.sqrt(group["gamma"] * group["temperature"])
+        return {**rest, "sigma": sigma, "filter_normalized": False}

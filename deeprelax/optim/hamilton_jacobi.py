@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
 from .entropy_sgd import spring_chain
-from .hyperparameters import check_ranges, given, scoped_gamma
+from .hyperparameters import check_ranges, given, resolved, scoped_gamma
 from .relaxation import Relaxation
 from .scratch import Block, copy_
-
-# what None stands for; the solvers differ in the scale of d and in how fast they converge
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "fixed_point": {"lr": 0.1, "gamma": 0.1, "inner_steps": 5, "momentum": 0.9},
-    "proximal": {"lr": 1.0, "gamma": 1e4, "inner_steps": 20, "momentum": 0.0},
-}
 
 
 class HamiltonJacobi(Relaxation):
@@ -34,17 +28,22 @@ class HamiltonJacobi(Relaxation):
 
     Args:
         params: parameters, or groups of them, as for every torch optimizer.
-        lr: outer learning rate on d; by default 0.1 for fixed_point, 1.0 for proximal.
+        lr: outer learning rate on d; by default 0.1 for fixed_point, 1.0 for proximal, 1e-3 for outer="adamw".
         gamma: time of the equation: the larger the smoother; by default 0.1 for fixed_point, 1e4 for proximal.
         inner_steps: L, closure calls of one step; by default 5 for fixed_point, 20 for proximal.
         solver: "fixed_point" or "proximal".
-        inner_lr: step size of the chain (proximal).
-        inner_momentum: Nesterov momentum of the chain, which starts at rest in each outer step (proximal).
+        inner_lr: step size of the chain, by default 0.1; 1e-3 for inner="adamw" (proximal).
+        inner_momentum: Nesterov momentum of the chain, of inner="momentum" (proximal).
         averaging: the share that p keeps at each iteration (fixed_point).
-        momentum: of the outer update; by default 0.9 for fixed_point, 0 for proximal.
+        momentum: of the outer update; by default 0.9 for fixed_point, 0 for proximal and outer="adamw".
         nesterov: Nesterov's look-ahead in the outer update; without effect at momentum 0.
         weight_decay: coefficient c of c/2 |y|^2 in the loss.
         scoping: gamma_k = gamma/(1 + scoping)^k after k outer steps.
+        outer: the outer rule, "momentum" (torch.optim.SGD's) or "adamw" (torch.optim.AdamW's, of d).
+        betas, eps: of outer="adamw".
+        decoupled_weight_decay: c of (1 - rate c) times the weights at each step of the inner rule if that is "adamw",
+            else of the outer rule. Excludes weight_decay.
+        inner, inner_betas, inner_eps, inner_state: the chain's rule and what it keeps, as EntropySGD's (proximal).
     """
 
     evaluations_key = "inner_steps"
@@ -56,17 +55,32 @@ class HamiltonJacobi(Relaxation):
         gamma: float | None = None,
         inner_steps: int | None = None,
         solver: str = "fixed_point",
-        inner_lr: float = 0.1,
+        inner_lr: float | None = None,
         inner_momentum: float = 0.9,
         averaging: float = 0.75,
         momentum: float | None = None,
         nesterov: bool = True,
         weight_decay: float = 0.0,
         scoping: float = 0.0,
+        outer: str = "momentum",
+        betas: Sequence[float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        decoupled_weight_decay: float = 0.0,
+        inner: str = "momentum",
+        inner_betas: Sequence[float] = (0.9, 0.999),
+        inner_eps: float = 1e-8,
+        inner_state: str | None = None,
     ) -> None:
-        check_ranges({"solver": solver})
         values = given(locals())
-        super().__init__(params, values | {key: v for key, v in DEFAULTS[solver].items() if values[key] is None})
+        check_ranges({"solver": solver, "inner": inner})
+        if solver == "fixed_point" and inner != "momentum":
+            raise ValueError('inner is of the chain that solver="proximal" has: leave it out')
+        super().__init__(params, resolved("hj" if solver == "fixed_point" else "hj_proximal", values))
+
+    def settings(self, group: dict[str, Any]) -> dict[str, Any]:
+        if group["solver"] == "fixed_point":
+            return group
+        return {**group, "temperature": 0.0, "averaging": 0.0}  # the group's own averaging is of the other solver
 
     def before(self, i: int, blocks: list[Block]) -> None:
         if i == 0 or self.shared("solver") == "proximal":
@@ -77,8 +91,6 @@ class HamiltonJacobi(Relaxation):
 
     def after(self, i: int, blocks: list[Block]) -> None:
         if self.shared("solver") == "proximal":
-            for block in blocks:  # the group's own averaging is of the other solver
-                block.group = block.group | {"temperature": 0.0, "averaging": 0.0}
             spring_chain(self, i, blocks)
             return
         for block in filter(lambda block: block.y, blocks):

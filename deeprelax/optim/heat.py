@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .hyperparameters import given
+from .hyperparameters import given, resolved
 from .relaxation import Relaxation
 from .scratch import Block, copy_
+from .shards import filter_norms
 
 
 class Heat(Relaxation):
@@ -28,14 +29,17 @@ class Heat(Relaxation):
 
     Args:
         params: parameters, or groups of them, as for every torch optimizer.
-        lr: outer learning rate on d, of SGD's size.
+        lr: outer learning rate on d, by default 0.1, SGD's; 1e-3 for outer="adamw".
         sigma: standard deviation of the smoothing; in units of the filter's norm with `filter_normalized`.
         samples: closure calls of one step.
         filter_normalized: scale the noise of each filter by its norm.
-        momentum: of the update, in [0, 1).
+        momentum: of the update, by default 0.9; 0 for outer="adamw".
         nesterov: Nesterov's look-ahead; without effect at momentum 0.
         weight_decay: coefficient c of c/2 |y|^2 in the loss.
         seed: of the Gaussian noise.
+        outer: the rule, "momentum" (torch.optim.SGD's) or "adamw" (torch.optim.AdamW's, of d).
+        betas, eps: of outer="adamw".
+        decoupled_weight_decay: c of (1 - lr c) times the weights at each step. Excludes weight_decay.
     """
 
     evaluations_key = "samples"
@@ -43,19 +47,23 @@ class Heat(Relaxation):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 0.1,
+        lr: float | None = None,
         sigma: float = 0.02,
         samples: int = 1,
         filter_normalized: bool = True,
-        momentum: float = 0.9,
+        momentum: float | None = None,
         nesterov: bool = True,
         weight_decay: float = 0.0,
         seed: int = 0,
+        outer: str = "momentum",
+        betas: Sequence[float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        decoupled_weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, given(locals()))
+        super().__init__(params, resolved("heat", given(locals())))
 
     def scalars(self) -> dict[str, float]:
-        return super().scalars() | {"sigma": float(self.param_groups[0]["sigma"])}
+        return super().scalars() | {"sigma": float(self.settings(self.param_groups[0])["sigma"])}
 
     def before(self, i: int, blocks: list[Block]) -> None:
         if not any(block.group["sigma"] for block in blocks):
@@ -85,8 +93,5 @@ def _perturb(block: Block, z: list[Tensor]) -> None:
     if not block.group["filter_normalized"]:
         torch._foreach_add_(block.y, z, alpha=sigma)
         return
-    norms = [
-        torch.linalg.vector_norm(y, dim=tuple(range(1, y.ndim)) or None, keepdim=y.ndim > 1)  # rows, or all of 1-D
-        for y in block.y
-    ]
+    norms = [filter_norms(p, y) for p, y in zip(block.params, block.y, strict=True)]
     torch._foreach_addcmul_(block.y, z, norms, sigma)

@@ -21,6 +21,9 @@ def whole(low: int, high: float = math.inf) -> Callable[[Any], bool]:
 LARGEST = 3.4e38  # what a 32-bit float can hold
 _UP_TO = f"and at most {LARGEST:g}"
 _SWITCH: Row = (bool, lambda v: v in (False, True), "true or false")
+_RULE: Row = (str, lambda v: v in ("momentum", "adamw"), "momentum or adamw")
+_BETAS: Row = (list[float], lambda v: len(v) == 2 and all(0 <= b < 1 for b in v), "two numbers in [0, 1)")
+_EPS: Row = (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}")
 # "keyword", or "choice.keyword" where one choice of optimizer allows less than the others
 RANGES: dict[str, Row] = {
     "lr": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
@@ -39,9 +42,51 @@ RANGES: dict[str, Row] = {
     "samples": (int, whole(1), "an integer >= 1"),
     "filter_normalized": _SWITCH,
     "seed": (int, whole(0), "an integer >= 0"),
+    "outer": _RULE,
+    "betas": _BETAS,
+    "eps": _EPS,
+    "decoupled_weight_decay": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
+    "inner": _RULE,
+    "inner_betas": _BETAS,
+    "inner_eps": _EPS,
+    "inner_state": (str, lambda v: v in ("reset", "keep"), "reset or keep"),
     "solver": (str, lambda v: v in ("fixed_point", "proximal"), "fixed_point or proximal"),
     "equation": (str, lambda v: v in ("viscous_hj", "hj", "heat"), "viscous_hj, hj or heat"),
 }
+# What None (in YAML: null) stands for with the rules of a choice: `outer`, or `inner` for what the chain steps with
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "entropy_sgd": {"lr": 1.0, "momentum": 0.0, "inner_lr": 0.1, "temperature": 1e-8},
+    "hj": {"lr": 0.1, "momentum": 0.9, "gamma": 0.1, "inner_steps": 5, "inner_lr": 0.1},
+    "hj_proximal": {"lr": 1.0, "momentum": 0.0, "gamma": 1e4, "inner_steps": 20, "inner_lr": 0.1},
+    "heat": {"lr": 0.1, "momentum": 0.9},
+    "pde_relaxed": {"lr": 0.1, "momentum": 0.9},
+}
+OF_ADAMW: dict[str, Any] = {"lr": 1e-3, "momentum": 0.0, "inner_lr": 1e-3, "temperature": 0.0, "inner_state": "keep"}
+OF_THE_CHAIN = ("inner_lr", "temperature", "inner_state")
+
+
+def resolved(choice: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with what None stands for in its place. Values that no rule knows stay None."""
+    found = {"inner_state": "reset", **DEFAULTS.get(choice, {})}
+
+    def of_rules(key: str) -> Any:
+        rule = values.get("inner" if key in OF_THE_CHAIN else "outer")
+        return OF_ADAMW[key] if rule == "adamw" and key in OF_ADAMW else found.get(key)
+
+    return {key: of_rules(key) if value is None else value for key, value in values.items()}
+
+
+def check_rules(values: Mapping[str, Any]) -> None:
+    """Raise ValueError for values that exclude each other."""
+    if values.get("weight_decay") and values.get("decoupled_weight_decay"):
+        raise ValueError("weight_decay and decoupled_weight_decay exclude each other: set one of them to 0")
+    if values.get("outer") == "adamw" and values.get("momentum"):
+        raise ValueError("momentum is of outer=momentum, and outer=adamw has betas[0]: leave momentum out")
+    if values.get("inner") == "adamw" and values.get("temperature"):
+        raise ValueError(
+            "temperature must be 0 with inner=adamw: a chain whose steps are scaled by its own past samples no Gibbs "
+            "measure, whatever its noise; leave it out, or take inner=momentum"
+        )
 
 
 def given(scope: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +103,7 @@ def check_ranges(values: Mapping[str, Any], choice: str = "", ranges: Mapping[st
         _, allowed, description = row
         try:
             ok = bool(allowed(value))
-        except TypeError:
+        except (TypeError, RuntimeError):  # the second for a tensor of several numbers
             ok = False
         if not ok:
             raise ValueError(f"{name} must be {description}, not {value!r}")

@@ -1,9 +1,9 @@
 """Gradient descent on a relaxed loss: x <- x - lr * d(x).
 
-Every optimizer of this folder is the outer rule of `torch.optim.SGD` with a direction d of its own:
+Every optimizer of this folder is an outer rule, that of `torch.optim.SGD` or of AdamW, with a direction d of its own:
 
     optimizer         relaxed loss u(x)                    d(x)                            gradients of f
-    SGD               f                                    grad f(x)                       1
+    SGD, AdamW        f                                    grad f(x)                       1
     EntropySGD        viscous Hamilton-Jacobi equation     x - <y>       (~ gamma grad u)  inner_steps
                       (local entropy)
     HamiltonJacobi    Hamilton-Jacobi equation
@@ -18,7 +18,6 @@ x the weights at the start of a step, y where a gradient is taken, mu the averag
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -26,10 +25,13 @@ import torch
 from torch import Tensor
 
 from ._lazy import Optimizer
-from .closure import MISSING_CLOSURE, Closure, call
-from .hyperparameters import check_ranges, scoped_gamma
-from .outer import Momentum
-from .scratch import Block, Buffers, Noise, copy_
+from .closure import MISSING_CLOSURE, Calls, Closure, refuse_scaler, refuse_zero
+from .finite import Finiteness
+from .hyperparameters import check_ranges, check_rules, scoped_gamma
+from .outer import KEYS, RULES
+from .scratch import Block, Buffers, Noise, Workspace, copy_
+from .shards import plain
+from .state import Rewind, allocate, check_state_dict, restore_counts, wants_state_alone
 
 Evaluate = Callable[[], None]
 
@@ -37,20 +39,22 @@ Evaluate = Callable[[], None]
 class Relaxation(Optimizer):
     """x <- x - lr * d(x), d the direction of the relaxed loss, estimated from mini-batch gradients of f.
 
-    With momentum m the outer rule is that of `torch.optim.SGD`: v <- m v + d, then x <- x - lr (d + m v) with
-    Nesterov's look-ahead or x <- x - lr v without. A subclass writes what happens `before` and `after` each gradient,
-    and names in `evaluations_key` the hyper-parameter that counts them, or overrides `evaluations`.
+    The outer rule is that of `torch.optim.SGD`: v <- m v + d, then x <- x - lr (d + m v) with Nesterov's look-ahead or
+    x <- x - lr v without, m the momentum. With outer="adamw" it is that of `torch.optim.AdamW` (`outer.py`). A subclass
+    writes what happens `before` and `after` each gradient, and names in `evaluations_key` the hyper-parameter that
+    counts them, or overrides `evaluations`.
 
     A parameter takes part in a step if the step's first evaluation gives it a gradient. Hyper-parameters are read
     from `param_groups` at each step, so torch's schedulers and a change by hand act at once. All that a checkpoint
-    needs is in `state` and `param_groups`; x, mu and the inner velocity are scratch, reused from step to step.
+    needs is in `state` and `param_groups`; x and mu, and the inner velocity unless inner_state="keep", are scratch,
+    reused from step to step.
 
-    Raises ValueError, naming the keyword, when a hyper-parameter is out of range.
+    Raises ValueError, naming the keyword, when a hyper-parameter is out of range, and under ZeroRedundancyOptimizer.
     """
 
     evaluations_key: str | None = None
+    choice = ""  # whose rows of `hyperparameters.RANGES` hold
     moves: bool = True  # does `direction` move the parameters?
-    outer = Momentum()  # the outer rule
     # Averages the given tensors (all d, then the loss) over ranks, in place. Set by data-parallel training, not state.
     reduce_direction: Callable[[list[Tensor]], None] | None = None
     # This process's chain, mixed into the noise. Never saved: every rank would load rank 0's.
@@ -58,26 +62,43 @@ class Relaxation(Optimizer):
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         """`defaults` has lr and whatever else the subclass reads; the keys of the outer rule may be missing."""
+        refuse_zero()
         self._forget()
-        super().__init__(params, {**self.outer.keys, "weight_decay": 0.0, **defaults, "outer_steps": 0})
+        super().__init__(params, {**KEYS, **defaults, "outer_steps": 0})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._forget()
 
     def _forget(self) -> None:
-        self._scratch: dict[str, Buffers] = {}
-        self._scratch_is_like: list[object] = []
+        self._workspace = Workspace()
         self._noise: Noise | None = None
-        self._norm: Tensor | float | None = None
-        self._bad: Tensor | None = None
+        self._finiteness = Finiteness()
+        self.rewind = Rewind()  # what is put back if the step fails
+        self._calls: Calls | None = None
         self.finite: bool | Tensor = True  # were loss and d of the last step? On a GPU a 0-dim tensor there
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         if self.param_groups:  # a group that joins later shares the count of outer steps
             param_group = {"outer_steps": self.param_groups[0]["outer_steps"], **param_group}
-        check_ranges({**self.defaults, **param_group})
+        values = {**self.defaults, **param_group}
+        check_ranges(values, self.choice)
+        check_rules(values)
+        for key in {"outer", "inner", "inner_state"} & set(param_group):
+            if param_group[key] != self.defaults.get(key):
+                raise ValueError(f"{key} must be the same in all parameter groups: give it to the constructor")
         super().add_param_group(param_group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        if self._calls is not None:
+            self._calls.zeroed = True
+        super().zero_grad(set_to_none)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's. Raises ValueError, before anything changes, for the state dict of another optimizer."""
+        check_state_dict(type(self).__name__, state_dict, self.param_groups)
+        super().load_state_dict(state_dict)
+        restore_counts(self, state_dict["state"])
 
     # What a subclass writes -----------------------------------------------------------------------------------------
 
@@ -90,6 +111,10 @@ class Relaxation(Optimizer):
         What is kept from one gradient to the next lies in tensors: `block.d`, `scratch`, `buffers`.
         """
         raise NotImplementedError
+
+    def settings(self, group: dict[str, Any]) -> dict[str, Any]:
+        """The hyper-parameters of a group as the step reads them: a class may derive some from others."""
+        return group
 
     def direction(self, evaluate: Evaluate, blocks: list[Block]) -> None:
         """Fill `block.d` of each block. `evaluate()` runs the closure where the parameters are now.
@@ -108,7 +133,7 @@ class Relaxation(Optimizer):
 
     def scalars(self) -> dict[str, float]:
         """The hyper-parameters in force in the first group, for a log."""
-        group = self.param_groups[0]
+        group = self.settings(self.param_groups[0])
         return {"lr": float(group["lr"])} | ({"gamma": scoped_gamma(group)} if "gamma" in group else {})
 
     # The step ---------------------------------------------------------------------------------------------------------
@@ -117,100 +142,97 @@ class Relaxation(Optimizer):
     def step(self, closure: Closure | None = None) -> Tensor:  # type: ignore[override]
         """One outer step: exactly `evaluations` closure calls, one update of x.
 
-        The closure must zero the gradients before it adds to them: a step overwrites .grad, which then means nothing.
+        The closure must zero the gradients before it adds to them, else ValueError. A step begins all but its first
+        evaluation with .grad None, and ends so.
 
         Returns the mean of the closure's losses, a 0-dim tensor: f at y, where the gradients were taken, NOT f at the
-        new x. If the loss or d is not finite, weights and momentum stay as they were, the step counts, and
+        new x. If the loss or d is not finite, weights and state stay as they were, the step counts, and
         `nonfinite_steps` tells of it. If the closure raises, the parameters are x again and nothing else changed.
+        Without a closure: ValueError, but for torch.distributed.checkpoint, whose step with every lr and gradient 0
+        allocates the state and does nothing else.
         """
-        if closure is None:
-            raise ValueError(MISSING_CLOSURE.format(name=type(self).__name__))
-        self._forget_scratch_of_others()
+        self._workspace.fit(self._trainable())
         blocks = [self._block(group) for group in self.param_groups]
-        losses: list[Tensor] = []
-
-        def evaluate() -> None:
-            losses.append(call(closure))
-            if len(losses) == 1:
-                blocks[:] = [block.split() for block in blocks]
-
-        try:
-            self.direction(evaluate, blocks)
-        finally:
-            for block in filter(lambda block: self.moves, blocks):
-                copy_(block.y, block.x)
-        assert len(losses) == self.evaluations, "direction() must evaluate exactly `evaluations` times"
-        loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
-        if self.reduce_direction is not None:
-            self.reduce_direction([*(d for block in blocks for d in block.d), loss])
-        self.finite = self._examine(blocks, loss)
+        if closure is None:
+            if wants_state_alone(self):
+                for block in blocks:
+                    allocate(block, self.state, RULES[block.group["outer"]].names(block.group))
+                return torch.zeros(())
+            raise ValueError(MISSING_CLOSURE.format(name=type(self).__name__))
+        refuse_scaler()
+        loss = self._find_direction(Calls(closure, self._trainable()), blocks)
+        self.rewind.back(self.finite)
         for block in blocks:
-            self.outer.apply(block, self.state, self.finite)
+            RULES[block.group["outer"]].apply(block, self.state, self.finite)
         for group in self.param_groups:
             group["outer_steps"] += 1
         return loss
 
+    def _find_direction(self, calls: Calls, blocks: list[Block]) -> Tensor:
+        """d of the blocks, averaged over ranks, and whether it is finite. The parameters are x before and after."""
+        self._calls = calls
+
+        def evaluate() -> None:
+            calls()
+            if len(calls.losses) == 1:
+                blocks[:] = [block.split() for block in blocks]
+
+        self.rewind.forget()
+        try:
+            self.direction(evaluate, blocks)
+            assert len(calls.losses) == self.evaluations, "direction() must evaluate exactly `evaluations` times"
+            loss = calls.losses[0] if len(calls.losses) == 1 else torch.stack(calls.losses).mean()
+            if self.reduce_direction is not None:
+                self.reduce_direction([*(d for block in blocks for d in block.d), loss])
+            self.finite = self._finiteness.examine(blocks, loss, self.param_groups[0]["outer_steps"])
+        except BaseException:
+            self.rewind.back()
+            raise
+        finally:
+            for block in filter(lambda block: self.moves, blocks):
+                copy_(block.y, block.x)
+            calls.empty()
+            self._calls = None
+        return loss
+
     def _block(self, group: dict[str, Any]) -> Block:
-        y = [p for p in group["params"] if p.requires_grad]
+        params = [p for p in group["params"] if p.requires_grad]
+        y = [self._workspace.numbers[p] for p in params]
         x = self.scratch("x", y) if self.moves else y
-        block = Block(group, y, x, self.scratch("d", y), self.buffers("d").flats)
+        block = Block(self.settings(group), params, y, x, self.scratch("d", y), self.buffers("d").flats)
         if self.moves:
             copy_(block.x, block.y)
         return block
-
-    def _examine(self, blocks: list[Block], loss: Tensor) -> bool | Tensor:
-        """Are the loss and d finite? On a CPU yes or no, on a GPU a 0-dim tensor there: the host does not wait.
-
-        So there are two paths through the rest of the step. The host of a CPU asks here and leaves a bad step out; on a
-        GPU the outer rule masks it (`outer.py`), and the loop reads the count, `nonfinite_steps`, when it writes.
-        """
-        norms = [n for block in blocks if block.d for n in torch._foreach_norm(block.d)]
-        if loss.device.type == "cpu":
-            self._norm = norm = math.hypot(*(n.item() for n in norms))
-            if math.isfinite(norm) and math.isfinite(loss.item()):
-                return True
-            bad = torch.ones((), dtype=torch.bool)
-        else:
-            total = torch.stack([n.to(loss.device) for n in norms]) if norms else torch.zeros_like(loss)
-            self._norm = on_device = torch.linalg.vector_norm(total)
-            bad = ~(torch.isfinite(on_device) & torch.isfinite(loss))
-        if self._bad is None:
-            self._bad = torch.zeros(2, dtype=torch.int64, device=loss.device)
-        count, first = self._bad
-        first.masked_fill_((count == 0) & bad, self.param_groups[0]["outer_steps"])
-        count += bad
-        return False if loss.device.type == "cpu" else ~bad
 
     # What a log or a loop may ask after a step ------------------------------------------------------------------------
 
     def direction_norm(self) -> Tensor:
         """Euclidean norm of the last step's d over all parameters, a 0-dim tensor."""
-        if self._norm is None:
+        norm = self._finiteness.norm
+        if norm is None:
             raise RuntimeError("direction_norm() is known after a step only")
-        return torch.as_tensor(self._norm, dtype=None if isinstance(self._norm, Tensor) else torch.float64)
+        return torch.as_tensor(norm, dtype=None if isinstance(norm, Tensor) else torch.float64)
 
     def nonfinite_steps(self) -> tuple[int, int]:
         """How many outer steps since the last call had a loss or d that was not finite, and the number of the first.
 
         (0, 0) if none had. Waits for the device.
         """
-        bad, self._bad = self._bad, None
-        count, first = (0, 0) if bad is None else bad.tolist()
-        return count, first
+        return self._finiteness.count()
 
     def memory(self) -> int:
         """Bytes that the optimizer holds between steps: its state and the buffers that steps reuse."""
-        tensors = [t for state in self.state.values() for t in state.values()]
-        tensors += [t for buffers in self._scratch.values() for t in buffers.flats]
+        tensors = [plain(t) for state in self.state.values() for t in state.values()]
+        tensors += [t for buffers in self._workspace.held.values() for t in buffers.flats]
         return sum(t.nbytes for t in tensors)
 
     # Tools for subclasses ---------------------------------------------------------------------------------------------
 
     def buffers(self, name: str) -> Buffers:
         """Scratch memory shaped like the parameters that require a gradient, kept from step to step under this name."""
-        if name not in self._scratch:
-            self._scratch[name] = Buffers(self._trainable())
-        return self._scratch[name]
+        if not self._workspace.numbers:  # no step has been taken
+            self._workspace.fit(self._trainable())
+        return self._workspace.buffers(name)
 
     def scratch(self, name: str, params: list[Tensor]) -> list[Tensor]:
         """One tensor of `buffers(name)` for each of these parameters."""
@@ -225,12 +247,6 @@ class Relaxation(Optimizer):
 
     def _trainable(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"] if p.requires_grad]
-
-    def _forget_scratch_of_others(self) -> None:
-        """A parameter that was added, frozen or moved since the last step changes what the buffers must be like."""
-        now: list[object] = [(id(p), p.device, p.dtype) for p in self._trainable()]
-        if now != self._scratch_is_like:
-            self._scratch, self._scratch_is_like = {}, now
 
     def shared(self, key: str) -> Any:
         """A hyper-parameter of the step as a whole. ValueError if the parameter groups disagree on it."""

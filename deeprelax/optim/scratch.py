@@ -12,23 +12,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .shards import gradient, is_sharded, place, plain
+
 
 @dataclass(slots=True)
 class Block:
     """The parameters of one group that take part in a step."""
 
-    group: dict[str, Any]
-    y: list[Tensor]  # the parameters themselves: where the gradient is taken
-    x: list[Tensor]  # their values at the start of the step; they themselves in an optimizer that does not move them
+    group: dict[str, Any]  # its hyper-parameters, as `settings` has them
+    params: list[Tensor]  # what .grad and state belong to
+    y: list[Tensor]  # the parameters themselves, or their plain numbers (`shards`): where the gradient is taken
+    x: list[Tensor]  # their values at the start of the step; y itself in an optimizer that does not move them
     d: list[Tensor]  # the direction, filled by the subclass
     d_flats: list[Tensor]  # the memory that d lies in, with that of all groups
 
     def gradients(self) -> list[Tensor]:
         """grad f(y), weight decay included: f holds weight_decay/2 |y|^2. Overwrites the parameters' .grad."""
-        for p in self.y:
+        for p in self.params:
             if p.grad is None:  # the first evaluation of the step reached it, this one did not
                 p.grad = torch.zeros_like(p)
-        grads = [p.grad for p in self.y if p.grad is not None]
+        grads = [gradient(p) for p in self.params]
         if grads and self.group["weight_decay"]:
             torch._foreach_add_(grads, self.y, alpha=self.group["weight_decay"])
         return grads
@@ -42,20 +45,26 @@ class Block:
             copy_(self.d, gradients)
 
     def split(self) -> Block:
-        """Keep the parameters that have a gradient; the others return to x and leave the step."""
-        if all(p.grad is not None for p in self.y):
-            return self
-        used = [i for i, p in enumerate(self.y) if p.grad is not None]
-        unused = [i for i, p in enumerate(self.y) if p.grad is None]
-        copy_([self.y[i] for i in unused], [self.x[i] for i in unused])
-        y, x, d = ([tensors[i] for i in used] for tensors in (self.y, self.x, self.d))
-        return Block(self.group, y, x, d, self.d_flats)
+        """Keep the parameters that have a gradient; the others return to x and leave the step.
 
-    def mask_d(self, drop: Tensor | None) -> None:
-        """d <- 0 where `drop`, a 0-dim tensor, is true; nothing for None."""
-        if drop is not None:
+        Raises ValueError for sparse gradients.
+        """
+        grads = [p.grad for p in self.params]
+        if any(g.layout is not torch.strided for g in grads if g is not None):
+            raise ValueError("sparse gradients are not supported: build the layer dense, as nn.Embedding(sparse=False)")
+        if all(g is not None for g in grads):
+            return self
+        used = [i for i, g in enumerate(grads) if g is not None]
+        unused = [i for i, g in enumerate(grads) if g is None]
+        copy_([self.y[i] for i in unused], [self.x[i] for i in unused])
+        params, y, x, d = ([tensors[i] for i in used] for tensors in (self.params, self.y, self.x, self.d))
+        return Block(self.group, params, y, x, d, self.d_flats)
+
+    def fill_d(self, where: Tensor | None, value: float) -> None:
+        """d <- value if `where`, a 0-dim tensor, is true; nothing for None."""
+        if where is not None:
             for t in self.d_flats:
-                t.masked_fill_(drop.to(t.device), 0.0)
+                t.masked_fill_(where.to(t.device), value)
 
 
 def copy_(to: list[Tensor], source: list[Tensor]) -> None:
@@ -68,19 +77,21 @@ class Buffers:
     """A tensor like each parameter, all of a device and data type in one flat tensor; contents undefined at first.
 
     What is done to all numbers alike (a draw, a mask) is one operation on `flats`; what takes the parameters or their
-    gradients goes over `like`, whose tensors have the parameters' own memory format.
+    gradients goes over `like`, whose tensors have the parameters' own memory format. `places` says which shard of a
+    parameter this rank holds: a flat tensor is of one place.
     """
 
-    def __init__(self, params: list[Tensor]) -> None:
-        sizes: dict[tuple[torch.device, torch.dtype], int] = {}
-        for p in params:
-            sizes[p.device, p.dtype] = sizes.get((p.device, p.dtype), 0) + p.numel()
+    def __init__(self, params: list[Tensor], of: list[Tensor] | None = None) -> None:
+        """`params` are plain tensors, those of the parameters `of`."""
+        keys = [(p.device, p.dtype, place(whole)) for p, whole in zip(params, of or params, strict=True)]
+        sizes = dict.fromkeys(keys, 0)
+        for key, p in zip(keys, params, strict=True):
+            sizes[key] += p.numel()
         flats = {key: torch.empty(n, device=key[0], dtype=key[1]) for key, n in sizes.items()}
-        self.flats = list(flats.values())
+        self.flats, self.places = list(flats.values()), [key[2] for key in flats]
         self._views: dict[Tensor, Tensor] = {}
         offsets = dict.fromkeys(sizes, 0)
-        for p in params:
-            key = (p.device, p.dtype)
+        for key, p in zip(keys, params, strict=True):
             strides = torch.empty_like(p, device="meta").stride()  # dense
             self._views[p] = flats[key].as_strided(p.shape, strides, offsets[key])
             offsets[key] += p.numel()
@@ -90,30 +101,59 @@ class Buffers:
         return [self._views[p] for p in params]
 
 
+class Workspace:
+    """The buffers of an optimizer by their names, and the plain numbers of its parameters (`shards`)."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, Buffers] = {}
+        self.numbers: dict[Tensor, Tensor] = {}
+        self._like: list[object] = []
+
+    def fit(self, params: list[Tensor]) -> None:
+        """A parameter that was added, frozen or moved since the last step changes what the buffers must be like."""
+        now: list[object] = [(id(p), p.device, p.dtype) for p in params]
+        now += [plain(p).data_ptr() for p in params if is_sharded(p) or p.is_complex()]
+        if now != self._like:
+            self.held, self._like = {}, now
+            self.numbers = {p: plain(p) for p in params}
+
+    def buffers(self, name: str) -> Buffers:
+        """Memory shaped like the numbers, the same from step to step."""
+        if name not in self.held:
+            self.held[name] = Buffers(list(self.numbers.values()), list(self.numbers))
+        return self.held[name]
+
+
 class Noise:
     """Standard Gaussians: a sequence of draws that belongs to a key of non-negative integers.
 
     Drawing is most of the cost of Langevin dynamics on a CPU; one large contiguous draw is the fastest form. The
-    generators are our own, so a resumed run and every rank draw the same numbers without saving or sending any state.
+    generators are our own, so a resumed run and every rank draw the same numbers without saving or sending any state;
+    ranks that hold different shards draw different ones.
     """
 
     def __init__(self) -> None:
-        self._seed = 0
-        self._generators: dict[torch.device, torch.Generator] = {}
+        self._key: tuple[int, ...] = ()
+        self._generators: dict[tuple[torch.device, tuple[int, ...]], torch.Generator] = {}
 
     def seed(self, *key: int) -> None:
         """Start the sequence that belongs to this key."""
+        self._key = tuple(map(int, key))
+        for number, ((_, where), generator) in enumerate(self._generators.items()):
+            generator.manual_seed(self._seed(number, where))
+
+    def _seed(self, number: int, where: tuple[int, ...]) -> int:
         # `person` keeps the keys apart from those that a caller may hash into seeds of other things. CPU generators
         # keep 32 bits of the seed only, so neighbouring keys must not give neighbouring seeds.
-        name = repr(tuple(map(int, key))).encode()
-        self._seed = int.from_bytes(hashlib.blake2b(name, digest_size=8, person=b"relaxation").digest())
-        for number, generator in enumerate(self._generators.values()):
-            generator.manual_seed(self._seed ^ number)  # devices that share a network draw different numbers
+        name = repr(self._key + where).encode()
+        found = int.from_bytes(hashlib.blake2b(name, digest_size=8, person=b"relaxation").digest())
+        return found ^ number  # devices that share a network draw different numbers
 
     def fill(self, buffers: Buffers) -> None:
         """Overwrite the buffers with the next N(0, 1) numbers."""
-        for flat in buffers.flats:
-            if flat.device not in self._generators:
-                seed = self._seed ^ len(self._generators)
-                self._generators[flat.device] = torch.Generator(flat.device).manual_seed(seed)
-            flat.normal_(generator=self._generators[flat.device])
+        for flat, where in zip(buffers.flats, buffers.places, strict=True):
+            key = (flat.device, where)
+            if key not in self._generators:
+                generator = torch.Generator(flat.device).manual_seed(self._seed(len(self._generators), where))
+                self._generators[key] = generator
+            flat.normal_(generator=self._generators[key])

@@ -114,8 +114,10 @@ def check_share(conf: TrainConf, world: int) -> None:
     """Raise UserError if the work cannot be shared by so many ranks in the way that is configured."""
     if conf.batch_size % world:
         raise UserError(f"batch_size={conf.batch_size} cannot be shared equally by {world} ranks: use a multiple of it")
-    if conf.hardware.share == "chains" and conf.optimizer.name == "sgd":
-        raise UserError("hardware.share=chains needs an inner chain, and sgd has none: use hardware.share=data")
+    if conf.hardware.share == "chains" and conf.optimizer.name in ("sgd", "adamw"):
+        raise UserError(
+            f"hardware.share=chains needs an inner chain, and {conf.optimizer.name} has none: use hardware.share=data"
+        )
 
 
 def _skip_finished(conf: TrainConf, config: DictConfig, directory: RunDirectory, world: int) -> bool:

@@ -3,12 +3,13 @@
 Each rule is a generator for one tensor. `gradient = yield y` asks for grad f(y) on the next mini-batch, weight decay
 included, and what it returns is the direction d:
 
-    x <- x - lr d(x)                                               (with momentum: `descend`)
+    x <- x - lr d(x)                                               (with momentum or AdamW: `OUTER`)
 
 x are the weights at the start of the outer step, y a place where a gradient is taken, mu the average of y, gamma the
 time of the equation, `xi` a sequence of standard Gaussians like x, k the number of outer steps done. Keywords mean what
 they mean in the package. `Reference` runs the generators of all tensors side by side, for a gradient is one of the
-whole network. `tests/optim/test_reference.py` holds the optimizers of the package to these rules.
+whole network. `tests/optim/test_reference.py` holds the optimizers of the package to these rules. `kept` is a
+dictionary of the tensor's own that lasts from step to step.
 
 `y.add(force, alpha=-h)` is y - h force with one rounding where the processor has a fused multiply-add.
 """
@@ -37,7 +38,7 @@ def sgd(x: Tensor, xi: Iterator[Tensor], k: int, **_: Any) -> Direction:
 
 def entropy_sgd(
     x: Tensor, xi: Iterator[Tensor], k: int, *, gamma: float, scoping: float, inner_steps: int, inner_lr: float,
-    inner_momentum: float, temperature: float, averaging: float, **_: Any,
+    inner_momentum: float, temperature: float, averaging: float, inner: str, kept: dict[str, Any], **group: Any,
 ) -> Direction:  # fmt: skip
     """d = x - mu, mu the average of a Langevin chain in exp(-(f(y) + |x - y|^2/(2 gamma_k))/T); d ~ gamma_k grad u.
 
@@ -45,14 +46,23 @@ def entropy_sgd(
     G <- grad f(y) + (y - x)/gamma_k
     v <- m v + G;  y <- y - h (G + m v) + sqrt(2 h T) xi
     mu <- a mu + (1 - a) y
+
+    With inner="adamw" a step of AdamW on G is the second line. With inner_state="keep" v, or the moments, are those
+    that the last step left.
     """
     gamma = gamma / (1 + scoping) ** k
-    y, mu, v = x, x, torch.zeros_like(x)
+    if group["inner_state"] == "reset":
+        kept.clear()
+    y = mu = x
     for _ in range(inner_steps):
         gradient = yield y
         force = gradient.add(y - x, alpha=1 / gamma)
-        v = inner_momentum * v + force
-        y = y.add(force.add(v, alpha=inner_momentum), alpha=-inner_lr)
+        if inner == "adamw":
+            decay, betas = group["decoupled_weight_decay"], group["inner_betas"]
+            y = adamw(y, force, kept, lr=inner_lr, betas=betas, eps=group["inner_eps"], decay=decay)
+        else:
+            v = kept["v"] = inner_momentum * kept.get("v", torch.zeros_like(x)) + force
+            y = y.add(force.add(v, alpha=inner_momentum), alpha=-inner_lr)
         y = y.add(next(xi), alpha=math.sqrt(2 * inner_lr * temperature))
         mu = averaging * mu + (1 - averaging) * y
     return x - mu
@@ -74,22 +84,12 @@ def hj_fixed_point(
     return p
 
 
-def hj_proximal(
-    x: Tensor, xi: Iterator[Tensor], k: int, *, gamma: float, scoping: float, inner_steps: int, inner_lr: float,
-    inner_momentum: float, **_: Any,
-) -> Direction:  # fmt: skip
+def hj_proximal(x: Tensor, xi: Iterator[Tensor], k: int, **group: Any) -> Direction:
     """d = x - y ~ gamma_k grad u, y descending on f(y) + |x - y|^2/(2 gamma_k) from x: Entropy-SGD without its noise.
 
     G <- grad f(y) + (y - x)/gamma_k;  v <- m v + G;  y <- y - h (G + m v),  inner_steps times
     """
-    gamma = gamma / (1 + scoping) ** k
-    y, v = x, torch.zeros_like(x)
-    for _ in range(inner_steps):
-        gradient = yield y
-        force = gradient.add(y - x, alpha=1 / gamma)
-        v = inner_momentum * v + force
-        y = y.add(force.add(v, alpha=inner_momentum), alpha=-inner_lr)
-    return x - y
+    return (yield from entropy_sgd(x, xi, k, **{**group, "temperature": 0.0, "averaging": 0.0}))
 
 
 def heat(
@@ -132,12 +132,30 @@ def pde_relaxed(
     return (x - y) / gamma
 
 
-def descend(
-    x: Tensor, d: Tensor, v: Tensor, *, lr: float, momentum: float, nesterov: bool, **_: Any
-) -> tuple[Tensor, Tensor]:
-    """The outer step: v <- m v + d;  x <- x - lr (d + m v), or x - lr v without Nesterov's look-ahead."""
-    v = momentum * v + d
-    return x.add(d.add(v, alpha=momentum) if nesterov else v, alpha=-lr), v
+def momentum(
+    x: Tensor, d: Tensor, state: dict[str, Any], *, lr: float, momentum: float, nesterov: bool, decay: float, **_: Any
+) -> Tensor:
+    """v <- m v + d;  x <- (1 - lr c) x - lr (d + m v), or x - lr v without Nesterov's look-ahead."""
+    v = state["v"] = momentum * state.get("v", torch.zeros_like(x)) + d
+    return (x * (1 - lr * decay)).add(d.add(v, alpha=momentum) if nesterov else v, alpha=-lr)
+
+
+def adamw(
+    x: Tensor, d: Tensor, state: dict[str, Any], *, lr: float, betas: tuple[float, float], eps: float, decay: float,
+    **_: Any,
+) -> Tensor:  # fmt: skip
+    """m <- b1 m + (1 - b1) d;  v <- b2 v + (1 - b2) d^2;  x <- (1 - lr c) x - lr m^ / (sqrt(v^) + eps).
+
+    m^ = m/(1 - b1^t), v^ = v/(1 - b2^t), t the number of this step.
+    """
+    b1, b2 = betas
+    t = state["t"] = state.get("t", 0) + 1
+    m = state["m"] = torch.lerp(state.get("m", torch.zeros_like(x)), d, 1 - b1)
+    v = state["second"] = (b2 * state.get("second", torch.zeros_like(x))).addcmul(d, d, value=1 - b2)
+    return (x * (1 - lr * decay)).addcdiv(m, v.sqrt() / (1 - b2**t) ** 0.5 + eps, value=-(lr / (1 - b1**t)))
+
+
+OUTER = {"momentum": momentum, "adamw": adamw}
 
 
 class Reference:
@@ -147,7 +165,8 @@ class Reference:
         self.rule, self.seed, self.chain, self.outer_steps = rule, seed, chain, 0
         self.pairs = [(p, group) for group in groups for p in group["params"]]
         self.params = [p for p, _ in self.pairs]
-        self.velocity = [torch.zeros_like(p) for p in self.params]
+        self.state: list[dict[str, Any]] = [{} for _ in self.params]  # of the outer rule
+        self.kept: list[dict[str, Any]] = [{} for _ in self.params]  # of the inner one
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor]) -> None:
@@ -155,14 +174,17 @@ class Reference:
         x = [p.clone() for p in self.params]
         d = self.directions(x, closure)
         for i, (p, group) in enumerate(self.pairs):
-            new, self.velocity[i] = descend(x[i], d[i], self.velocity[i], **group)
-            p.copy_(new)
+            decay = 0.0 if group.get("inner") == "adamw" else group.get("decoupled_weight_decay", 0.0)
+            p.copy_(OUTER[group.get("outer", "momentum")](x[i], d[i], self.state[i], decay=decay, **group))
         self.outer_steps += 1
 
     def directions(self, x: list[Tensor], closure: Callable[[], Tensor]) -> list[Tensor]:
         """d of every tensor: each rule is sent the gradient at its y until it returns."""
         xi = gaussians(self.params, self.seed, self.outer_steps, self.chain)
-        rules = [self.rule(x[i], xi[i], self.outer_steps, **group) for i, (_, group) in enumerate(self.pairs)]
+        rules = [
+            self.rule(x[i], xi[i], self.outer_steps, kept=self.kept[i], **group)
+            for i, (_, group) in enumerate(self.pairs)
+        ]
         y, d = [next(rule) for rule in rules], list[Tensor]()
         while not d:
             for p, place in zip(self.params, y, strict=True):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import tests.optimizers
-from deeprelax.optim import CHOICES, SGD, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
+from deeprelax.optim import CHOICES, SGD, AdamW, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
 from deeprelax.optim.hyperparameters import RANGES
 from tests.optimizers import OPTIMIZERS
 
@@ -25,11 +25,11 @@ def test_a_missing_closure_shows_how_to_write_one(name: str) -> None:
 
 
 def test_a_closure_without_a_loss_tensor_is_refused() -> None:
-    with pytest.raises(TypeError, match="must return the loss as a tensor of one element, not None"):
+    with pytest.raises(TypeError, match="must return the loss as a number or a tensor of one element, not None"):
         SGD(network().parameters()).step(lambda: None)
 
 
-OUT_OF_RANGE = {
+OUT_OF_RANGE: dict[str, list[object]] = {
     "lr": [-0.1, math.nan, math.inf, "fast"],
     "gamma": [0.0, -1.0, math.nan],
     "pde_relaxed.gamma": [0.0, math.inf],
@@ -46,6 +46,14 @@ OUT_OF_RANGE = {
     "samples": [0, True],
     "filter_normalized": [0.5],
     "seed": [-1, 0.5],
+    "outer": ["sgd"],
+    "betas": [(0.9,), (0.9, 1.0), 0.9],
+    "eps": [-1e-8, "small"],
+    "decoupled_weight_decay": [-0.1],
+    "inner": ["adam"],
+    "inner_betas": [(1.0, 0.9)],
+    "inner_eps": [math.nan],
+    "inner_state": ["average"],
     "solver": ["newton"],
     "equation": ["wave"],
 }
@@ -70,9 +78,8 @@ def test_values_out_of_range_are_refused_by_name(make: Callable[..., Relaxation]
         for value in [*OUT_OF_RANGE[keyword], *OUT_OF_RANGE.get(f"{make.__name__}.{keyword}", [])]:
             with pytest.raises(ValueError, match=rf"^{keyword} must be "):
                 make([p], **{keyword: value})
-            if make is not pde_relaxed:
-                with pytest.raises(ValueError, match=rf"^{keyword} must be "):
-                    make([{"params": [p], keyword: value}])
+            with pytest.raises(ValueError, match=rf"^{keyword} must be "):
+                make([{"params": [p], keyword: value}])
 
 
 def test_what_belongs_to_the_whole_step_must_not_differ_between_groups() -> None:
@@ -82,14 +89,17 @@ def test_what_belongs_to_the_whole_step_must_not_differ_between_groups() -> None
         descend(optimizer, lambda: (a * b).sum())
 
 
+OUTER = " outer betas eps decoupled_weight_decay"
+INNER = " inner inner_betas inner_eps inner_state"
 PUBLIC = {
     SGD: "lr momentum nesterov weight_decay",
+    AdamW: "lr betas eps weight_decay",
     EntropySGD: "lr gamma inner_steps inner_lr temperature averaging momentum nesterov inner_momentum weight_decay "
-    "scoping seed",
+    "scoping seed" + OUTER + INNER,
     HamiltonJacobi: "lr gamma inner_steps solver inner_lr inner_momentum averaging momentum nesterov weight_decay "
-    "scoping",
-    Heat: "lr sigma samples filter_normalized momentum nesterov weight_decay seed",
-    pde_relaxed: "equation gamma temperature inner_steps lr momentum nesterov weight_decay seed",
+    "scoping" + OUTER + INNER,
+    Heat: "lr sigma samples filter_normalized momentum nesterov weight_decay seed" + OUTER,
+    pde_relaxed: "equation gamma temperature inner_steps lr momentum nesterov weight_decay seed" + OUTER,
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deeprelax.optim.hamilton_jacobi import DEFAULTS
+from deeprelax.optim import AdamW
 from tests.optimizers import OPTIMIZERS, Case
 
 from . import reference
@@ -29,6 +29,14 @@ RULES = {  # of every row of the table; a new one should have its rule here, too
     "pde_relaxed": reference.pde_relaxed,
     "pde_relaxed_hj": reference.pde_relaxed,
     "pde_relaxed_heat": reference.pde_relaxed,
+    "adamw": reference.sgd,
+    "entropy_sgd_keep": reference.entropy_sgd,
+    "entropy_sgd_outer_adamw": reference.entropy_sgd,
+    "entropy_sgd_adamw": reference.entropy_sgd,
+    "hj_adamw": reference.hj_fixed_point,
+    "hj_proximal_adamw": reference.hj_proximal,
+    "heat_adamw": reference.heat,
+    "pde_relaxed_adamw": reference.pde_relaxed,
 }
 # where the two forms round differently; all others take the same operations in the same order
 ROUNDED = {
@@ -43,7 +51,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "weight decay alone": {"momentum": 0.0, "weight_decay": 0.05},
     "nesterov": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.05},
     "no look-ahead": {"momentum": 0.6, "nesterov": False, "weight_decay": 0.05},
+    "decoupled": {"decoupled_weight_decay": 0.05, "weight_decay": 0.0},
 }
+# a setting sets the keywords of an outer rule that a row has; AdamW's weight decay is decoupled
+PAIRS = [
+    (name, setting)
+    for name, case in OPTIMIZERS.items()
+    for setting, changed in SETTINGS.items()
+    if not (changed.get("momentum") is not None and case.keywords.get("outer") == "adamw")
+    and set(changed) <= set(inspect.signature(case.make).parameters)
+]
 
 
 def network(dtype: torch.dtype, memory_format: torch.memory_format = torch.contiguous_format) -> nn.Module:
@@ -76,7 +93,11 @@ def keywords_of(case: Case, **changed: Any) -> dict[str, Any]:
     bound = inspect.signature(case.make).bind([], **{**case.keywords, **changed})
     bound.apply_defaults()
     values = {name: value for name, value in bound.arguments.items() if name != "params"}
-    return values | {key: v for key, v in DEFAULTS.get(values.get("solver"), {}).items() if values[key] is None}
+    built = case.build([nn.Parameter(torch.ones(1))], **changed).defaults  # what None stands for
+    values = {name: built[name] if value is None else value for name, value in values.items()}
+    if case.make is AdamW:
+        values |= {"outer": "adamw", "decoupled_weight_decay": values["weight_decay"], "weight_decay": 0.0}
+    return values
 
 
 def groups_of(net: nn.Module, second: dict[str, Any]) -> list[dict[str, Any]]:
@@ -87,9 +108,8 @@ def groups_of(net: nn.Module, second: dict[str, Any]) -> list[dict[str, Any]]:
 def fast_weights(case: Case, net: nn.Module, **changed: Any) -> tuple[list[Tensor], int]:
     """Weights after the steps of the package's optimizer, the second group with a rate and a decay of its own."""
     values = keywords_of(case, **changed)
-    # for pde_relaxed's chain a group's lr is one on d = gamma grad u
-    unit = values["gamma"] if values.get("equation") == "viscous_hj" else 1.0
-    second = {"lr": 0.3 * values["lr"] / unit, "weight_decay": 0.5 * values["weight_decay"]}
+    decay = values["decoupled_weight_decay"] if case.make is AdamW else values["weight_decay"]
+    second = {"lr": 0.3 * values["lr"], "weight_decay": 0.5 * decay}
     optimizer, batches = case.build(groups_of(net, second), **changed), Batches(net)
     optimizer.chain = CHAIN
     for _ in range(STEPS):
@@ -100,6 +120,8 @@ def fast_weights(case: Case, net: nn.Module, **changed: Any) -> tuple[list[Tenso
 def plain_weights(rule: reference.Rule, values: dict[str, Any], net: nn.Module) -> tuple[list[Tensor], int]:
     """The same with the reference."""
     second = {"lr": 0.3 * values["lr"], "weight_decay": 0.5 * values["weight_decay"]}
+    if not values.get("weight_decay") and rule is reference.sgd:
+        second["decoupled_weight_decay"] = 0.5 * values.get("decoupled_weight_decay", 0.0)
     groups = [values | group for group in groups_of(net, second)]
     optimizer, batches = reference.Reference(rule, groups, seed=values.get("seed", 0), chain=CHAIN), Batches(net)
     for _ in range(STEPS):
@@ -114,8 +136,7 @@ def distance(a: list[Tensor], b: list[Tensor]) -> float:
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize(("name", "setting"), PAIRS)
 def test_the_optimizer_is_its_plain_form(
     name: str, setting: str, dtype: torch.dtype, memory_format: torch.memory_format
 ) -> None:
@@ -142,17 +163,31 @@ IDLE = {
     "hj": {"inner_lr", "inner_momentum"},
     "hj_proximal": {"averaging"},
     "pde_relaxed_hj": {"temperature", "seed"},
+    "entropy_sgd_adamw": {"seed", "inner_momentum", "temperature"},
+    "hj_adamw": {"inner_lr", "inner_momentum"},
+    "hj_proximal_adamw": {"averaging", "inner_momentum"},
 }
+# those of the rule that was not chosen
+OF_MOMENTUM, OF_ADAMW, OF_INNER_ADAMW = {"momentum", "nesterov"}, {"betas", "eps"}, {"inner_betas", "inner_eps"}
+
+
+def idle(name: str, values: dict[str, Any]) -> set[str]:
+    others = OF_MOMENTUM if values.get("outer") == "adamw" else OF_ADAMW
+    return IDLE.get(name, set()) | others | (set() if values.get("inner") == "adamw" else OF_INNER_ADAMW)
+
+
 KEYWORDS = [
     (name, keyword)
     for name in RULES
     for keyword, value in keywords_of(OPTIMIZERS[name]).items()
-    if not isinstance(value, str) and keyword not in IDLE.get(name, ())
+    if not isinstance(value, str) and keyword not in idle(name, keywords_of(OPTIMIZERS[name]))
 ]
 
 
-def altered(value: float) -> float:
-    """A switch the other way, one step or sample more, or one part in a hundred more."""
+def altered(value: Any) -> Any:
+    """A switch the other way, one step or sample more, or one part in a hundred more; of a pair the first less."""
+    if isinstance(value, tuple):
+        return (0.99 * value[0], value[1])
     if isinstance(value, bool):
         return not value
     return value + 1 if isinstance(value, int) else value * 1.01 or 0.01
@@ -160,7 +195,8 @@ def altered(value: float) -> float:
 
 @pytest.mark.parametrize(("name", "keyword"), KEYWORDS)
 def test_the_comparison_notices_a_keyword_that_is_one_percent_off(name: str, keyword: str) -> None:
-    case, changed = OPTIMIZERS[name], SETTINGS["nesterov"]
+    case = OPTIMIZERS[name]
+    changed = {} if case.keywords.get("outer") == "adamw" or case.make is AdamW else SETTINGS["nesterov"]
     fast, calls = fast_weights(case, network(torch.float64), **changed)
     values = keywords_of(case, **changed)
     values[keyword] = altered(values[keyword])

@@ -1,0 +1,46 @@
+"""AdamW: its arithmetic, for the outer rule and for inner chains, and the optimizer of that name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .hyperparameters import given
+from .relaxation import Relaxation
+from .scratch import Block
+
+
+class AdamW(Relaxation):
+    """d = grad f(x), and `torch.optim.AdamW`'s rule, bit for bit, through the interface of the relaxations.
+
+    The moments see d: m <- beta1 m + (1 - beta1) d, v <- beta2 v + (1 - beta2) d^2; then
+    x <- (1 - lr weight_decay) x - lr m^ / (sqrt(v^) + eps), with m^ = m/(1 - beta1^t), v^ = v/(1 - beta2^t) at step t.
+
+    Source: arXiv 1711.05101, algorithm 2.
+
+    Args:
+        params: parameters, or groups of them, as for every torch optimizer.
+        lr: learning rate.
+        betas: of the two moments, each in [0, 1).
+        eps: added to sqrt(v^).
+        weight_decay: decoupled from the gradient, as in torch.optim.AdamW; 0.01 by default, as there.
+    """
+
+    moves = False
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: Sequence[float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(params, {**given(locals()), "outer": "adamw"})
+
+    def settings(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {**group, "weight_decay": 0.0, "decoupled_weight_decay": group["weight_decay"]}
+
+    def after(self, i: int, blocks: list[Block]) -> None:
+        for block in blocks:
+            block.take_gradients()

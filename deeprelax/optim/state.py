@@ -1,0 +1,135 @@
+"""What a step keeps in `state`: where it lies, how a failed step puts it back, and what a state dict must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .hyperparameters import RANGES
+from .scratch import Block, copy_
+from .shards import plain
+
+if TYPE_CHECKING:
+    from .relaxation import Relaxation as Optimizer
+
+State = MutableMapping[Any, Any]  # the optimizer's: parameter to a dictionary of tensors
+INNER = "inner_"  # what the names of an inner chain's state begin with
+
+
+def slots(state: State, params: list[Tensor], name: str) -> list[Tensor]:
+    """The numbers of state[p][name] of each parameter, zeros at first."""
+    for p in params:
+        if name not in state[p]:
+            state[p][name] = torch.zeros_like(p)
+    return [plain(state[p][name]) for p in params]
+
+
+def counts(state: State, params: list[Tensor], name: str) -> list[Tensor]:
+    """state[p][name] of each parameter as a 0-dim float32 tensor on the parameter's device, 0 at first."""
+    for p in params:
+        found = state[p].get(name)
+        if found is None or found.device != p.device:  # a checkpoint's may lie elsewhere: torch leaves a "step" there
+            state[p][name] = torch.zeros((), device=p.device) if found is None else found.to(p.device)
+    return [state[p][name] for p in params]
+
+
+def steps_taken(state: State, params: list[Tensor], name: str, more: int | Tensor) -> list[Tensor] | list[float]:
+    """The counts after `more`. Numbers on a CPU; on a GPU the tensors there, for the host does not wait."""
+    steps = counts(state, params, name)
+    if steps[0].device.type == "cpu" and isinstance(more, int):
+        for step in steps:
+            step += more
+        return [step.item() for step in steps]
+    torch._foreach_add_(steps, [more] * len(steps) if isinstance(more, Tensor) else more)
+    return steps
+
+
+class Rewind:
+    """Tensors of the state that a step changes before it is known whether it succeeds, and what they were."""
+
+    def __init__(self) -> None:
+        self._now: list[Tensor] = []
+        self._then: list[Tensor] = []
+
+    def add(self, now: list[Tensor], then: list[Tensor]) -> None:
+        """Remember `now` in `then`."""
+        copy_(then, now)
+        self._now += now
+        self._then += then
+
+    def forget(self) -> None:
+        """A step begins."""
+        self._now, self._then = [], []
+
+    def back(self, finite: bool | Tensor = False) -> None:
+        """Put all back; where `finite` is a tensor on a GPU, as it says."""
+        if isinstance(finite, Tensor):
+            for now, then in zip(self._now, self._then, strict=True):
+                torch.where(finite.to(now.device), now, then, out=now)
+        elif not finite:
+            copy_(self._now, self._then)
+
+
+def chain_state(optimizer: Optimizer, block: Block, name: str, i: int) -> tuple[list[Tensor], bool]:
+    """What an inner rule keeps under this name at gradient i, and whether that is undefined, in a chain that starts.
+
+    With inner_state="keep" it lies in `state` under "inner_" and the name, and is put back if the step fails.
+    """
+    if block.group["inner_state"] == "reset":
+        return optimizer.scratch(name, block.y), i == 0
+    now = slots(optimizer.state, block.params, INNER + name)
+    if i == 0:
+        optimizer.rewind.add(now, optimizer.scratch(f"{name} before", block.y))
+    return now, False
+
+
+def chain_steps(optimizer: Optimizer, block: Block, i: int) -> list[Tensor] | list[float]:
+    """How many steps an inner rule has done with what it keeps, that of gradient i among them."""
+    if block.group["inner_state"] == "reset":
+        return [i + 1.0] * len(block.y)
+    if i == 0:
+        now = counts(optimizer.state, block.params, INNER + "step")
+        optimizer.rewind.add(now, [t.clone() for t in now])
+    return steps_taken(optimizer.state, block.params, INNER + "step", 1)
+
+
+def wants_state_alone(optimizer: torch.optim.Optimizer) -> bool:
+    """Is this the step of torch.distributed.checkpoint, with every lr and gradient 0, that is to allocate the state?"""
+    groups = optimizer.param_groups
+    grads = [p.grad for group in groups for p in group["params"] if p.requires_grad]
+    if optimizer.state or not grads or any(float(group["lr"]) for group in groups):
+        return False
+    return not any(grad is None or bool(plain(grad).any()) for grad in grads)
+
+
+def allocate(block: Block, state: State, names: tuple[str, ...]) -> None:
+    """State of these names, and what the chain keeps."""
+    if block.group.get("inner_state") == "keep":
+        adamw = block.group["inner"] == "adamw"
+        names += tuple(INNER + name for name in (("step", "exp_avg", "exp_avg_sq") if adamw else ("velocity",)))
+    for name in names:
+        (counts if name.endswith("step") else slots)(state, block.params, name)
+
+
+def check_state_dict(name: str, state_dict: Mapping[str, Any], groups: list[dict[str, Any]]) -> None:
+    """Raise ValueError if it is not the state dict of an optimizer like this one."""
+    ours = set(groups[0]) - {"params"}
+    if not {"state", "param_groups"} <= set(state_dict):
+        raise ValueError(f"this is no state dict of {name}: it must hold state and param_groups")
+    for group in state_dict["param_groups"]:
+        missing = ours - set(group) - {"initial_lr"}
+        foreign = (set(group) & set(RANGES)) - ours
+        if missing or foreign:
+            lacks = f"it lacks {', '.join(sorted(missing))}" if missing else f"it has {', '.join(sorted(foreign))}"
+            raise ValueError(f"this is no state dict of {name}: {lacks}; load it into the optimizer that it is of")
+
+
+def restore_counts(optimizer: torch.optim.Optimizer, stored: Mapping[Any, Any]) -> None:
+    """Put the chain's step counts back as they were stored: torch has rounded them to the parameters' data type."""
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    for i, p in enumerate(params):
+        if (steps := stored.get(i, {}).get(INNER + "step")) is not None:
+            optimizer.state[p][INNER + "step"] = steps.clone()
