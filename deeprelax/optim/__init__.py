@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .adamw import AdamW as AdamW
+    from .allocator import keep_freed_memory as keep_freed_memory
     from .batchnorm import reestimate_batchnorm as reestimate_batchnorm
     from .entropy_sgd import EntropySGD as EntropySGD
     from .equation import pde_relaxed as pde_relaxed
@@ -29,7 +30,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "heat": ("heat:Heat", {}),
     "pde_relaxed": ("equation:pde_relaxed", {}),
 }
-_TOOLS = ("relaxation:Relaxation", "batchnorm:reestimate_batchnorm")
+_TOOLS = ("relaxation:Relaxation", "batchnorm:reestimate_batchnorm", "allocator:keep_freed_memory")
 _PATHS = {path.partition(":")[2]: path for path in (*_TOOLS, *(path for path, _ in CHOICES.values()))}
 __all__ = list(_PATHS)
 

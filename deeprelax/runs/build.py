@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import inspect
 import os
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ from ..data.images import ImageData, part
 from ..data.normalize import fit
 from ..data.sources.store import data_folder
 from ..errors import UserError
-from ..optim import Relaxation
+from ..optim import Relaxation, keep_freed_memory
 from ..parallel.ranks import SOLO, Ranks
 from ..randomness import Purpose, derive_seed
 from ..tasks.task import Setting, Task
@@ -68,21 +66,6 @@ def set_up_cpu(conf: HardwareConf, recorded: int | None = None, ranks: Ranks = S
     """Threads: as configured, else as a checkpoint recorded, else this rank's share of the cores. And the allocator."""
     torch.set_num_threads(conf.threads or recorded or max(1, cores() // ranks.local_world))
     keep_freed_memory()
-
-
-def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees; False where the C library is not glibc.
-
-    By default glibc returns large blocks to the system when they are freed, and each pass gets its activations again
-    as new pages, zeroed one by one: a sixth to a third of a training pass on CPUs (docs/performance.md). Peak memory
-    stays the same.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    library = ctypes.CDLL(None)
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # M_... in malloc.h
-    wanted = {trim_threshold: 2**31 - 1, top_pad: 2**26, mmap_threshold: 2**25}  # bytes; the last is glibc's maximum
-    return all(library.mallopt(option, size) for option, size in wanted.items())
 
 
 def cores() -> int:

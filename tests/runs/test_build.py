@@ -1,18 +1,16 @@
-"""From a configuration to a device, data, network and optimizer: what is refused, and freed memory."""
+"""From a configuration to a device, data, network and optimizer: what is refused, and how CPUs are set up."""
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig
 
+from deeprelax.configuration.schema import HardwareConf
 from deeprelax.errors import UserError
+from deeprelax.runs import build
 from tests.quick import train
 
 Compose = Callable[..., DictConfig]
@@ -65,28 +63,9 @@ def test_one_image_to_a_rank_and_batch_norm(compose: Compose, tmp_path: Path) ->
         train(compose, tmp_path, "batch_size=1")
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an option of glibc's")
-def test_freed_memory_is_kept_and_used_again() -> None:
-    code = """
-import resource, torch
-from deeprelax.runs.build import keep_freed_memory
-def faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-def work():
-    before = faults()
-    for _ in range(5):
-        blocks = [torch.ones(5_000_000) for _ in range(4)]
-        del blocks
-    return faults() - before
-work()
-default = work()
-assert keep_freed_memory()
-work()
-print(default, work())
-"""
-    # glibc moves its threshold by itself, and with luck keeps blocks of this size; fixed, it gives them back each time.
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    default, kept = map(int, done.stdout.split())
-    assert default > 1000
-    assert kept < default / 10
+def test_training_keeps_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+    monkeypatch.setattr(build, "keep_freed_memory", lambda: called.append("kept"))
+    monkeypatch.setattr(build.torch, "set_num_threads", lambda n: called.append(f"threads {n}"))
+    build.set_up_cpu(HardwareConf(threads=3))
+    assert sorted(called) == ["kept", "threads 3"]
