@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -11,13 +12,17 @@ import torch
 
 from ..configuration.schema import BenchConf
 from ..tables import aligned
-from .steps import StepCost
+from .steps import StepCost, beside_name
 from .timing import Ratio
 from .whole import WholeRun
 
 HEADING = (
     "cost of a gradient evaluation over the floor", "alone", "(quartiles)", "with data", "images/s", "copies", "",
 )  # fmt: skip
+FEEDING = (
+    "DataLoader: one image at a time, through torchvision's transforms. In memory, as in our loop: the images as one\n"
+    "tensor, a batch by its indices. Theirs are contiguous, ours is in channels_last; all keep freed memory."
+)
 
 
 @dataclass(slots=True)
@@ -27,7 +32,7 @@ class Report:
     conf: BenchConf
     device: torch.device
     floor_ms: float = 0.0
-    steps: dict[str, StepCost] = field(default_factory=dict)
+    steps: dict[str, StepCost] = field(default_factory=dict)  # by row, and `beside_name` for those measured beside one
     yardsticks: dict[str, Ratio] = field(default_factory=dict)  # over our own loop
     whole: WholeRun | None = None
 
@@ -50,7 +55,8 @@ class Report:
         """The content of bench.json.
 
         "ratios" is the cost of a gradient evaluation over that of a bare forward and backward pass, "ratios_with_data"
-        the same with a training run's batches; both medians over the repeats.
+        the same with a training run's batches; both medians over the repeats. "over_beside" is by how much a row is
+        over the one measured beside it: the median difference of their ratios in a round.
         """
         return {
             "setting": self.setting(),
@@ -58,6 +64,9 @@ class Report:
             "ratios": {name: cost.alone.median for name, cost in self.steps.items()},
             "ratios_quartiles": {name: list(cost.alone.quartiles) for name, cost in self.steps.items()},
             "ratios_with_data": {name: cost.fed.median for name, cost in self.steps.items()},
+            "over_beside": {
+                name: {"other": other, "alone": alone, "with_data": fed} for name, other, alone, fed in self._over()
+            },
             "images_per_second": {name: cost.images_per_second for name, cost in self.steps.items()},
             "copies_of_the_weights": {name: cost.copies for name, cost in self.steps.items()},
             "peak_megabytes": {name: cost.peak_megabytes for name, cost in self.steps.items()},
@@ -80,11 +89,22 @@ class Report:
         ]
         return "\n".join(lines)
 
+    def _over(self) -> Iterator[tuple[str, str, float, float]]:
+        """Of each row with another beside it: its name, the other's, and `Ratio.over` alone and fed."""
+        for name, row in self.conf.optimizers.items():
+            if name in self.steps and "beside" in row:
+                ours, other = self.steps[name], self.steps[beside_name(name, row)]
+                yield name, row["beside"], ours.alone.over(other.alone), ours.fed.over(other.fed)
+
     def _rest(self) -> list[str]:
-        """The lines below the table: yardsticks and the whole run."""
-        lines = []
-        for name, ratio in self.yardsticks.items():
-            lines.append(f"{name}: {ratio.median:.2f} times the time of our loop")
+        """The lines below the table: rows over those beside them, yardsticks, the whole run."""
+        lines = [
+            f"{name} over {other}, round by round: {alone:+.3f} alone, {fed:+.3f} with data"
+            for name, other, alone, fed in self._over()
+        ]
+        if self.yardsticks:
+            rows = [(f"  {name}", f"{ratio.median:.2f}") for name, ratio in self.yardsticks.items()]
+            lines += [*aligned([("loops as public code has them", "times the time of ours"), *rows], "<>"), FEEDING]
         if self.whole is not None:
             values = _whole(self.whole)
             lines.append(

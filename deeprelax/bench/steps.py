@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ..configuration.registry import call
 from ..configuration.schema import BenchConf
+from ..errors import UserError
 from ..optim import Relaxation
 from ..runs.build import build_model
 from ..tasks.task import Task
 from ..training.graph import Graphed
 from ..training.objective import Autocast, Loss, Objective
-from .timing import Ratio, beside
+from .timing import Ratio, Work, beside
 
 
 @dataclass(slots=True)
@@ -62,41 +67,77 @@ class Bare:
             self.once()
 
 
-def step_cost(conf: BenchConf, task: Task, keywords: dict[str, Any]) -> StepCost:
-    """Measure an optimizer beside the bare passes of its own network.
+def step_costs(conf: BenchConf, task: Task, name: str) -> dict[str, StepCost]:
+    """Measure a row of conf.optimizers, and in the same rounds the row that it names as `beside`, if it does.
 
-    keywords: the optimizer's name and keyword arguments; lr is replaced by 0, so that all measurements are at one x.
-    Raises UserError if it does not take the keywords.
+    Both stand between bare passes of one network and take as many gradients. The keys: `name`, and `beside_name` of
+    the other. Raises UserError for a row whose optimizer does not take its keywords, or is none.
     """
-    device = task.setting.device
+    device, repeats = task.setting.device, conf.repeats
     model = build_model(conf.model, task, 0, device).train()
-    given = {**keywords, "lr": 0.0}
-    optimizer: Relaxation = call("optimizer", str(given.pop("name")), model.parameters(), **given)
-    steps = max(1, -(-conf.evaluations // optimizer.evaluations))  # rounded up
+    row = conf.optimizers[name]
+    optimizers = {name: built(row, model)}
+    if "beside" in row:
+        optimizers[beside_name(name, row)] = built(conf.optimizers[row["beside"]], model)
+    least = math.lcm(*map(gradients, optimizers.values()))
+    times = least * max(1, -(-conf.evaluations // least))  # rounded up
     graphs = conf.hardware.cuda_graphs
     loss = Loss(task, model, Autocast(conf.hardware.precision, device))
     objective = Objective(loss, task, graphs=graphs)
-    floor = Bare(loss, task, steps * optimizer.evaluations, graphs=graphs)
-
-    def alone() -> None:
-        for _ in range(steps):
-            optimizer.step(floor.once)
-
-    def fed() -> None:
-        for _ in range(steps):
-            optimizer.step(objective)
-
+    floor = Bare(loss, task, times, graphs=graphs)
+    works: dict[str, Work] = {}
+    for key, optimizer in optimizers.items():
+        works[f"{key} alone"] = functools.partial(steps, optimizer, floor.once, times)
+        works[f"{key} fed"] = functools.partial(steps, optimizer, objective, times)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    found = beside(floor, {"alone": alone, "fed": fed}, conf.repeats, device)
-    images = floor.times * conf.batch_size
+    found = beside(floor, works, repeats, device)
     peak = torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else None
-    return StepCost(
-        inner_steps=optimizer.evaluations,
-        floor_ms=1e3 * found["floor"].median_seconds / floor.times,
-        alone=found["alone"],
-        fed=found["fed"],
-        images_per_second=images / found["fed"].median_seconds,
-        copies=optimizer.memory() / sum(p.nbytes for p in model.parameters()),
-        peak_megabytes=peak,
-    )
+    return {
+        key: StepCost(
+            inner_steps=gradients(optimizer),
+            floor_ms=1e3 * found["floor"].median_seconds / times,
+            alone=found[f"{key} alone"],
+            fed=found[f"{key} fed"],
+            images_per_second=times * conf.batch_size / found[f"{key} fed"].median_seconds,
+            copies=held(optimizer) / sum(p.nbytes for p in model.parameters()),
+            peak_megabytes=peak,
+        )
+        for key, optimizer in optimizers.items()
+    }
+
+
+def beside_name(name: str, row: dict[str, Any]) -> str:
+    """What the row beside row `name` is called in its rounds; it has rounds of its own as well, by its own name."""
+    return f"{row['beside']} beside {name}"
+
+
+def built(row: dict[str, Any], model: nn.Module) -> Optimizer:
+    """The optimizer of a row, with lr 0, so that all measurements are at one x.
+
+    Raises UserError if it does not take the keywords, or is no torch optimizer.
+    """
+    given = {key: value for key, value in row.items() if key not in ("name", "beside")} | {"lr": 0.0}
+    optimizer = call("optimizer", str(row["name"]), model.parameters(), **given)
+    if not isinstance(optimizer, Optimizer):
+        raise UserError(f"optimizers: {row['name']} is no torch.optim.Optimizer: name one that is")
+    return optimizer
+
+
+def gradients(optimizer: Optimizer) -> int:
+    """Gradients of one step; torch's own optimizers call their closure once."""
+    return optimizer.evaluations if isinstance(optimizer, Relaxation) else 1
+
+
+def steps(optimizer: Optimizer, closure: Callable[[], Tensor], times: int) -> None:
+    """As many steps as take `times` gradients."""
+    step: Callable[..., object] = optimizer.step
+    for _ in range(times // gradients(optimizer)):
+        step(closure)
+
+
+def held(optimizer: Optimizer) -> int:
+    """Bytes that the optimizer keeps between its steps."""
+    if isinstance(optimizer, Relaxation):
+        return optimizer.memory()
+    return sum(each.nbytes for state in optimizer.state.values() for each in state.values() if torch.is_tensor(each))

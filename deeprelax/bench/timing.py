@@ -29,6 +29,10 @@ class Ratio:
         """The median ratio over the repeats."""
         return statistics.median(self.ratios)
 
+    def over(self, other: Ratio) -> float:
+        """By how much this one is above another of the same rounds, in floors: the median of the differences."""
+        return statistics.median(a - b for a, b in zip(self.ratios, other.ratios, strict=True))
+
     @property
     def quartiles(self) -> tuple[float, float]:
         """The first and third quartile of the ratios."""

@@ -32,6 +32,11 @@ def job(config: DictConfig) -> None:
     for name, keywords in conf.optimizers.items():
         if not isinstance(keywords, dict) or "name" not in keywords:
             raise UserError(f"optimizers.{name} needs a name: write optimizers.{name}.name=NAME")
+        other = keywords.get("beside", name)
+        if not isinstance(other, str) or other not in conf.optimizers:
+            raise UserError(
+                f"optimizers.{name}.beside={other} is not one of the optimizers {', '.join(conf.optimizers)}"
+            )
     for name in conf.only:
         if name not in conf.optimizers:
             raise UserError(f"only={name} is not one of the optimizers {', '.join(conf.optimizers)}")
@@ -53,7 +58,7 @@ def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
     """
     from ..bench.images import random_images, shape_of
     from ..bench.report import Report
-    from ..bench.steps import step_cost
+    from ..bench.steps import step_costs
     from ..bench.whole import whole_run
     from ..bench.yardsticks import compared
     from ..data.batches import Data, Images
@@ -74,7 +79,7 @@ def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
     report = Report(conf, device)
     for name in conf.only or conf.optimizers:
         print(f"measuring {name}", flush=True)
-        report.steps[name] = step_cost(conf, task, conf.optimizers[name])
+        report.steps |= step_costs(conf, task, name)
         report.floor_ms = report.steps[name].floor_ms
         yield report
     if conf.yardsticks:

@@ -11,12 +11,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
-from deeprelax.bench import timing
+from deeprelax.bench import steps, timing
 from deeprelax.bench.images import random_images, shape_of
-from deeprelax.bench.yardsticks import PortStyle
-from deeprelax.configuration.schema import DatasetConf
+from deeprelax.bench.yardsticks import Pictures, PortStyle, endless, in_memory
+from deeprelax.configuration import hydra_app
+from deeprelax.configuration.check import validated
+from deeprelax.configuration.schema import BenchConf, DatasetConf
+from deeprelax.data.batches import Data, Images
+from deeprelax.data.normalize import fit
 from deeprelax.optim import EntropySGD
+from deeprelax.tasks.classification import Classification
+from deeprelax.tasks.task import Setting
+from deeprelax.training.objective import Objective
 
 Command = Callable[..., tuple[int, str, str]]
 QUICK = ["bench", "model=mlp", "model.hidden=16", "repeats=1", "evaluations=2", "dataset.train_size=300",
@@ -24,19 +32,104 @@ QUICK = ["bench", "model=mlp", "model.hidden=16", "repeats=1", "evaluations=2", 
 CPU = torch.device("cpu")
 
 
+def configuration(*overrides: str) -> BenchConf:
+    """That of `deeprelax bench`, composed without the command line."""
+    with initialize_config_dir(str(hydra_app.configuration_folder()), version_base="1.3"):
+        conf = validated(compose("bench", list(overrides)))
+    assert isinstance(conf, BenchConf)
+    return conf
+
+
 def test_bench_prints_a_table_and_writes_bench_json(deeprelax: Command) -> None:
     status, out, err = deeprelax(*QUICK, "whole_run=null", "optimizers.heat.samples=3")
     assert (status, err) == (0, "")
     found = json.loads(Path("outputs/bench/bench.json").read_text())
-    names = {"sgd", "entropy_sgd", "entropy_sgd_noise", "hj", "hj_proximal", "heat", "pde_relaxed"}
+    names = {"sgd", "entropy_sgd", "entropy_sgd_noise", "hj", "hj_proximal", "heat", "pde_relaxed", "torch_adamw"}
     for part in ("ratios", "ratios_with_data", "images_per_second", "copies_of_the_weights"):
         assert found[part].keys() == names
         assert all(value > 0 for value in found[part].values())
     assert found["copies_of_the_weights"]["entropy_sgd_noise"] == found["copies_of_the_weights"]["entropy_sgd"] == 4
-    assert found["yardsticks"].keys() == {"Entropy-SGD as in public ports", "torch.optim.SGD with a DataLoader"}
+    assert found["copies_of_the_weights"]["torch_adamw"] == pytest.approx(2, abs=0.01)
+    assert found["over_beside"] == {}
+    port = "Entropy-SGD as in public ports"
+    assert list(found["yardsticks"]) == [
+        f"{port}, DataLoader", f"{port}, images in memory", "torch.optim.SGD, DataLoader"
+    ]  # fmt: skip
+    assert all(re.search(rf"^  {name} +\d+\.\d\d$", out, re.MULTILINE) for name in found["yardsticks"])
+    assert "DataLoader: one image at a time" in out
     assert found["setting"]["threads"] == 1
     assert "  heat, 3 gradients a step" in out
     assert "floor: one bare forward and backward pass in channels_last" in out
+
+
+def test_a_row_beside_another(deeprelax: Command) -> None:
+    status, out, err = deeprelax(
+        *QUICK, "whole_run=null", "yardsticks=false", "only=[mine]", "optimizers.mine={name: sgd, beside: torch_adamw}"
+    )
+    assert (status, err) == (0, "")
+    found = json.loads(Path("outputs/bench/bench.json").read_text())
+    assert list(found["ratios"]) == ["mine", "torch_adamw beside mine"]
+    over = found["over_beside"]["mine"]
+    ratios = found["ratios"], found["ratios_with_data"]
+    assert over == {"other": "torch_adamw"} | {
+        key: pytest.approx(each["mine"] - each["torch_adamw beside mine"])  # of the one round
+        for key, each in zip(("alone", "with_data"), ratios, strict=True)
+    }
+    said = f"mine over torch_adamw, round by round: {over['alone']:+.3f} alone, {over['with_data']:+.3f} with data\n"
+    assert said in out
+    assert "loops as public code has them" not in out
+
+
+def test_what_adamw_is_held_against_is_torchs_foreach() -> None:
+    row = configuration().optimizers["torch_adamw"]
+    optimizer = steps.built({**row, "beside": "sgd"}, torch.nn.Linear(3, 2))
+    assert type(optimizer) is torch.optim.AdamW
+    assert optimizer.defaults["foreach"] is True
+    assert optimizer.defaults["lr"] == 0
+
+
+def test_rows_side_by_side_take_as_many_gradients_as_their_floor_and_leave_x(monkeypatch: pytest.MonkeyPatch) -> None:
+    conf = configuration(
+        "model=mlp", "model.hidden=16", "batch_size=4", "evaluations=7",
+        "+optimizers.mine={name: entropy_sgd, inner_steps: 3, beside: other}",
+        "+optimizers.other={name: heat, samples: 2}",
+    )  # fmt: skip
+    passes = {"floor": 0, "objective": 0}
+    once = steps.Bare.once
+
+    def counted(self: steps.Bare) -> torch.Tensor:
+        passes["floor"] += 1
+        return once(self)
+
+    monkeypatch.setattr(steps.Bare, "once", counted)
+    monkeypatch.setattr(Objective, "before_each", [lambda self: passes.update(objective=passes["objective"] + 1)])
+    rounds: list[dict[str, tuple[int, int]]] = []
+
+    def beside(floor: steps.Bare, works: dict[str, timing.Work], *rest: object) -> dict[str, timing.Ratio]:
+        before = [p.detach().clone() for p in floor._parameters]
+        rounds.append({})
+        for name, work in {"floor": floor, **works}.items():
+            passes.update(floor=0, objective=0)
+            work()
+            rounds[-1][name] = passes["floor"], passes["objective"]
+            torch.testing.assert_close(floor._parameters, before, rtol=0, atol=0)
+        return {name: timing.Ratio([1.0], [1.0]) for name in ("floor", *works)}
+
+    monkeypatch.setattr(steps, "beside", beside)
+    found = steps.step_costs(conf, small_task(), "mine")
+    both = {"mine": 3, "other beside mine": 2}
+    assert {name: cost.inner_steps for name, cost in found.items()} == both
+    expected = {"floor": (12, 0)}  # the first multiple of 3 and 2 from 7 on
+    for name in both:
+        expected |= {f"{name} alone": (12, 0), f"{name} fed": (0, 12)}
+    assert rounds == [expected]
+
+
+def small_task() -> Classification:
+    images = random_images(Path(), channels=1, image_size=28, classes=10, train=40, test=10)
+    train, test = (Images(split, fit("mean_std", images.train.images), CPU) for split in (images.train, images.test))
+    data = Data(train, test, None, 1, 28, images.classes)
+    return Classification(Setting(CPU, 0, 4, load_data=lambda: (data, "none")))
 
 
 @pytest.mark.slow
@@ -56,6 +149,12 @@ def test_the_whole_run(deeprelax: Command) -> None:
         (["optimizers.sgd.lrr=1"], "optimizer.options: sgd does not take them: .*lrr"),
         (["optimizers.a.lr=1"], "optimizers.a needs a name: write optimizers.a.name=NAME"),
         (["optimizers.a=sgd"], "optimizers.a needs a name"),
+        (["optimizers.sgd.beside=sgdd"], "optimizers.sgd.beside=sgdd is not one of the optimizers sgd, entropy_sgd, "),
+        (["optimizers.sgd.beside=[sgd]"], r"optimizers.sgd.beside=\['sgd'\] is not one of the optimizers sgd, "),
+        (
+            ["optimizers.a.name=collections:Counter", "only=[a]"],
+            "optimizer.*: collections:Counter is no torch.optim.Optimizer: name",
+        ),
         (["only=[a]"], "only=a is not one of the optimizers sgd, entropy_sgd, "),
         (["optimizers.sgd.name=sgdd"], r"optimizer.name=sgdd is unknown \(did you mean sgd\?\)"),
     ],
@@ -77,6 +176,13 @@ def test_ratios_are_over_the_floor_on_both_sides(monkeypatch: pytest.MonkeyPatch
     assert found["work"].seconds == [6, 8]
     assert found["work"].ratios == [6 / 1.5, 8 / 3]  # floors 1, 2 around the first and 2, 4 around the second
     assert found["work"].median == (6 / 1.5 + 8 / 3) / 2
+    assert found["work"].over(found["floor"]) == found["work"].median - 1
+
+
+def test_over_another_goes_round_by_round() -> None:
+    """The median of the differences, not the difference of the medians."""
+    assert timing.Ratio(ratios=[1, 5, 3]).over(timing.Ratio(ratios=[0, 3, 3])) == 1
+    assert timing.Ratio(ratios=[1, 2, 9]).over(timing.Ratio(ratios=[4, 1, 8])) == 1
 
 
 def test_the_port_style_yardstick_descends_like_ours() -> None:
@@ -106,6 +212,24 @@ def test_the_port_style_yardstick_descends_like_ours() -> None:
         optimizer.step(lambda: loss(ours))
         port.step(lambda: loss(ported).item())
     torch.testing.assert_close(ours.weight, ported.weight)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_yardsticks_read_the_same_images_either_way(channels: int) -> None:
+    split = random_images(Path(), channels=channels, image_size=5, classes=10, train=30, test=1).train
+    torch.manual_seed(0)
+    split.labels[:] = torch.arange(30)  # each image's number
+    batches, pictures = in_memory(split, 16, CPU), Pictures(split)
+    drawn = [next(batches) for _ in range(20)]
+    for images, numbers in drawn:
+        assert images.shape == (16, channels, 5, 5)
+        torch.testing.assert_close(images, torch.stack([pictures[int(number)][0] for number in numbers]))
+    assert {int(number) for _, numbers in drawn for number in numbers} == set(
+        range(30)
+    )  # another seed misses one by 6e-4
+    assert len({tuple(numbers.tolist()) for _, numbers in drawn}) == 20
+    loaded, numbers = next(endless(split, 30, 0, CPU))
+    torch.testing.assert_close(loaded[numbers.argsort()], torch.stack([image for image, _ in pictures]))
 
 
 def test_random_images_have_the_shape_of_the_data_set() -> None:
