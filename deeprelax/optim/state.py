@@ -96,6 +96,22 @@ def chain_steps(optimizer: Optimizer, block: Block, i: int) -> list[Tensor] | li
     return steps_taken(optimizer.state, block.params, INNER + "step", 1)
 
 
+def kept_by_chains(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
+    """What the inner rule keeps, by the parameter's number. Each rank's chain keeps its own."""
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    kept = {
+        i: {k: t for k, t in optimizer.state.get(p, {}).items() if k.startswith(INNER)} for i, p in enumerate(params)
+    }
+    return {i: tensors for i, tensors in kept.items() if tensors}
+
+
+def restore_chains(optimizer: torch.optim.Optimizer, kept: Mapping[int, Mapping[str, Tensor]]) -> None:
+    """Put back what `kept_by_chains` returned, on the parameters' devices."""
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    for i, tensors in kept.items():
+        optimizer.state[params[i]].update({name: t.to(params[i].device, copy=True) for name, t in tensors.items()})
+
+
 def wants_state_alone(optimizer: torch.optim.Optimizer) -> bool:
     """Is this the step of torch.distributed.checkpoint, with every lr and gradient 0, that is to allocate the state?"""
     groups = optimizer.param_groups

@@ -15,7 +15,7 @@ from ..files import replace
 from .directory import CHECKPOINT as NAME
 from .directory import CORRUPT, PREVIOUS
 
-FORMAT = 5  # one more when what is stored changes, or the random numbers that go with its counters
+FORMAT = 6  # one more when what is stored changes, or the random numbers that go with its counters
 SEAL, DIGEST = b"deeprelax", 32  # what a file ends with: these bytes, and a digest of so many
 log = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from ..configuration.schema import TrainConf
 from ..errors import UserError
 from ..optim import Relaxation
 from ..optim.batchnorm import has_batch_norm
+from ..optim.state import kept_by_chains
 from ..parallel.ranks import SOLO, Ranks
 from ..parallel.signals import Requests
 from ..records import checkpoint
@@ -104,13 +105,14 @@ def compose(
     """Everything that trains, put together from a configuration."""
     budget = Budget(conf.epochs, task.examples, conf.batch_size, optimizer.evaluations)
     stop = Stop(Requests(), ranks, task.setting.device)
-    objective = compose_objective(conf, task, model, optimizer, ranks, stop.flag)
+    objective = compose_objective(conf, task, model, optimizer, ranks, stop.flags)
     autocast = Autocast(conf.hardware.precision, task.setting.device)
     loop, skips = conf.train, conf.train.on_nonfinite == "skip"
     return Trainer(
         model=model,
         optimizer=optimizer,
         objective=objective,
+        share=Share(ranks, conf.hardware.share),
         step=GuardedStep(model, optimizer, objective, can_abort=ranks.world == 1, skips=skips),
         evaluate=functools.partial(scores, task, model, task.statistics(loop.bn_batches), autocast, ranks),
         budget=budget,
@@ -134,7 +136,7 @@ def compose(
             "configuration": decisive(dataclasses.asdict(conf)),
             "data": task.fingerprint,
             "threads": torch.get_num_threads(),
-            "ranks": ranks.world,
+            "world": ranks.world,
         },
     )
 
@@ -170,10 +172,17 @@ def _resume(conf: TrainConf, trainer: Trainer, state: dict[str, Any]) -> None:
 
 def _log_what_changed(conf: TrainConf, trainer: Trainer, state: dict[str, Any]) -> None:
     log.info("going on from pass %.4g%s", trainer.passes, _lengthened(conf, state))
-    for what in ("threads", "ranks"):
-        now, before = trainer.identity[what], state[what]
+    for key, what in (("threads", "threads"), ("world", "ranks")):
+        now, before = trainer.identity[key], state[key]
         if now != before:
             log.warning("%d %s, not %d as before: no longer bit for bit the same run", now, what, before)
+    chains = max(1, len(state["ranks"]))
+    if conf.hardware.share == "chains" and chains != trainer.identity["world"] and _keeps(trainer):
+        log.warning("optimizer.inner_state=keep: rank r takes what the chain of rank r modulo %d kept", chains)
+
+
+def _keeps(trainer: Trainer) -> bool:
+    return bool(kept_by_chains(trainer.optimizer))
 
 
 def _lengthened(conf: TrainConf, state: dict[str, Any]) -> str:

@@ -66,7 +66,7 @@ class Cadence:
     """When to record, evaluate and save: each so many passes, and after the last step. Every evaluation is saved.
 
     Checkpoints by the clock come every `checkpoint_seconds`, but where one takes long to write they come less often: at
-    most 1 % of the time goes into them. `by_clock` is for the main rank alone, which writes without the others.
+    most 1 % of the time goes into them. `by_clock` is for the main rank alone.
     """
 
     budget: Budget
@@ -89,10 +89,11 @@ class Cadence:
         return Due(
             record=last or crosses(self.record_every, evaluations),
             evaluate=evaluate,
-            save=evaluate or crosses(self.checkpoint_every, evaluations) or self._time_to_save(),
+            save=evaluate or crosses(self.checkpoint_every, evaluations),
         )
 
-    def _time_to_save(self) -> bool:
+    def time_to_save(self) -> bool:
+        """By the clock of the main rank, to which the others listen."""
         if self.checkpoint_seconds is None or not self.by_clock:
             return False
         return time.monotonic() - self._saved >= max(self.checkpoint_seconds, 100 * self._took)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -19,6 +19,9 @@ class Collectives(Protocol):
 
     def mean_(self, tensors: list[Tensor]) -> None:
         """Each tensor to its mean over the ranks, in place: one all-reduce for all of them."""
+
+    def gather(self, value: Any) -> list[Any]:
+        """The value of every rank in their order, on the main rank; [] on the others."""
 
     def sum_(self, tensor: Tensor) -> None:
         """The tensor to its sum over the ranks, in place."""

@@ -18,6 +18,7 @@ from .guard import Guard, GuardedStep
 from .journal import Journal
 from .objective import Objective
 from .schedules import Schedule, set_lr
+from .share import Share
 from .stop import Stop
 
 Scores = dict[str, dict[str, float]]  # split to the scores of x on it
@@ -34,6 +35,7 @@ class Trainer:
     model: nn.Module
     optimizer: Relaxation
     objective: Objective
+    share: Share
     step: GuardedStep
     evaluate: Callable[..., Scores]  # (train: on training batches too?, interrupt) to the scores of x
     budget: Budget
@@ -87,6 +89,7 @@ class Trainer:
             self.objective.task.advance(self.model, self.evaluations)
             self.journal.count(loss, self.evaluations)
             due = self.cadence.due(self.evaluations, last=self.outer_steps == self.budget.outer_steps)
+            due = self.stop.with_checkpoint(due, self.cadence.time_to_save())
             self.guard.check(due)  # nothing that is not finite passes this line
             self.clock.lap(step=True)
             if due.record:
@@ -101,7 +104,7 @@ class Trainer:
                 self._save()
 
     def _step_or_leave(self) -> Tensor:
-        self.stop.announce()
+        self.stop.announce(save=self.cadence.time_to_save())
         try:
             return self.step(self.stop.interrupt)
         except Stopped:
@@ -129,9 +132,10 @@ class Trainer:
         self._save()
 
     def _save(self) -> None:
-        if self.writes:
-            with self.cadence.saving():
-                checkpoint.save(self.directory, self.state())
+        with self.cadence.saving():
+            state = self.state()
+            if self.writes:
+                checkpoint.save(self.directory, state)
         self.clock.lap(step=False)
 
     def _counts(self) -> dict[str, Number]:
@@ -143,11 +147,12 @@ class Trainer:
         }
 
     def state(self) -> dict[str, Any]:
-        """Weights, optimizer and counters: tensors and plain types."""
+        """Weights, optimizer and counters: tensors and plain types. To be called on all ranks."""
         return {
             **self.identity,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "ranks": self.share.gather_chains(self.optimizer),
             "evaluations": self.evaluations,
             "outer_steps": self.outer_steps,
             "skipped": self.guard.skipped,
@@ -161,6 +166,7 @@ class Trainer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Resume from what `state` returned. The caller has compared identities and loaded the network's weights."""
         self.optimizer.load_state_dict(state["optimizer"])
+        self.share.restore_chain(self.optimizer, state["ranks"])
         self.objective.evaluations = state["evaluations"]
         self.outer_steps = state["outer_steps"]
         self.guard.skipped = state["skipped"]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import UserError
 from ..optim import Relaxation
+from ..optim.state import kept_by_chains, restore_chains
 from ..tasks.task import Task
 from .collectives import Collectives
 
@@ -62,6 +64,21 @@ class Share:
             optimizer.reduce_direction = lambda tensors: self.ranks.mean_([*tensors, stop])
         elif self._parts:
             optimizer.reduce_direction = lambda tensors: self.ranks.mean_([tensors[-1], stop])
+
+    def gather_chains(self, optimizer: Relaxation) -> list[Any]:
+        """What each rank's chain keeps over outer steps, on the main rank; [] if all ranks have the same.
+
+        For a checkpoint; to be called on all ranks.
+        """
+        if not self._chains or optimizer.defaults.get("inner_state") != "keep":
+            return []
+        kept = kept_by_chains(optimizer)
+        return self.ranks.gather({i: {name: t.cpu() for name, t in tensors.items()} for i, tensors in kept.items()})
+
+    def restore_chain(self, optimizer: Relaxation, chains: list[Any]) -> None:
+        """This rank's part of what `gather_chains` returned: of n chains rank r takes that of rank r modulo n."""
+        if chains:
+            restore_chains(optimizer, chains[self.ranks.rank % len(chains)])
 
     def wrapped(self, loss: nn.Module, device: torch.device, *, sync_batchnorm: bool, compiled: bool) -> nn.Module:
         """What is called for the loss: itself, averaging gradients over the ranks, compiled at its first call.

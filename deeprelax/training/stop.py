@@ -3,7 +3,8 @@
     asked    A signal handler notes the number of the first signal and does nothing else (`parallel/signals.py`); a
              second signal ends the process at once.
     agreed   Before each step a rank that was asked raises its flag, a number on the device. The flag is averaged in
-             the step's own all-reduce (`share.py`): after the step it is above 0 on all ranks or on none.
+             the step's own all-reduce (`share.py`): after the step it is above 0 on all ranks or on none. So is the
+             flag of the main rank's clock, that a checkpoint is due.
     saved    The loop writes a checkpoint, before an evaluation that may take longer than there is time. The
              evaluation is made when the run is resumed.
     left     The loop raises Stopped, which ends a whole sweep. `cli.py` shows the command that resumes; the exit
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol, Self
 
 import torch
@@ -46,7 +48,7 @@ class Stop:
     def __init__(self, signals: Signals, ranks: Collectives, device: torch.device) -> None:
         self._signals, self._ranks = signals, ranks
         self._on_cpu = device.type == "cpu"
-        self.flag = torch.zeros((), device=device)  # above 0: some rank was asked
+        self.flags = torch.zeros(2, device=device)  # above 0: some rank was asked to stop; it is time for a checkpoint
 
     def __enter__(self) -> Self:
         self._signals.__enter__()
@@ -55,18 +57,27 @@ class Stop:
     def __exit__(self, *exception: object) -> None:
         self._signals.__exit__(*exception)
 
-    def announce(self) -> None:
-        """Raise the flag if this rank was asked: before each step, whose all-reduce carries it to the others."""
-        self.flag.fill_(float(self._signals.number is not None))
+    def announce(self, *, save: bool) -> None:
+        """Raise this rank's flags: before each step, whose all-reduce carries them to the others."""
+        for flag, raised in zip(self.flags, (self._signals.number is not None, save), strict=True):
+            flag.fill_(float(raised))
 
     def agreed(self, due: Due) -> bool:
-        """The same answer on all ranks after the same step.
+        """Is the run to stop? The same answer on all ranks after the same step.
 
         On GPUs several ranks answer at records and evaluations only: in between the host would wait for the device.
         """
         if self._ranks.world == 1:
             return self._signals.number is not None
-        return (self._on_cpu or due.record or due.evaluate) and bool(self.flag > 0)
+        return self._flag(0, due)
+
+    def with_checkpoint(self, due: Due, now: bool) -> Due:
+        """What is due and, if it is time `now` by the clock, a checkpoint; on all ranks alike, as `agreed`."""
+        save = now if self._ranks.world == 1 else self._flag(1, due)
+        return replace(due, save=due.save or save)
+
+    def _flag(self, number: int, due: Due) -> bool:
+        return (self._on_cpu or due.record or due.evaluate) and bool(self.flags[number] > 0)
 
     @property
     def interrupt(self) -> Callable[[], None] | None:
@@ -82,7 +93,7 @@ class Stop:
 
         To be called on all ranks, after the result is written.
         """
-        asked = torch.tensor(float(self._signals.number is not None), device=self.flag.device)
+        asked = torch.tensor(float(self._signals.number is not None), device=self.flags.device)
         self._ranks.sum_(asked)
         if asked > 0:
             raise self.stopped()
