@@ -77,11 +77,12 @@ class Report:
     def table(self) -> str:
         """The table for the terminal; costs are ratios to the floor."""
         setting = self.setting()
+        layout = " in channels_last" if self.conf.hardware.channels_last else ""
         replayed = " as a CUDA graph" if self.conf.hardware.cuda_graphs else ""
         lines = [
             "  ".join(f"{key} {value}" for key, value in list(setting.items())[:5]),
             "  ".join(f"{key} {value}" for key, value in list(setting.items())[5:]),
-            f"floor: one bare forward and backward pass in channels_last{replayed}, {self.floor_ms:.2f} ms",
+            f"floor: one bare forward and backward pass{layout}{replayed}, {self.floor_ms:.2f} ms",
             "",
             *aligned([HEADING, *(_cells(name, cost) for name, cost in self.steps.items())], "<><>>><"),
             "",

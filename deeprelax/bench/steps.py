@@ -74,7 +74,7 @@ def step_costs(conf: BenchConf, task: Task, name: str) -> dict[str, StepCost]:
     the other. Raises UserError for a row whose optimizer does not take its keywords, or is none.
     """
     device, repeats = task.setting.device, conf.repeats
-    model = build_model(conf.model, task, 0, device).train()
+    model = build_model(conf.model, task, 0, device, channels_last=conf.hardware.channels_last).train()
     row = conf.optimizers[name]
     optimizers = {name: built(row, model)}
     if "beside" in row:

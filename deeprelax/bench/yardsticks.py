@@ -130,7 +130,7 @@ def compared(conf: BenchConf, task: Task, split: Split) -> dict[str, Ratio]:
     steps, autocast = max(1, conf.evaluations // 20), Autocast(conf.hardware.precision, device)
 
     def fresh() -> nn.Module:
-        return build_model(conf.model, task, 0, device).train()
+        return build_model(conf.model, task, 0, device, channels_last=conf.hardware.channels_last).train()
 
     def ours(kind: type[Relaxation], steps: int) -> Work:
         model = fresh()

@@ -42,8 +42,11 @@ def job(config: DictConfig) -> None:
             raise UserError(f"only={name} is not one of the optimizers {', '.join(conf.optimizers)}")
     overrides = [each for each in HydraConfig.get().overrides.task if _key(each).split(".")[0] in PASSED_ON]
     file = Path(HydraConfig.get().runtime.output_dir) / "bench.json"
-    for report in measure(conf, overrides):  # written after each part: an interrupted benchmark keeps what it has
-        files.write_json(file, report.content())
+    from ..runs.failures import views_explained  # imports torch
+
+    with views_explained(conf.hardware):
+        for report in measure(conf, overrides):  # written after each part: an interrupted benchmark keeps what it has
+            files.write_json(file, report.content())
     print(f"{report.table()}\n{file}")
 
 
@@ -72,7 +75,10 @@ def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
     shape = shape_of(conf.dataset)
     images = random_images(Path(), **shape)
     normalization = fit("mean_std", images.train.images)
-    train, test = (Images(split, normalization, device) for split in (images.train, images.test))
+    train, test = (
+        Images(split, normalization, device, channels_last=conf.hardware.channels_last)
+        for split in (images.train, images.test)
+    )
     data = Data(train, test, None, shape["channels"], shape["image_size"], images.classes)
     task = Classification(Setting(device, 0, conf.batch_size, load_data=lambda: (data, "none")))
 

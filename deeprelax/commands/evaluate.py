@@ -14,8 +14,9 @@ USAGE = """Evaluate a run again from its checkpoint.
 
 Usage: deeprelax evaluate RUN [KEY=VALUE ...]
   RUN is a run directory, as printed by `deeprelax train`; run=RUN means the same.
-  Keys that may be set here: data_dir, hardware.device, hardware.precision, hardware.threads."""
-ALLOWED = ("data_dir", "hardware.device", "hardware.precision", "hardware.threads")
+  Keys that may be set here: data_dir, hardware.device, hardware.channels_last, hardware.precision,
+  hardware.threads."""
+ALLOWED = ("data_dir", *(f"hardware.{key}" for key in ("device", "channels_last", "precision", "threads")))
 
 
 def main(arguments: list[str]) -> None:
@@ -43,6 +44,7 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, float]:
     from ..parallel.ranks import SOLO
     from ..records import checkpoint
     from ..runs.build import build_model, build_task, choose_device, load_weights, set_up_cpu
+    from ..runs.failures import views_explained
     from ..training.evaluation import scores
     from ..training.objective import Autocast
     from ..training.share import Share
@@ -53,10 +55,11 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, float]:
     set_up_cpu(conf.hardware, state["threads"])
     device = choose_device(conf.hardware)
     task = build_task(conf, device, Share(SOLO))
-    model = build_model(conf.model, task, conf.seed, device)
+    model = build_model(conf.model, task, conf.seed, device, channels_last=conf.hardware.channels_last)
     load_weights(model, state, path)
     autocast = Autocast(conf.hardware.precision, device)
-    found = scores(task, model, task.statistics(conf.train.bn_batches), autocast, SOLO)
+    with views_explained(conf.hardware):
+        found = scores(task, model, task.statistics(conf.train.bn_batches), autocast, SOLO)
     values = {f"{split}_{name}": value for split, numbers in found.items() for name, value in numbers.items()}
     for name, value in values.items():
         print(f"{name} {value:.6g} {of_key(name, task.metrics).unit}".rstrip())

@@ -17,6 +17,7 @@ from ..files import corrupt
 from ..optim.hyperparameters import check_rules
 from .messages import unknown_key
 from .registry import DOTTED, REGISTRY
+from .run_name import BEFORE
 from .schema import BASES, NO_DATA, SCHEMAS, BenchConf, TrainConf
 
 
@@ -121,8 +122,8 @@ def stored(file: Path) -> DictConfig:
         content = OmegaConf.load(file)
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError):
         content = None
-    if isinstance(content, DictConfig):  # a run made before there was a choice of tasks
-        content = OmegaConf.merge({"task": {"name": "classification", "options": {}}}, content)
+    if isinstance(content, DictConfig):
+        content = OmegaConf.merge(BEFORE, content)
     if not isinstance(content, DictConfig) or not all(isinstance(content.get(key), DictConfig) for key in SCHEMAS):
         raise corrupt(file)
     return content

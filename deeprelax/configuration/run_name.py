@@ -24,6 +24,11 @@ WITHOUT_EFFECT = {
 }
 # seed and experiment have a level of their own in the path, and a sweep is what it sets
 NOT_IN_NAME = WITHOUT_EFFECT | {"seed", "experiment", "sweep"}
+# What runs did that were made before there were these keys
+BEFORE: dict[str, dict[str, Any]] = {
+    "task": {"name": "classification", "options": {}},
+    "hardware": {"channels_last": True},
+}
 LONGEST = 120  # characters of a folder's name; file systems allow 255 bytes
 
 

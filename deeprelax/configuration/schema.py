@@ -108,13 +108,14 @@ class ScheduleConf:
 
 @dataclass
 class HardwareConf:
-    """The group `hardware`: devices, how ranks share the work, precision, threads."""
+    """The group `hardware`: devices, how ranks share the work, precision, memory format, threads."""
 
     device: str = choice("auto", "cpu", "cuda")
     devices: str = limited(lambda v: v == "all" or (v.isdecimal() and int(v) >= 1), "an integer >= 1 or all")
     share: str = choice("data", "chains")
     sync_batchnorm: bool = MISSING
     precision: str = choice("float32", "bfloat16")
+    channels_last: bool = MISSING
     compile: bool = MISSING
     cuda_graphs: bool = MISSING
     threads: int | None = whole(1, 4096)

@@ -15,14 +15,19 @@ from .normalize import Normalization
 
 
 class Images:
-    """A split on a device, stored so that a batch is in channels_last without a copy."""
+    """A split on a device, stored so that a batch is in channels_last without a copy.
 
-    def __init__(self, split: Split, normalization: Normalization, device: torch.device) -> None:
+    channels_last=False copies each batch, so that its memory has the order (batch, channels, height, width) too.
+    """
+
+    def __init__(
+        self, split: Split, normalization: Normalization, device: torch.device, *, channels_last: bool = True
+    ) -> None:
         # The copy is made once, here: index_select keeps this layout, which permuted is channels_last
         self._pixels = split.images.permute(0, 2, 3, 1).contiguous().to(device)  # (images, height, width, channels)
         self._labels = split.labels.to(device)
         self._normalization = normalization.to(device)
-        self.device = device
+        self.device, self._channels_last = device, channels_last
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -43,8 +48,10 @@ class Images:
         return self.normalized(self._pixels[start:stop]), self._labels[start:stop]
 
     def normalized(self, pixels: Tensor) -> Tensor:
-        """uint8 (batch, height, width, channels) to float32 (batch, channels, height, width) in channels_last."""
-        return self._normalization(pixels.permute(0, 3, 1, 2))
+        """uint8 (batch, height, width, channels) to float32 (batch, channels, height, width), in the memory's order."""
+        images = self._normalization(pixels.permute(0, 3, 1, 2))
+        # No .contiguous(): it leaves grey images their strides, by which a convolution chooses the order of its output
+        return images if self._channels_last else images.clone(memory_format=torch.contiguous_format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +144,7 @@ class Batches:
         self._seed, self._augmentation, self._chain = seed, augmentation, chain
 
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
-        """Batch k, or its part: float32 (images, channels, height, width) in channels_last, and labels (images,)."""
+        """Batch k, or its part: float32 (images, channels, height, width), and labels (images,)."""
         return self.make(*self.draw(k))
 
     def draw(self, k: int) -> tuple[Tensor, ...]:

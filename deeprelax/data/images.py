@@ -13,7 +13,7 @@ from ..randomness import Purpose, derive_seed
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Images uint8 (images, channels, height, width) and their labels int64 (images,)."""
+    """Images uint8 (images, channels, size, size) and their labels int64 (images,), from 0 to classes - 1."""
 
     images: Tensor
     labels: Tensor
@@ -29,20 +29,13 @@ class Split:
 class ImageData:
     """A data set: training and test images of one size, and the names of the classes.
 
-    `validation` is held out of the training images, if at all. Raises UserError if types or shapes do not fit.
+    `validation` is held out of the training images, if at all. `sources.checked` refuses what does not fit together.
     """
 
     train: Split
     test: Split
     classes: tuple[str, ...]
     validation: Split | None = None
-
-    def __post_init__(self) -> None:
-        for split in filter(None, (self.train, self.test, self.validation)):
-            if split.images.dtype != torch.uint8 or split.images.ndim != 4 or split.labels.dtype != torch.int64:
-                raise UserError("a data set holds uint8 images (N, C, H, W) and int64 labels (N,)")
-            if split.labels.shape != split.images.shape[:1] or split.images.shape[1:] != self.train.images.shape[1:]:
-                raise UserError("a data set has one label for each image, and all images have one shape")
 
     @property
     def channels(self) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from ..configuration.run_name import NOT_IN_NAME
+from ..configuration.run_name import BEFORE, NOT_IN_NAME
 from ..errors import UserError
 from ..files import flat, is_held, read_json
 from ..records.directory import RunDirectory
@@ -26,7 +26,7 @@ RESULT = ("epochs", "batch_size", "budget", "gradient_evaluations", "seconds")  
 COUNTS = ("gradient_evaluations", "passes", "seconds")
 TRAINING = b'{"kind": "train"'
 NO_SETTING = NOT_IN_NAME | {"train.evaluate_every"}  # looking at x more often changes no weight
-DEFAULT_TASK = {"task.name": "classification", "task.options": {}}  # older versions had no other, and no keys for it
+IMPLIED = flat(BEFORE)  # older runs are in one group with new ones that have these values
 GROUPS = ("dataset", "model", "optimizer")  # every training run's configuration has these
 
 
@@ -124,7 +124,7 @@ def load_run(directory: Path, config: dict[str, Any]) -> Run:
     A corrupt file makes its state "damaged", with the file as the reason.
     """
     settings = {key: value for key, value in flat(config).items() if key not in NO_SETTING and value is not None}
-    settings = {key: value for key, value in settings.items() if DEFAULT_TASK.get(key) != value}
+    settings = {key: value for key, value in settings.items() if IMPLIED.get(key) != value}
     if "continue_from" in settings:
         # without the seed, or runs that continue those of the same seeds would be no group; its last two folders alone,
         # which a relative and an absolute path have in common

@@ -24,8 +24,9 @@ from ..configuration.schema import (
     TrainConf,
 )
 from ..data.batches import Data, Images
-from ..data.images import ImageData, part
+from ..data.images import part
 from ..data.normalize import fit
+from ..data.sources.checked import checked
 from ..data.sources.store import data_folder
 from ..errors import UserError
 from ..optim import Relaxation, keep_freed_memory
@@ -73,18 +74,20 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def load_data(conf: DatasetConf, data_dir: str | None, device: torch.device) -> Data:
-    """Read the data set, split it and put it on the device. Raises UserError for files missing or corrupt."""
+def load_data(conf: DatasetConf, data_dir: str | None, device: torch.device, *, channels_last: bool) -> Data:
+    """Read the data set, split it and put it on the device.
+
+    Raises UserError for files missing or corrupt, and for a data set of the user's that is not of the right form.
+    """
     own = {"image_size": conf.image_size} | ({"path": conf.path} if isinstance(conf, ImageFolderConf) else {})
     options = {**({} if ":" in conf.name else own), **conf.options}
-    whole = call("dataset", conf.name, data_folder(data_dir), **options)
-    if not isinstance(whole, ImageData):
-        raise UserError(f"dataset.name={conf.name} returns no deeprelax.data.images.ImageData: let it return one")
+    whole = checked(call("dataset", conf.name, data_folder(data_dir), **options), conf.name)
     data = part(whole, train_size=conf.train_size, validation=conf.validation)
-    normalization = fit(conf.normalize, data.train.images)
-    train, test = (Images(split, normalization, device) for split in (data.train, data.test))
-    validation = Images(data.validation, normalization, device) if data.validation is not None else None
-    return Data(train, test, validation, data.channels, data.image_size, data.classes)
+    on_device = functools.partial(
+        Images, normalization=fit(conf.normalize, data.train.images), device=device, channels_last=channels_last
+    )
+    validation = on_device(data.validation) if data.validation is not None else None
+    return Data(on_device(data.train), on_device(data.test), validation, data.channels, data.image_size, data.classes)
 
 
 def build_task(conf: TrainConf, device: torch.device, share: Share) -> Task:
@@ -104,10 +107,11 @@ def build_task(conf: TrainConf, device: torch.device, share: Share) -> Task:
 
 
 def _loaded(conf: TrainConf, device: torch.device) -> tuple[Data, str]:
-    return load_data(conf.dataset, conf.data_dir, device), conf.dataset.augment
+    data = load_data(conf.dataset, conf.data_dir, device, channels_last=conf.hardware.channels_last)
+    return data, conf.dataset.augment
 
 
-def build_model(conf: ModelConf, task: Task, seed: int, device: torch.device) -> nn.Module:
+def build_model(conf: ModelConf, task: Task, seed: int, device: torch.device, *, channels_last: bool) -> nn.Module:
     """The network with its initial weights, a function of the seed. Raises UserError if it cannot take the inputs."""
     network = resolve("model", conf.name)
     if (takes := _shape_taken(network, task)) is not None:
@@ -122,7 +126,7 @@ def build_model(conf: ModelConf, task: Task, seed: int, device: torch.device) ->
         torch.default_generator.manual_seed(derive_seed(seed, Purpose.WEIGHTS))
         model: nn.Module = call("model", conf.name, **task.shape, **keywords(conf))
     model.to(device)
-    for tensor in (*model.parameters(), *model.buffers()):
+    for tensor in (*model.parameters(), *model.buffers()) if channels_last else ():
         if tensor.ndim == 4:  # Module.to(memory_format=...) would refuse those of five dimensions, as Conv3d's
             tensor.data = tensor.data.to(memory_format=torch.channels_last)
     return model

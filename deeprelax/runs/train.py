@@ -11,8 +11,10 @@ import torch
 from torch import nn
 
 from .. import files
+from ..configuration.run_name import BEFORE
 from ..configuration.schema import TrainConf
 from ..errors import UserError
+from ..files import flat
 from ..optim import Relaxation
 from ..optim.batchnorm import has_batch_norm
 from ..optim.state import kept_by_chains
@@ -35,6 +37,7 @@ from ..training.stop import Stop
 from .build import build_model, build_optimizer, build_task, load_weights, set_up_cpu
 from .continuation import LENGTH, decisive, differences
 from .determinism import deterministic
+from .failures import compile_problem, is_out_of_memory, views_explained
 
 log = logging.getLogger(__name__)
 LIKELY = ("lr", "inner_lr", "gamma", "sigma", "temperature")  # the keys that may be behind a value that is not finite
@@ -44,7 +47,8 @@ def train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks:
     """Train in `directory`, from its checkpoint if there is one; the main rank writes result.json."""
     with deterministic(conf.deterministic):
         try:
-            _train(conf, directory, device, ranks)
+            with views_explained(conf.hardware):
+                _train(conf, directory, device, ranks)
         except Exception as error:
             if (problem := compile_problem(error)) is not None:
                 raise UserError(f"hardware.compile=true, but {problem}") from None
@@ -56,26 +60,11 @@ def train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks:
             raise
 
 
-def compile_problem(error: Exception) -> UserError | None:
-    """A message for an error of torch's compiler; None for any other error."""
-    if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-        return None
-    reason = str(error).strip().splitlines()[0]
-    return UserError(f"torch cannot compile this ({reason}): leave it out")
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """On a GPU torch has a class for it, on a CPU words."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
 def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks: Ranks) -> None:
     state = checkpoint.latest(directory.path, rename_corrupt=ranks.main)
     set_up_cpu(conf.hardware, state["threads"] if state else None, ranks)
     task = build_task(conf, device, Share(ranks, conf.hardware.share))
-    model = build_model(conf.model, task, conf.seed, device)
+    model = build_model(conf.model, task, conf.seed, device, channels_last=conf.hardware.channels_last)
     if conf.batch_size // ranks.world == 1 and has_batch_norm(model):
         raise UserError(
             f"batch_size={conf.batch_size} leaves one {task.noun} to a rank, and batch norm needs two: raise it"
@@ -158,7 +147,7 @@ def _schedule(conf: TrainConf, epochs: float) -> Schedule:
 
 def _resume(conf: TrainConf, trainer: Trainer, state: dict[str, Any]) -> None:
     """Put the trainer where the checkpoint is. Raises UserError if configuration, data or network are not the same."""
-    directory, there = trainer.directory, state["configuration"]
+    directory, there = trainer.directory, flat({"hardware": BEFORE["hardware"]}) | state["configuration"]
     lengthens = conf.continue_from != there["continue_from"]
     if different := differences(there, trainer.identity["configuration"], LENGTH if lengthens else None):
         raise UserError(f"the checkpoint in {directory} is of another configuration: {different}")

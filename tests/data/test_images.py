@@ -49,14 +49,6 @@ def test_validation_is_held_out_first_and_is_the_same_for_every_train_size() -> 
     assert not held_out & {row.numpy().tobytes() for row in small.train.images}
 
 
-def test_a_data_set_that_does_not_fit_together_is_refused() -> None:
-    good = data()
-    with pytest.raises(UserError, match="uint8 images"):
-        ImageData(Split(good.train.images.float(), good.train.labels), good.test, good.classes)
-    with pytest.raises(UserError, match="one label for each image"):
-        ImageData(Split(good.train.images, good.train.labels[:-1]), good.test, good.classes)
-
-
 def test_digits_have_a_fixed_balanced_split() -> None:
     digits = load_digits(Path())
     assert (len(digits.train), len(digits.test)) == (1437, 360)

@@ -93,7 +93,7 @@ def test_what_is_no_task_is_refused(deeprelax: Command, tmp_path: Path, monkeypa
     )  # fmt: skip
     status, _, err = deeprelax("train", "dataset=custom", "dataset.name=seven:seven", "hardware.threads=1")
     assert status == 1
-    assert "dataset.name=seven:seven returns no deeprelax.data.images.ImageData" in err
+    assert "dataset.name=seven:seven returns int, not a deeprelax.data.images.ImageData: let it return one" in err
 
 
 def test_the_data_set_of_the_readme(deeprelax: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
