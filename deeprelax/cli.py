@@ -39,6 +39,7 @@ def overview() -> str:
             *lines,
             "",
             "deeprelax COMMAND --help says more. For example: deeprelax train optimizer=entropy_sgd",
+            'eval "$(deeprelax --shell-completion install=bash)" lets the tab key complete commands and keys',
         ]
     )
 
@@ -50,18 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     130 for Ctrl-C, 128 + n for signal n. A bug is raised, with its traceback.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(overview())
-        return 0
-    if arguments[0] in ("-V", "--version"):
-        print(f"deeprelax {__version__}")
-        return 0
-    command, rest = arguments[0], arguments[1:]
-    if command not in COMMANDS:
-        print(
-            f"deeprelax: {command} is not a command{did_you_mean(command, COMMANDS)}\n\n{overview()}", file=sys.stderr
-        )
-        return 1
+    if (status := _without_command(arguments)) is not None:
+        return status
+    command, *rest = arguments
     console, root = Console(sys.stdout), logging.getLogger()
     root.addHandler(console)
     root.setLevel(logging.INFO)
@@ -91,6 +83,29 @@ def main(arguments: list[str] | None = None) -> int:
         for number, handler in handlers.items():
             signal.signal(number, handler)
     return 0
+
+
+def _without_command(arguments: list[str]) -> int | None:
+    """Do what needs no command to run, and return the exit status; None if there is a command to run.
+
+    Version and completion are asked for behind a command too, where Hydra would print its own.
+    """
+    command = arguments[0] if arguments else "help"
+    if command in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    asked = set(arguments if command in COMMANDS else [command])
+    if {"-V", "--version"} & asked:
+        print(f"deeprelax {__version__}")
+        return 0
+    if {"-sc", "--shell-completion"} & asked:
+        from . import completion  # imports Hydra
+
+        return completion.main(arguments, COMMANDS)
+    if command in COMMANDS:
+        return None
+    print(f"deeprelax: {command} is not a command{did_you_mean(command, COMMANDS)}\n\n{overview()}", file=sys.stderr)
+    return 1
 
 
 class Console(logging.StreamHandler[TextIO]):

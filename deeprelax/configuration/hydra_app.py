@@ -2,7 +2,7 @@
 
 Hydra is used against its grain in five places, each explained where it stands: it would print its own messages instead
 of raising (`run`), put its own text before the error of a job (`Jobs`), refuse free keys without ++ (FREE_KEY), refuse
-overrides behind a flag (`flags_last`), and apply a preset whatever its values are for (`Loader`).
+overrides behind a flag (`apart`), and apply a preset whatever its values are for (`Loader`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Job = Callable[[DictConfig], Any]
 FREE_KEY = re.compile(r"^((?:(?:task|dataset|model|optimizer)\.options|optimizers)\.)")
 FLAGS_WITH_VALUE = {
     "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
-    "--shell-completion", "-sc", "--experimental-rerun",
+    "--experimental-rerun",
 }  # fmt: skip
 
 
@@ -147,7 +147,8 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
     # Without it Hydra catches every exception, prints a message with a shortened traceback, and exits with status 1
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # hydra.main reads the arguments from sys.argv alone
-    sys.argv = [f"deeprelax {name}", *(re.sub(FREE_KEY, r"++\1", each) for each in flags_last(arguments))]
+    overrides, flags = apart(arguments)
+    sys.argv = [f"deeprelax {name}", *overrides, *flags]
     folder = str(configuration_folder())
     devices.register()
     jobs = Jobs()
@@ -171,8 +172,8 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
     jobs.raise_failures()
 
 
-def flags_last(arguments: list[str]) -> list[str]:
-    """The arguments with Hydra's flags behind the overrides.
+def apart(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The overrides, as Hydra reads them, and its flags, which must stand behind them.
 
     argparse, with which Hydra reads them, wants positional arguments in one piece: of `seed=1 -m epochs=2` it would
     refuse the last; and of `--info seed=1` it would take `seed=1` for the value of the flag.
@@ -183,7 +184,7 @@ def flags_last(arguments: list[str]) -> list[str]:
     for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
         (flags if argument.startswith("-") or takes_a_value else overrides).append(argument)
         takes_a_value = argument in FLAGS_WITH_VALUE or (argument in ("--info", "-i") and "=" not in following)
-    return overrides + flags
+    return [re.sub(FREE_KEY, r"++\1", each) for each in overrides], flags
 
 
 def _remove_empty(directory: Path, above: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import deeprelax as package
 from deeprelax import tasks
+from deeprelax.cli import COMMANDS, main
 from deeprelax.optim import CHOICES
 
 Command = Callable[..., tuple[int, str, str]]
@@ -138,6 +139,16 @@ def test_help_imports_no_torch(arguments: list[str]) -> None:
 def test_python_m_does_the_same() -> None:
     out = subprocess.run([sys.executable, "-m", "deeprelax", "--version"], check=True, capture_output=True, text=True)
     assert out.stdout == f"deeprelax {package.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], *([each] for each in COMMANDS), ["train", "seed=1"], ["pde", "smooth"]])
+@pytest.mark.parametrize("flag", ["--version", "-V"])
+def test_the_version_is_ours_behind_every_command(arguments: list[str], flag: str, deeprelax: Command) -> None:
+    assert deeprelax(*arguments, flag) == (0, f"deeprelax {package.__version__}\n", "")
+
+
+def test_the_version_of_no_command() -> None:
+    assert main(["trian", "--version"]) == 1
 
 
 def test_train_help_names_every_choice_and_key(deeprelax: Command) -> None:
