@@ -17,6 +17,7 @@ from ..files import corrupt
 from ..optim.hyperparameters import check_rules
 from .messages import unknown_key
 from .registry import DOTTED, REGISTRY
+from .rules import rules_before
 from .run_name import BEFORE
 from .schema import BASES, NO_DATA, SCHEMAS, BenchConf, TrainConf
 
@@ -123,7 +124,9 @@ def stored(file: Path) -> DictConfig:
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError):
         content = None
     if isinstance(content, DictConfig):
-        content = OmegaConf.merge(BEFORE, content)
+        content = OmegaConf.merge(
+            BEFORE, {"optimizer": rules_before(str(OmegaConf.select(content, "optimizer.name")))}, content
+        )
     if not isinstance(content, DictConfig) or not all(isinstance(content.get(key), DictConfig) for key in SCHEMAS):
         raise corrupt(file)
     return content

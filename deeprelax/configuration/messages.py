@@ -58,4 +58,7 @@ def explain(error: Exception) -> str:
         return f"{error.override} cannot be read: write KEY=VALUE, and quote a value with special characters{quoted}"
     if isinstance(error, ConfigCompositionException) and "override ~" in str(error):
         return f"{str(error).rpartition(' ')[2]}: a key of the schema cannot be removed"
+    if isinstance(error, ConfigCompositionException) and "Could not delete" in str(error):
+        key = str(error).split("'")[1]  # Hydra takes a key that is null for one that is not there
+        return f"~{key}: nothing can be removed there, a key has a value: {key}=VALUE"
     return " ".join(line.strip() for line in str(error).splitlines() if line.strip())

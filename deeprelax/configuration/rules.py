@@ -9,9 +9,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..optim import CHOICES
 from ..optim.hyperparameters import resolved
+from .schema import configuration_folder
 
 PRESET = "preset@_global_"
 NOT_APPLIED = "not applied: "  # before the name of a preset of other rules, among Hydra's choices
+CAME_WITH_ADAMW = (
+    "outer", "betas", "eps", "decoupled_weight_decay", "inner", "inner_betas", "inner_eps", "inner_state",
+)  # fmt: skip
 OF_RULES = ("optimizer.outer=", "optimizer.inner=")
 Compose = Callable[[list[str]], DictConfig]
 
@@ -34,6 +38,15 @@ def fitted(compose: Compose, overrides: list[str]) -> DictConfig:
         with open_dict(config):
             optimizer.update({k: v for k, v in resolved(optimizer.name, rule | unset).items() if v is not None})
     return config
+
+
+def rules_before(choice: str) -> dict[str, Any]:
+    """What an optimizer did before its choice had these keys: what their defaults say, and those that it has."""
+    if choice not in CHOICES or choice == "adamw":
+        return {}
+    values = OmegaConf.to_container(OmegaConf.load(configuration_folder() / "optimizer" / f"{choice}.yaml"))
+    assert isinstance(values, dict)
+    return resolved(choice, {key: value for key, value in values.items() if key in CAME_WITH_ADAMW})
 
 
 def rules(config: DictConfig) -> tuple[Any, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,9 +11,6 @@ from torch import Tensor
 from .hyperparameters import RANGES
 from .scratch import Block, copy_
 from .shards import plain
-
-if TYPE_CHECKING:
-    from .relaxation import Relaxation as Optimizer
 
 State = MutableMapping[Any, Any]  # the optimizer's: parameter to a dictionary of tensors
 INNER = "inner_"  # what the names of an inner chain's state begin with
@@ -73,7 +70,14 @@ class Rewind:
             copy_(self._now, self._then)
 
 
-def chain_state(optimizer: Optimizer, block: Block, name: str, i: int) -> tuple[list[Tensor], bool]:
+class _Stepper(Protocol):
+    state: State
+    rewind: Rewind
+
+    def scratch(self, name: str, params: list[Tensor]) -> list[Tensor]: ...
+
+
+def chain_state(optimizer: _Stepper, block: Block, name: str, i: int) -> tuple[list[Tensor], bool]:
     """What an inner rule keeps under this name at gradient i, and whether that is undefined, in a chain that starts.
 
     With inner_state="keep" it lies in `state` under "inner_" and the name, and is put back if the step fails.
@@ -86,7 +90,7 @@ def chain_state(optimizer: Optimizer, block: Block, name: str, i: int) -> tuple[
     return now, False
 
 
-def chain_steps(optimizer: Optimizer, block: Block, i: int) -> list[Tensor] | list[float]:
+def chain_steps(optimizer: _Stepper, block: Block, i: int) -> list[Tensor] | list[float]:
     """How many steps an inner rule has done with what it keeps, that of gradient i among them."""
     if block.group["inner_state"] == "reset":
         return [i + 1.0] * len(block.y)

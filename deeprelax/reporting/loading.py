@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from ..configuration.rules import rules_before
 from ..configuration.run_name import BEFORE, NOT_IN_NAME
 from ..errors import UserError
 from ..files import flat, is_held, read_json
@@ -26,7 +27,8 @@ RESULT = ("epochs", "batch_size", "budget", "gradient_evaluations", "seconds")  
 COUNTS = ("gradient_evaluations", "passes", "seconds")
 TRAINING = b'{"kind": "train"'
 NO_SETTING = NOT_IN_NAME | {"train.evaluate_every"}  # looking at x more often changes no weight
-IMPLIED = flat(BEFORE)  # older runs are in one group with new ones that have these values
+# older runs are in one group with new ones that have these values
+IMPLIED = flat({**BEFORE, "optimizer": rules_before("entropy_sgd")})
 GROUPS = ("dataset", "model", "optimizer")  # every training run's configuration has these
 
 

@@ -11,10 +11,8 @@ import torch
 from torch import nn
 
 from .. import files
-from ..configuration.run_name import BEFORE
 from ..configuration.schema import TrainConf
 from ..errors import UserError
-from ..files import flat
 from ..optim import Relaxation
 from ..optim.batchnorm import has_batch_norm
 from ..optim.state import kept_by_chains
@@ -147,7 +145,7 @@ def _schedule(conf: TrainConf, epochs: float) -> Schedule:
 
 def _resume(conf: TrainConf, trainer: Trainer, state: dict[str, Any]) -> None:
     """Put the trainer where the checkpoint is. Raises UserError if configuration, data or network are not the same."""
-    directory, there = trainer.directory, flat({"hardware": BEFORE["hardware"]}) | state["configuration"]
+    directory, there = trainer.directory, state["configuration"]
     lengthens = conf.continue_from != there["continue_from"]
     if different := differences(there, trainer.identity["configuration"], LENGTH if lengthens else None):
         raise UserError(f"the checkpoint in {directory} is of another configuration: {different}")

@@ -27,7 +27,7 @@ POSITIONAL = {"params", "channels", "image_size", "classes", "inputs", "outputs"
 # keywords of constructors that are no keys of the command line: of every choice, and of one
 NO_KEYS = {
     "": {"solver"},  # the choice, hj or hj_proximal
-    "hj": {"inner_lr", "inner_momentum"},  # of the other solver
+    "hj": {"inner_lr", "inner_momentum", "inner", "inner_betas", "inner_eps", "inner_state"},  # of the other solver
     "hj_proximal": {"averaging"},  # of the other solver
     "factor": {"size"},  # of the task, as inputs and outputs are
 }
@@ -40,13 +40,14 @@ def in_yaml(kind: str, name: str) -> dict[str, Any]:
 
 
 def in_constructor(kind: str, name: str) -> dict[str, Any]:
-    """The keyword arguments with their defaults; a default of None is replaced by the value that it stands for."""
+    """The keyword arguments with their defaults; None as it is where the YAML has null, else what it stands for."""
     make, (_, fixed) = resolve(kind, name), ROOMS[kind].CHOICES[name]
     found = {key: p.default for key, p in inspect.signature(make).parameters.items() if key not in POSITIONAL}
-    if None in found.values():
+    unset = {key for key, value in found.items() if value is None and in_yaml(kind, name).get(key, "") is not None}
+    if unset:
         built = make([torch.nn.Parameter(torch.ones(1))], **fixed).defaults
-        found = {key: built[key] if value is None else value for key, value in found.items()}
-    return found
+        found |= {key: built[key] for key in unset}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
 
 
 @pytest.mark.parametrize(("kind", "name"), SHIPPED)

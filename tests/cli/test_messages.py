@@ -20,7 +20,7 @@ OFFERED = sorted([*CHOICES, "custom"])
 
 KEYS = (
     "name, options, lr, gamma, inner_steps, inner_lr, temperature, averaging, momentum, nesterov, inner_momentum, "
-    "weight_decay, scoping, seed"
+    "weight_decay, scoping, seed, outer, betas, eps, decoupled_weight_decay, inner, inner_betas, inner_eps, inner_state"
 )
 TOP = (
     "task, dataset, model, optimizer, schedule, hardware, train, epochs, batch_size, seed, data_dir, output_dir, "
@@ -40,7 +40,7 @@ MISTAKES = {
     "digits, fashion_mnist, image_folder, mnist, none",
     "optimizer.lr=abc": "optimizer.lr: value 'abc' of type 'str' could not be converted to Float",
     "optimizer.inner_steps=2.5": "optimizer.inner_steps: value '2.5' of type 'float' could not be converted to Integer",
-    "optimizer.lr=-1": "optimizer.lr=-1.0 is out of range: it must be a number >= 0 and at most 3.4e+38",
+    "optimizer.lr=-1": "optimizer.lr=-1.0 is out of range: it must be a number >= 0 and at most 3.4e+38, or null",
     "optimizer.averaging=1": "optimizer.averaging=1.0 is out of range: it must be a number in [0, 1)",
     "epochs=0": "epochs=0.0 is out of range: it must be a number > 0 and at most 1e+06",
     "epochs=1e308": "epochs=1e+308 is out of range: it must be a number > 0 and at most 1e+06",
@@ -56,7 +56,10 @@ MISTAKES = {
     "hardware.precision=fp8": "hardware.precision=fp8 is out of range: it must be float32 or bfloat16",
     "optimizer.lr=???": "optimizer.lr has no value: give one as optimizer.lr=VALUE",
     "model=custom": "model.name has no value: give one as model.name=VALUE",
-    "~optimizer.lr": "~optimizer.lr: a key of the schema cannot be removed",
+    "~optimizer.gamma": "~optimizer.gamma: a key of the schema cannot be removed",
+    "~optimizer.lr": "~optimizer.lr: nothing can be removed there, a key has a value: optimizer.lr=VALUE",
+    "optimizer.outer=sgd": "optimizer.outer=sgd is out of range: it must be momentum or adamw",
+    "optimizer.betas=[0.9,1]": "optimizer.betas=[0.9, 1.0] is out of range: it must be two numbers in [0, 1)",
     "x==": "x== cannot be read: write KEY=VALUE, and quote a value with special characters, as 'x=\"=\"'",
     "experiment=mnist": "experiment=mnist is not a choice",
 }
