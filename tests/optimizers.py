@@ -99,4 +99,11 @@ OPTIMIZERS = {
 }
 # choice on the command line: overrides for short steps with momentum and noise
 CHOICES = {name: case.overrides for name, case in OPTIMIZERS.items() if case.choice}
+# what runs train: every choice, and relaxations with AdamW as their rule, which keep the state of the chain
+TRAINED = {name: [f"optimizer={name}", *overrides] for name, overrides in CHOICES.items()} | {
+    "heat, adamw": ["optimizer=heat", "optimizer.outer=adamw", "optimizer.samples=2"],
+    "entropy_sgd, adamw": [
+        "optimizer=entropy_sgd", "optimizer.outer=adamw", "optimizer.inner=adamw", "optimizer.inner_steps=3",
+    ],
+}  # fmt: skip
 NOISY = [name for name, case in OPTIMIZERS.items() if case.noisy]  # they draw Gaussians

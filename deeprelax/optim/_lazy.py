@@ -1,11 +1,35 @@
-"""torch's base class of optimizers, without what it loads for a compiler that most programs never use."""
+"""torch's base class of optimizers and its compiler's `disable`, without loading the compiler that few programs use."""
 
 from __future__ import annotations
 
+import functools
 import inspect
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def outside_compiler(function: Callable[P, R]) -> Callable[P, R]:
+    """`torch.compiler.disable`, imported where a compiler is at work.
+
+    For what must not be traced: memory whose views a compiled graph would take for tensors of their own, generators,
+    the caller's frames.
+    """
+    disabled: list[Callable[P, R]] = []
+
+    @functools.wraps(function)
+    def call(*args: P.args, **keywords: P.kwargs) -> R:
+        if not torch.compiler.is_compiling():
+            return function(*args, **keywords)
+        if not disabled:
+            disabled.append(torch.compiler.disable(function))
+        return disabled[0](*args, **keywords)
+
+    return call
 
 
 class Optimizer(torch.optim.Optimizer):

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ._lazy import outside_compiler
+
 Closure = Callable[[], Tensor | float]
 
 MISSING_CLOSURE = """{name}.step needs a closure that evaluates the NEXT mini-batch each time it is called:
@@ -90,6 +92,7 @@ def called_from(module: str, frames: int = 12) -> object | None:
     return None
 
 
+@outside_compiler
 def refuse_scaler() -> None:
     """Raise ValueError if the step is called by a GradScaler that scales."""
     scaler = called_from("torch.amp.grad_scaler")

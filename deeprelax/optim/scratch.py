@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._lazy import outside_compiler
 from .shards import gradient, is_sharded, place, plain
 
 
@@ -109,6 +110,7 @@ class Workspace:
         self.numbers: dict[Tensor, Tensor] = {}
         self._like: list[object] = []
 
+    @outside_compiler
     def fit(self, params: list[Tensor]) -> None:
         """A parameter that was added, frozen or moved since the last step changes what the buffers must be like."""
         now: list[object] = [(id(p), p.device, p.dtype) for p in params]
@@ -117,6 +119,7 @@ class Workspace:
             self.held, self._like = {}, now
             self.numbers = {p: plain(p) for p in params}
 
+    @outside_compiler
     def buffers(self, name: str) -> Buffers:
         """Memory shaped like the numbers, the same from step to step."""
         if name not in self.held:
@@ -136,6 +139,7 @@ class Noise:
         self._key: tuple[int, ...] = ()
         self._generators: dict[tuple[torch.device, tuple[int, ...]], torch.Generator] = {}
 
+    @outside_compiler
     def seed(self, *key: int) -> None:
         """Start the sequence that belongs to this key."""
         self._key = tuple(map(int, key))
@@ -149,6 +153,7 @@ class Noise:
         found = int.from_bytes(hashlib.blake2b(name, digest_size=8, person=b"relaxation").digest())
         return found ^ number  # devices that share a network draw different numbers
 
+    @outside_compiler
     def fill(self, buffers: Buffers) -> None:
         """Overwrite the buffers with the next N(0, 1) numbers."""
         for flat, where in zip(buffers.flats, buffers.places, strict=True):

@@ -71,8 +71,10 @@ class Rewind:
 
 
 class _Stepper(Protocol):
-    state: State
     rewind: Rewind
+
+    @property
+    def state(self) -> State: ...
 
     def scratch(self, name: str, params: list[Tensor]) -> list[Tensor]: ...
 

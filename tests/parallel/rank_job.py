@@ -26,9 +26,9 @@ from deeprelax.training.evaluation import score
 from deeprelax.training.objective import Autocast, Loss, Objective
 from deeprelax.training.share import Share
 from tests.images import CPU, classification, random_images
-from tests.optimizers import CHOICES
+from tests.optimizers import TRAINED
 
-CHAINS = [name for name in CHOICES if name != "sgd"]
+CHAINS = [name for name in TRAINED if name not in ("sgd", "adamw")]
 
 
 class Plain(nn.Sequential):
@@ -63,8 +63,8 @@ def task(share: str, ranks: Ranks, n: int = 333) -> Classification:
 
 def configuration(optimizer: str, share: str) -> TrainConf:
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        overrides = [f"optimizer={optimizer}", *CHOICES[optimizer], f"hardware.share={share}", "batch_size=64"]
-        return checked(compose("train", [*overrides, "dataset.augment=flip_crop"]))
+        overrides = [*TRAINED[optimizer], f"hardware.share={share}", "batch_size=64", "dataset.augment=flip_crop"]
+        return checked(compose("train", overrides))
 
 
 def weights(model: nn.Module) -> Tensor:
@@ -138,10 +138,10 @@ def main(folder: Path) -> None:
     assert ranks is not None
 
     join(ranks, CPU, launch.store(ranks))
-    shares = [(name, share) for name in CHOICES for share in ("data", "chains") if (name, share) != ("sgd", "chains")]
+    shares = [(name, "data") for name in TRAINED] + [(name, "chains") for name in CHAINS]
     found = {
         "weights": {f"{name} {share}": descend(Full, name, share, 50, ranks) for name, share in shares},
-        "plain": {name: descend(Plain, name, "data", 20, ranks) for name in CHOICES},
+        "plain": {name: descend(Plain, name, "data", 20, ranks) for name in TRAINED},
         "chains": {name: chains(name, ranks) for name in CHAINS},
         "scores": evaluated(ranks),
     }

@@ -21,7 +21,6 @@ from deeprelax.errors import UserError
 from deeprelax.parallel import launch
 from deeprelax.parallel.ranks import SOLO
 from deeprelax.records import checkpoint
-from tests.optimizers import CHOICES
 from tests.quick import QUICK, start, wait_for
 
 from . import rank_job as job
@@ -39,13 +38,13 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 def test_weights_are_equal_on_all_ranks_after_50_steps(two: list[dict[str, Any]]) -> None:
-    assert len(two[0]["weights"]) == 11
+    assert len(two[0]["weights"]) == len(job.TRAINED) + len(job.CHAINS)
     for key, weights in two[0]["weights"].items():
         assert torch.isfinite(weights).all(), key
         assert torch.equal(weights, two[1]["weights"][key]), key
 
 
-@pytest.mark.parametrize("optimizer", CHOICES)
+@pytest.mark.parametrize("optimizer", job.TRAINED)
 def test_two_ranks_follow_one_with_the_whole_batch(optimizer: str, two: list[dict[str, Any]]) -> None:
     alone = job.descend(job.Plain, optimizer, "data", 20, SOLO)
     torch.testing.assert_close(two[0]["plain"][optimizer], alone, rtol=0, atol=1e-10)

@@ -17,20 +17,19 @@ from deeprelax.records import checkpoint
 from deeprelax.records.directory import RunDirectory
 from deeprelax.runs.run import closing_line
 from tests.hooks import interrupt_at
-from tests.optimizers import CHOICES
+from tests.optimizers import TRAINED
 from tests.quick import assert_same, scalars, train
 from tests.reporting.fakes import write_fit
 
 Compose = Callable[..., DictConfig]
 
 
-@pytest.mark.parametrize("optimizer", CHOICES)
+@pytest.mark.parametrize("optimizer", TRAINED)
 def test_an_interrupted_run_resumes_bit_for_bit(
     optimizer: str, compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overrides = [
-        f"optimizer={optimizer}",
-        *CHOICES[optimizer],
+        *TRAINED[optimizer],
         "train.evaluate_every=3",
         "train.checkpoint_every=0.7",
     ]
