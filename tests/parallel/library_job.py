@@ -1,0 +1,207 @@
+"""The optimizers in programs that are not ours, on gloo ranks; `test_library.py` starts `main` in each of them.
+
+FSDP2, torch.distributed.checkpoint, ZeroRedundancyOptimizer and plain DDP. A job returns what the test looks at.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.optim import ZeroRedundancyOptimizer
+from torch.nn.parallel import DistributedDataParallel
+
+from deeprelax.optim import SGD, EntropySGD, Heat
+from tests.optim.test_reference import network
+from tests.optimizers import OPTIMIZERS
+
+STEPS, BATCH, DRAWS = 3, 8, 400
+
+
+def quiet(name: str) -> dict[str, float]:
+    """Keywords that switch the noise of an optimizer off."""
+    keywords = inspect.signature(OPTIMIZERS[name].make).parameters
+    return {key: 0.0 for key in ("temperature", "sigma") if key in keywords}
+
+
+def sharded(mesh: DeviceMesh) -> nn.Module:
+    net = network(torch.float64)
+    for layer in net:  # type: ignore[attr-defined]
+        if list(layer.parameters(recurse=False)):
+            fully_shard(layer, mesh=mesh)
+    fully_shard(net, mesh=mesh)
+    return net
+
+
+class Part:
+    """A closure on this rank's part of the next of a sequence of seeded batches."""
+
+    def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer, rank: int = 0, world: int = 1) -> None:
+        self.net, self.optimizer, self.calls = net, optimizer, 0
+        self.mine = slice(rank * BATCH // world, (rank + 1) * BATCH // world)
+
+    def __call__(self) -> Tensor:
+        generator = torch.Generator().manual_seed(self.calls)
+        self.calls += 1
+        images = torch.randn(BATCH, 3, 5, 5, generator=generator).double()[self.mine]
+        labels = torch.randint(4, (BATCH,), generator=generator)[self.mine]
+        self.optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(self.net(images), labels)
+        loss.backward()
+        return loss
+
+
+def whole(net: nn.Module) -> list[Tensor]:
+    return [p.detach().full_tensor() if hasattr(p, "full_tensor") else p.detach().clone() for p in net.parameters()]
+
+
+def trained(name: str, net: nn.Module, rank: int, world: int, **keywords: float) -> tuple[list[Tensor], float]:
+    """Weights after some steps, and the norm of the last d."""
+    optimizer = OPTIMIZERS[name].build(net.parameters(), **keywords)
+    closure = Part(net, optimizer, rank, world)
+    for _ in range(STEPS):
+        optimizer.step(closure)
+    return whole(net), optimizer.direction_norm().item()
+
+
+def fsdp(rank: int, world: int) -> dict[str, Any]:
+    """Weights of every optimizer on shards, quiet; and with noise twice."""
+    mesh = init_device_mesh("cpu", (world,))
+    return {
+        "quiet": {name: trained(name, sharded(mesh), rank, world, **quiet(name)) for name in OPTIMIZERS},
+        "noisy": [trained("entropy_sgd", sharded(mesh), rank, world)[0] for _ in range(2)],
+        "draws": draws(mesh),
+        "nan": [step_with_nan(mesh, rank, where) for where in range(world)],
+        "inf loss": step_with_infinite_loss(mesh, rank, world),
+    }
+
+
+def draws(mesh: DeviceMesh) -> Tensor:
+    """(draws, numbers): the steps of heat on a linear loss whose gradient is 0, by the noise of its one sample.
+
+    f(x) = 1/2 |x|^2 at x = 0 with plain noise of standard deviation 1: d = z.
+    """
+    layer = nn.Linear(6, 5, bias=False).double()
+    nn.init.zeros_(layer.weight)
+    fully_shard(layer, mesh=mesh)
+    optimizer = Heat(layer.parameters(), lr=1.0, momentum=0.0, sigma=1.0, filter_normalized=False)
+    found = []
+    for _ in range(DRAWS):
+        before = whole(layer)[0]
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            rows = layer(torch.eye(6, dtype=torch.float64))
+            loss = 0.5 * rows.square().sum()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        found.append((before - whole(layer)[0]).flatten() - before.flatten())  # d - x = z
+        with torch.no_grad():
+            layer.weight.zero_()
+    return torch.stack(found)
+
+
+def step_with_nan(mesh: DeviceMesh, rank: int, where: int) -> dict[str, Any]:
+    """One rank's shard of the gradient is not finite: no rank may step."""
+    net = sharded(mesh)
+    optimizer = SGD(net.parameters())
+    batches = Part(net, optimizer)
+
+    def closure() -> Tensor:
+        loss = batches()
+        if rank == where:
+            next(net.parameters()).grad.to_local().fill_(math.nan)  # type: ignore[union-attr]
+        return loss
+
+    before = whole(net)
+    optimizer.step(closure)
+    equal = all(torch.equal(a, b) for a, b in zip(before, whole(net), strict=True))
+    return {"unchanged": equal, "bad": optimizer.nonfinite_steps()}
+
+
+def step_with_infinite_loss(mesh: DeviceMesh, rank: int, world: int) -> dict[str, Any]:
+    """One rank's loss alone is not finite, and its gradient is."""
+    net = sharded(mesh)
+    optimizer = SGD(net.parameters())
+    batches = Part(net, optimizer)
+    optimizer.step(lambda: batches() * (math.inf if rank == world - 1 else 1.0))
+    return {"bad": optimizer.nonfinite_steps()}
+
+
+def checkpoint(rank: int, world: int) -> dict[str, Any]:
+    """Trained on shards, its state taken and given to a fresh optimizer: both go on alike."""
+    mesh, found = init_device_mesh("cpu", (world,)), {}
+    for name, case in OPTIMIZERS.items():
+        net = sharded(mesh)
+        optimizer = case.build(net.parameters())
+        closure = Part(net, optimizer, rank, world)
+        for _ in range(STEPS):
+            optimizer.step(closure)
+        state = copy.deepcopy(get_optimizer_state_dict(net, optimizer))  # else both would have the same tensors
+        weights = net.state_dict()
+        other = sharded(mesh)
+        other.load_state_dict({key: value.detach().clone() for key, value in weights.items()})
+        fresh = case.build(other.parameters())
+        before = whole(other)
+        untouched = get_optimizer_state_dict(other, fresh)
+        assert all(torch.equal(a, b) for a, b in zip(before, whole(other), strict=True)), name
+        assert untouched["param_groups"][0]["outer_steps"] == 0, name
+        set_optimizer_state_dict(other, fresh, state)
+        later = Part(other, fresh, rank, world)
+        later.calls = closure.calls
+        for _ in range(STEPS):
+            optimizer.step(closure)
+            fresh.step(later)
+        found[name] = all(torch.equal(a, b) for a, b in zip(whole(net), whole(other), strict=True))
+    return found
+
+
+def refused(rank: int, world: int) -> str:
+    try:
+        ZeroRedundancyOptimizer(network(torch.float64).parameters(), optimizer_class=EntropySGD)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def data_parallel(rank: int, world: int) -> dict[str, list[Tensor]]:
+    """Plain DDP with an infinite loss on rank 1 in the second step: as it comes, and with the one-line all-reduce."""
+    found = {}
+    for agreed in (False, True):
+        net = network(torch.float64)
+        optimizer = EntropySGD(net.parameters(), inner_steps=2)
+        if agreed:
+            optimizer.reduce_direction = lambda tensors: dist.all_reduce(tensors[-1])
+        batches = Part(DistributedDataParallel(net), optimizer, rank, world)
+        for step in range(3):
+            bad = rank == 1 and step == 1
+            optimizer.step(lambda bad=bad, batches=batches: batches() * (math.inf if bad else 1.0))
+        found["agreed" if agreed else "as it comes"] = whole(net)
+    return found
+
+
+JOBS: dict[str, Callable[[int, int], Any]] = {
+    "fsdp": fsdp, "checkpoint": checkpoint, "refused": refused, "data_parallel": data_parallel,
+}  # fmt: skip
+
+
+def main(rank: int, world: int, job: str, folder: str) -> None:
+    """One rank of the job; what it returns goes to a file."""
+    torch.set_num_threads(1)
+    store = dist.FileStore(f"{folder}/store", world)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
+    torch.save(JOBS[job](rank, world), Path(folder) / f"{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
