@@ -45,12 +45,16 @@ def test_bench_prints_a_table_and_writes_bench_json(deeprelax: Command) -> None:
     assert (status, err) == (0, "")
     found = json.loads(Path("outputs/bench/bench.json").read_text())
     names = {"sgd", "entropy_sgd", "entropy_sgd_noise", "hj", "hj_proximal", "heat", "pde_relaxed", "torch_adamw"}
+    with_adamw = {"adamw", "heat_adamw", "entropy_sgd_adamw"}
+    names |= with_adamw | {f"torch_adamw beside {name}" for name in with_adamw}
     for part in ("ratios", "ratios_with_data", "images_per_second", "copies_of_the_weights"):
         assert found[part].keys() == names
         assert all(value > 0 for value in found[part].values())
     assert found["copies_of_the_weights"]["entropy_sgd_noise"] == found["copies_of_the_weights"]["entropy_sgd"] == 4
     assert found["copies_of_the_weights"]["torch_adamw"] == pytest.approx(2, abs=0.01)
-    assert found["over_beside"] == {}
+    # x, d, mu, two moments outside, two inside, and these once more in case the step fails
+    assert found["copies_of_the_weights"]["entropy_sgd_adamw"] == pytest.approx(9, abs=0.01)
+    assert found["over_beside"].keys() == with_adamw
     port = "Entropy-SGD as in public ports"
     assert list(found["yardsticks"]) == [
         f"{port}, DataLoader", f"{port}, images in memory", "torch.optim.SGD, DataLoader"

@@ -13,6 +13,7 @@ from torch import nn
 import tests.optimizers
 from deeprelax.optim import CHOICES, SGD, AdamW, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
 from deeprelax.optim.hyperparameters import RANGES
+from deeprelax.optim.outer import RULES
 from tests.optimizers import OPTIMIZERS
 
 from .problems import ALL, descend, network
@@ -69,6 +70,12 @@ def test_every_choice_of_the_command_line_stands_in_the_table() -> None:
 
 def test_every_range_is_tested() -> None:
     assert set(OUT_OF_RANGE) == set(RANGES)
+
+
+def test_every_rule_may_be_chosen_and_no_other() -> None:
+    for key in ("outer", "inner"):
+        assert all(RANGES[key][1](name) for name in RULES)
+        assert RANGES[key][2] == " or ".join(RULES)
 
 
 @pytest.mark.parametrize("make", {case.make for case in OPTIMIZERS.values()})
