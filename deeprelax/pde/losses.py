@@ -113,5 +113,6 @@ def descend(
     path = [x.detach().numpy().copy()]
     for _ in range(evaluations // stepper.evaluations):
         stepper.step(closure)
+        stepper.nonfinite_steps()  # who asks is not warned: a path that diverges is seen as such
         path.append(x.detach().numpy().copy())
     return stepper.evaluations * np.arange(len(path), dtype=np.float64), np.stack(path)
