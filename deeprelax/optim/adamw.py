@@ -1,4 +1,4 @@
-"""AdamW: its arithmetic, for the outer rule and for inner chains, and the optimizer of that name."""
+"""AdamW: no relaxation, u = f, by the outer rule of that name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .scratch import Block
 
 
 class AdamW(Relaxation):
-    """d = grad f(x), and `torch.optim.AdamW`'s rule, bit for bit, through the interface of the relaxations.
+    """d = grad f(x): `torch.optim.AdamW`'s rule through the interface of the relaxations, on CPUs bit for bit.
 
     The moments see d: m <- beta1 m + (1 - beta1) d, v <- beta2 v + (1 - beta2) d^2; then
     x <- (1 - lr weight_decay) x - lr m^ / (sqrt(v^) + eps), with m^ = m/(1 - beta1^t), v^ = v/(1 - beta2^t) at step t.
@@ -37,6 +37,11 @@ class AdamW(Relaxation):
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__(params, {**given(locals()), "outer": "adamw"})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        if "decoupled_weight_decay" in param_group:
+            raise ValueError("AdamW's weight_decay is decoupled: give a group that, not decoupled_weight_decay")
+        super().add_param_group(param_group)
 
     def settings(self, group: dict[str, Any]) -> dict[str, Any]:
         return {**group, "weight_decay": 0.0, "decoupled_weight_decay": group["weight_decay"]}

@@ -68,8 +68,9 @@ class Calls:
 
     def _detached(self, loss: Tensor | float) -> Tensor:
         """A 0-dim tensor of its own, for a captured graph may write over the original."""
-        if isinstance(loss, float):
-            return torch.tensor(loss, dtype=torch.float64, device=self._params[0].device)
+        if isinstance(loss, float | int):
+            device = self._params[0].device if self._params else None
+            return torch.tensor(loss, dtype=torch.float64, device=device)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             raise TypeError(f"the closure must return the loss as a number or a tensor of one element, not {loss!r}")
         return loss.detach().reshape(()).clone()

@@ -15,7 +15,10 @@ PATIENCE = 5  # steps in a row that are not finite, before a warning
 
 
 class Finiteness:
-    """The norm of the last d, and the count of steps that were not finite."""
+    """The norm of the last d, and the count of steps that were not finite.
+
+    Warns once of PATIENCE in a row, where nobody asks; on a CPU, for a GPU would have to be waited for.
+    """
 
     def __init__(self) -> None:
         self.norm: Tensor | float | None = None
@@ -28,10 +31,10 @@ class Finiteness:
         So there are two paths through the rest of the step. The host of a CPU asks here and leaves a bad step out; on a
         GPU the outer rule masks it (`outer.py`), and the loop reads the count when it writes.
         """
-        norms = [n for block in blocks if block.d for n in torch._foreach_norm(block.d)]
-        params = [p for block in blocks for p in block.params]
+        norms = [n for block in blocks if block.d for n in _norms(block.d)]
+        params = [p for block in blocks if not block.plain for p in block.params]
         if any(map(is_sharded, params)):
-            norms, loss = whole_norms(params, norms, loss)
+            norms, loss = whole_norms([p for block in blocks for p in block.params], norms, loss)
         if loss.device.type == "cpu":
             self.norm = norm = math.hypot(*(n.item() for n in norms))
             if math.isfinite(norm) and math.isfinite(loss.item()):
@@ -53,10 +56,17 @@ class Finiteness:
     def _warn(self) -> None:
         self._in_a_row += 1
         if self._in_a_row == PATIENCE:
-            warnings.warn(f"{PATIENCE} steps in a row were not finite and changed nothing: lower lr", stacklevel=5)
+            warnings.warn(f"{PATIENCE} steps in a row were not finite and changed nothing: lower lr", stacklevel=6)
 
     def count(self) -> tuple[int, int]:
         """Steps since the last call that were not finite, and the number of the first. Who asks needs no warning."""
         bad, self._bad, self._in_a_row = self._bad, None, 0
         count, first = (0, 0) if bad is None else bad.tolist()
         return count, first
+
+
+def _norms(tensors: list[Tensor]) -> tuple[Tensor, ...] | list[Tensor]:
+    """Those of half precision in float32: their squares soon overflow."""
+    if any(t.dtype in (torch.float16, torch.bfloat16) for t in tensors):
+        return torch._foreach_norm(tensors, 2.0, dtype=torch.float32)
+    return torch._foreach_norm(tensors)

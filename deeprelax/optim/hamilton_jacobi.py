@@ -73,8 +73,8 @@ class HamiltonJacobi(Relaxation):
     ) -> None:
         values = given(locals())
         check_ranges({"solver": solver, "inner": inner})
-        if solver == "fixed_point" and inner != "momentum":
-            raise ValueError('inner is of the chain that solver="proximal" has: leave it out')
+        if solver == "fixed_point" and (inner != "momentum" or inner_state == "keep"):
+            raise ValueError('inner and inner_state are of the chain that solver="proximal" has: leave them out')
         super().__init__(params, resolved("hj" if solver == "fixed_point" else "hj_proximal", values))
 
     def settings(self, group: dict[str, Any]) -> dict[str, Any]:

@@ -62,6 +62,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "pde_relaxed": {"lr": 0.1, "momentum": 0.9},
 }
 OF_ADAMW: dict[str, Any] = {"lr": 1e-3, "momentum": 0.0, "inner_lr": 1e-3, "temperature": 0.0, "inner_state": "keep"}
+CHOSEN_ONCE = {"outer", "inner", "inner_state", "solver", "equation"}  # of an optimizer, not of a parameter group
 OF_THE_CHAIN = ("inner_lr", "temperature", "inner_state")
 
 

@@ -15,10 +15,9 @@ from .scratch import Block, copy_
 from .state import State, slots, steps_taken
 
 # of param_groups, and what they are if missing
-KEYS: dict[str, Any] = {
-    "outer": "momentum", "momentum": 0.0, "nesterov": True, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0,
-    "decoupled_weight_decay": 0.0,
-}  # fmt: skip
+OF_MOMENTUM: dict[str, Any] = {"momentum": 0.0, "nesterov": True}
+OF_ADAMW_RULE: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-8}
+KEYS = {"outer": "momentum", **OF_MOMENTUM, **OF_ADAMW_RULE, "weight_decay": 0.0, "decoupled_weight_decay": 0.0}
 
 
 class Rule(Protocol):
@@ -67,7 +66,7 @@ class Momentum:
 
 
 class AdamW:
-    """The rule of `torch.optim.AdamW`, bit for bit; the moments see d once an outer step, after the ranks' mean.
+    """The rule of `torch.optim.AdamW`, on CPUs bit for bit; the moments see d once a step, after the ranks' mean.
 
     The step count and the moments lie in `state[p]` under torch's names: "step", "exp_avg", "exp_avg_sq".
     """
@@ -80,7 +79,8 @@ class AdamW:
             return
         drop = ~finite.to(block.y[0].device) if isinstance(finite, Tensor) else None
         block.fill_d(drop, 0.0)
-        group, first, second = block.group, *(slots(state, block.params, name) for name in self.names({})[1:])
+        first, second = (slots(state, block.params, name) for name in ("exp_avg", "exp_avg_sq"))
+        group = block.group
         steps = steps_taken(state, block.params, "step", 1 if drop is None else ~drop)
         adamw_(block, first, second, steps, float(group["lr"]), group["betas"], group["eps"], _decay(block), drop)
 
@@ -121,9 +121,10 @@ def adamw_(
         torch._foreach_add_(d, eps)
         torch._foreach_addcdiv_(y, first, d, [-(lr / (1 - beta1**t)) for t in steps])
         return
-    torch._foreach_div_(d, [(1 - beta2**t).sqrt().to(one.dtype) for t, one in zip(steps, d, strict=True)])
+    taken = torch.stack([t for t in steps if isinstance(t, Tensor)]).double()
+    torch._foreach_div_(d, list((1 - beta2**taken).sqrt().unbind()))
     torch._foreach_add_(d, eps)
-    torch._foreach_div_(d, [(lr / (1 - beta1**t)).to(one.dtype) for t, one in zip(steps, d, strict=True)])
+    torch._foreach_div_(d, list((lr / (1 - beta1**taken)).unbind()))
     block.fill_d(drop, torch.inf)  # of a first step that is not finite d is 0/0 by now
     torch._foreach_addcdiv_(y, first, d, -1.0)
 

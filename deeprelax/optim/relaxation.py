@@ -27,8 +27,8 @@ from torch import Tensor
 from ._lazy import Optimizer
 from .closure import MISSING_CLOSURE, Calls, Closure, refuse_scaler, refuse_zero
 from .finite import Finiteness
-from .hyperparameters import check_ranges, check_rules, scoped_gamma
-from .outer import KEYS, RULES
+from .hyperparameters import CHOSEN_ONCE, check_ranges, check_rules, scoped_gamma
+from .outer import KEYS, OF_ADAMW_RULE, OF_MOMENTUM, RULES
 from .scratch import Block, Buffers, Noise, Workspace, copy_
 from .shards import plain
 from .state import Rewind, allocate, check_state_dict, restore_counts, wants_state_alone
@@ -46,8 +46,7 @@ class Relaxation(Optimizer):
 
     A parameter takes part in a step if the step's first evaluation gives it a gradient. Hyper-parameters are read
     from `param_groups` at each step, so torch's schedulers and a change by hand act at once. All that a checkpoint
-    needs is in `state` and `param_groups`; x and mu, and the inner velocity unless inner_state="keep", are scratch,
-    reused from step to step.
+    needs is in `state` and `param_groups`; x, mu and an inner state that is not kept are scratch, reused.
 
     Raises ValueError, naming the keyword, when a hyper-parameter is out of range, and under ZeroRedundancyOptimizer.
     """
@@ -64,7 +63,12 @@ class Relaxation(Optimizer):
         """`defaults` has lr and whatever else the subclass reads; the keys of the outer rule may be missing."""
         refuse_zero()
         self._forget()
-        super().__init__(params, {**KEYS, **defaults, "outer_steps": 0})
+        values = {**KEYS, **defaults, "outer_steps": 0}
+        check_ranges(values, self.choice)
+        check_rules(values)
+        # torch's schedulers that cycle the momentum go by the keys: betas, where there are some
+        idle = OF_MOMENTUM if values["outer"] == "adamw" else OF_ADAMW_RULE
+        super().__init__(params, {key: value for key, value in values.items() if key not in idle})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -81,10 +85,9 @@ class Relaxation(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         if self.param_groups:  # a group that joins later shares the count of outer steps
             param_group = {"outer_steps": self.param_groups[0]["outer_steps"], **param_group}
-        values = {**self.defaults, **param_group}
-        check_ranges(values, self.choice)
-        check_rules(values)
-        for key in {"outer", "inner", "inner_state"} & set(param_group):
+        check_ranges(param_group, self.choice)
+        check_rules({**self.defaults, **param_group})
+        for key in CHOSEN_ONCE & set(param_group):
             if param_group[key] != self.defaults.get(key):
                 raise ValueError(f"{key} must be the same in all parameter groups: give it to the constructor")
         super().add_param_group(param_group)
@@ -96,9 +99,9 @@ class Relaxation(Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As torch's. Raises ValueError, before anything changes, for the state dict of another optimizer."""
-        check_state_dict(type(self).__name__, state_dict, self.param_groups)
+        check_state_dict(type(self).__name__, state_dict, self.defaults)
         super().load_state_dict(state_dict)
-        restore_counts(self, state_dict["state"])
+        restore_counts(self, state_dict)
 
     # What a subclass writes -----------------------------------------------------------------------------------------
 
@@ -148,8 +151,7 @@ class Relaxation(Optimizer):
         Returns the mean of the closure's losses, a 0-dim tensor: f at y, where the gradients were taken, NOT f at the
         new x. If the loss or d is not finite, weights and state stay as they were, the step counts, and
         `nonfinite_steps` tells of it. If the closure raises, the parameters are x again and nothing else changed.
-        Without a closure: ValueError, but for torch.distributed.checkpoint, whose step with every lr and gradient 0
-        allocates the state and does nothing else.
+        Without a closure: ValueError, but for torch.distributed.checkpoint, whose step at lr 0 allocates the state.
         """
         self._workspace.fit(self._trainable())
         blocks = [self._block(group) for group in self.param_groups]
@@ -199,7 +201,9 @@ class Relaxation(Optimizer):
         params = [p for p in group["params"] if p.requires_grad]
         y = [self._workspace.numbers[p] for p in params]
         x = self.scratch("x", y) if self.moves else y
-        block = Block(self.settings(group), params, y, x, self.scratch("d", y), self.buffers("d").flats)
+        values = self.settings({**group, "lr": float(group["lr"])})
+        check_rules(values)  # a change by hand
+        block = Block(values, params, y, x, self.scratch("d", y), self.buffers("d").flats, self._workspace.plain)
         if self.moves:
             copy_(block.x, block.y)
         return block

@@ -24,15 +24,16 @@ class Block:
     params: list[Tensor]  # what .grad and state belong to
     y: list[Tensor]  # the parameters themselves, or their plain numbers (`shards`): where the gradient is taken
     x: list[Tensor]  # their values at the start of the step; y itself in an optimizer that does not move them
-    d: list[Tensor]  # the direction, filled by the subclass
+    d: list[Tensor]  # the direction, filled in place by the subclass
     d_flats: list[Tensor]  # the memory that d lies in, with that of all groups
+    plain: bool = True  # are all parameters plain real tensors?
 
     def gradients(self) -> list[Tensor]:
         """grad f(y), weight decay included: f holds weight_decay/2 |y|^2. Overwrites the parameters' .grad."""
         for p in self.params:
             if p.grad is None:  # the first evaluation of the step reached it, this one did not
                 p.grad = torch.zeros_like(p)
-        grads = [gradient(p) for p in self.params]
+        grads = [p.grad for p in self.params if p.grad is not None] if self.plain else list(map(gradient, self.params))
         if grads and self.group["weight_decay"]:
             torch._foreach_add_(grads, self.y, alpha=self.group["weight_decay"])
         return grads
@@ -59,7 +60,7 @@ class Block:
         unused = [i for i, g in enumerate(grads) if g is None]
         copy_([self.y[i] for i in unused], [self.x[i] for i in unused])
         params, y, x, d = ([tensors[i] for i in used] for tensors in (self.params, self.y, self.x, self.d))
-        return Block(self.group, params, y, x, d, self.d_flats)
+        return Block(self.group, params, y, x, d, self.d_flats, self.plain)
 
     def fill_d(self, where: Tensor | None, value: float) -> None:
         """d <- value if `where`, a 0-dim tensor, is true; nothing for None."""
@@ -108,14 +109,17 @@ class Workspace:
     def __init__(self) -> None:
         self.held: dict[str, Buffers] = {}
         self.numbers: dict[Tensor, Tensor] = {}
+        self.plain = True  # are all of them the parameters themselves?
         self._like: list[object] = []
 
     @outside_compiler
     def fit(self, params: list[Tensor]) -> None:
         """A parameter that was added, frozen or moved since the last step changes what the buffers must be like."""
         now: list[object] = [(id(p), p.device, p.dtype) for p in params]
-        now += [plain(p).data_ptr() for p in params if is_sharded(p) or p.is_complex()]
+        if not self.plain:
+            now += [plain(p).data_ptr() for p in params]
         if now != self._like:
+            self.plain = not any(is_sharded(p) or p.is_complex() for p in params)
             self.held, self._like = {}, now
             self.numbers = {p: plain(p) for p in params}
 

@@ -20,7 +20,7 @@ def is_sharded(tensor: Tensor) -> bool:
 def plain(tensor: Tensor) -> Tensor:
     """The tensor's numbers on this rank as a plain real tensor that shares its memory; most are that themselves."""
     local: Tensor = tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
-    return torch.view_as_real(local.resolve_conj()) if local.is_complex() else local
+    return torch.view_as_real(local) if local.is_complex() else local
 
 
 def gradient(p: Tensor) -> Tensor:
@@ -28,11 +28,11 @@ def gradient(p: Tensor) -> Tensor:
     grad: Any = p.grad
     if is_sharded(p) and grad.placements != p.placements:  # type: ignore[attr-defined]
         grad = grad.redistribute(p.device_mesh, p.placements)  # type: ignore[attr-defined]
-    return plain(grad)
+    return plain(grad.resolve_conj())
 
 
 def place(p: Tensor) -> tuple[int, ...]:
-    """Which shard this rank holds: its coordinates along the mesh dimensions that share p; () for a whole tensor.
+    """Which shard this rank holds: the mesh dimensions that share p, each with its coordinate; () for a whole tensor.
 
     Ranks that hold the same shard, replicas, have the same.
     """
@@ -40,7 +40,8 @@ def place(p: Tensor) -> tuple[int, ...]:
         return ()
     dtensor: Any = p
     coordinates = dtensor.device_mesh.get_coordinate()
-    return tuple(c for c, how in zip(coordinates, dtensor.placements, strict=True) if how.is_shard())
+    places = zip(coordinates, dtensor.placements, strict=True)
+    return tuple(number for i, (c, how) in enumerate(places) if how.is_shard() for number in (i, c))
 
 
 def whole_norms(params: list[Tensor], norms: list[Tensor], loss: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -71,14 +72,15 @@ def whole_norms(params: list[Tensor], norms: list[Tensor], loss: Tensor) -> tupl
 
 def filter_norms(p: Tensor, y: Tensor) -> Tensor:
     """Euclidean norm of each filter of p, to be broadcast over y: of each row, or of all of a 1-D tensor."""
-    if not is_sharded(p):
+    if not is_sharded(p) or (p.is_complex() and p.ndim == 1):  # its rows, of two real numbers, are whole
         return _norms(y)
     from torch.distributed.tensor import Replicate, Shard
 
     dtensor: Any = p
     rows = [Shard(0) if how.is_shard(0) and p.ndim > 1 else Replicate() for how in dtensor.placements]
     norms: Any = _norms(p)
-    return plain(norms.redistribute(dtensor.device_mesh, rows))
+    found = plain(norms.redistribute(dtensor.device_mesh, rows))
+    return found[..., None] if p.is_complex() else found
 
 
 def _norms(tensor: Tensor) -> Tensor:

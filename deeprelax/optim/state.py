@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .hyperparameters import RANGES
+from .hyperparameters import CHOSEN_ONCE, RANGES
 from .scratch import Block, copy_
 from .shards import plain
 
@@ -29,7 +29,8 @@ def counts(state: State, params: list[Tensor], name: str) -> list[Tensor]:
     for p in params:
         found = state[p].get(name)
         if found is None or found.device != p.device:  # a checkpoint's may lie elsewhere: torch leaves a "step" there
-            state[p][name] = torch.zeros((), device=p.device) if found is None else found.to(p.device)
+            zero = torch.zeros((), dtype=torch.float32, device=p.device)
+            state[p][name] = zero if found is None else found.to(p.device)
     return [state[p][name] for p in params]
 
 
@@ -130,28 +131,30 @@ def wants_state_alone(optimizer: torch.optim.Optimizer) -> bool:
 def allocate(block: Block, state: State, names: tuple[str, ...]) -> None:
     """State of these names, and what the chain keeps."""
     if block.group.get("inner_state") == "keep":
-        adamw = block.group["inner"] == "adamw"
-        names += tuple(INNER + name for name in (("step", "exp_avg", "exp_avg_sq") if adamw else ("velocity",)))
+        velocity = ("velocity",) if block.group["inner_momentum"] else ()
+        kept = ("step", "exp_avg", "exp_avg_sq") if block.group["inner"] == "adamw" else velocity
+        names += tuple(INNER + name for name in kept)
     for name in names:
         (counts if name.endswith("step") else slots)(state, block.params, name)
 
 
-def check_state_dict(name: str, state_dict: Mapping[str, Any], groups: list[dict[str, Any]]) -> None:
-    """Raise ValueError if it is not the state dict of an optimizer like this one."""
-    ours = set(groups[0]) - {"params"}
+def check_state_dict(name: str, state_dict: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Raise ValueError if it is not the state dict of an optimizer with these defaults."""
     if not {"state", "param_groups"} <= set(state_dict):
         raise ValueError(f"this is no state dict of {name}: it must hold state and param_groups")
     for group in state_dict["param_groups"]:
-        missing = ours - set(group) - {"initial_lr"}
-        foreign = (set(group) & set(RANGES)) - ours
-        if missing or foreign:
-            lacks = f"it lacks {', '.join(sorted(missing))}" if missing else f"it has {', '.join(sorted(foreign))}"
-            raise ValueError(f"this is no state dict of {name}: {lacks}; load it into the optimizer that it is of")
+        missing, foreign = set(defaults) - set(group), (set(group) & set(RANGES)) - set(defaults)
+        other = [key for key in CHOSEN_ONCE & set(defaults) & set(group) if group[key] != defaults[key]]
+        for keys, says in ((missing, "it lacks"), (foreign, "it has"), (other, "it has another")):
+            if keys:
+                said = f"{says} {', '.join(sorted(keys))}"
+                raise ValueError(f"this is no state dict of {name}: {said}; load it into the optimizer that it is of")
 
 
-def restore_counts(optimizer: torch.optim.Optimizer, stored: Mapping[Any, Any]) -> None:
+def restore_counts(optimizer: torch.optim.Optimizer, state_dict: Mapping[str, Any]) -> None:
     """Put the chain's step counts back as they were stored: torch has rounded them to the parameters' data type."""
     params = [p for group in optimizer.param_groups for p in group["params"]]
-    for i, p in enumerate(params):
-        if (steps := stored.get(i, {}).get(INNER + "step")) is not None:
+    keys = [key for group in state_dict["param_groups"] for key in group["params"]]  # numbers, or names of parameters
+    for key, p in zip(keys, params, strict=True):
+        if (steps := state_dict["state"].get(key, {}).get(INNER + "step")) is not None:
             optimizer.state[p][INNER + "step"] = steps.clone()

@@ -78,7 +78,7 @@ def test_every_rule_may_be_chosen_and_no_other() -> None:
         assert RANGES[key][2] == " or ".join(RULES)
 
 
-@pytest.mark.parametrize("make", {case.make for case in OPTIMIZERS.values()})
+@pytest.mark.parametrize("make", dict.fromkeys(case.make for case in OPTIMIZERS.values()))
 def test_values_out_of_range_are_refused_by_name(make: Callable[..., Relaxation]) -> None:
     p = nn.Parameter(torch.ones(1))
     for keyword in set(inspect.signature(make).parameters) & set(RANGES):

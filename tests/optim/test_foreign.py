@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
+import types
 import warnings
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 
 from deeprelax.optim import SGD, AdamW, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
+from deeprelax.optim.shards import place
 from tests.optimizers import OPTIMIZERS
 
 from .problems import ALL, Batches, descend, network, same, weights
@@ -178,6 +182,31 @@ def test_complex_parameters_equal_their_view_as_real(name: str) -> None:
     assert optimizers[0].memory() == optimizers[1].memory()
 
 
+def test_a_conjugated_parameter_is_an_error_of_torch() -> None:
+    """Its numbers are nowhere in memory as they are: a step on a copy would move nothing."""
+    p = nn.Parameter(torch.ones(2, dtype=torch.complex64).conj())
+    with pytest.raises(RuntimeError, match="conj"):
+        descend(SGD([p]), lambda: p.abs().sum())
+
+
+def test_shards_of_different_dimensions_have_different_places() -> None:
+    def sharded(*dimensions: int | None) -> Tensor:
+        how = [types.SimpleNamespace(is_shard=lambda d=d: d is not None) for d in dimensions]
+        mesh = types.SimpleNamespace(get_coordinate=lambda: [0, 1])
+        return types.SimpleNamespace(to_local=None, device_mesh=mesh, placements=how)  # type: ignore[return-value]
+
+    assert place(torch.ones(1)) == place(sharded(None, None)) == ()
+    assert len({place(sharded(0, None)), place(sharded(None, 0)), place(sharded(0, 0))}) == 3
+
+
+def test_the_norm_of_a_half_precision_direction_does_not_overflow() -> None:
+    p = nn.Parameter(torch.zeros(100_000, dtype=torch.float16))
+    optimizer = SGD([p], lr=1e-3)
+    descend(optimizer, lambda: (1000.0 * p.float()).sum())
+    assert optimizer.nonfinite_steps() == (0, 0)
+    assert optimizer.direction_norm().item() == pytest.approx(1000 * 100_000**0.5, rel=1e-3)  # summed in float32
+
+
 def test_sparse_gradients_are_refused() -> None:
     layer = nn.Embedding(5, 3, sparse=True)
     optimizer = EntropySGD(layer.parameters())
@@ -211,6 +240,39 @@ def test_a_group_of_pde_relaxed_means_what_the_constructor_means(equation: str, 
     assert torch.equal(*ends)
 
 
+@pytest.mark.parametrize(
+    "cycle",
+    [
+        functools.partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.2, total_steps=12),
+        functools.partial(torch.optim.lr_scheduler.CyclicLR, base_lr=0.01, max_lr=0.2, step_size_up=3),
+    ],
+)
+def test_schedulers_that_cycle_the_momentum_do_as_with_torch(cycle: Callable[..., object]) -> None:
+    for ours, reference in [(SGD, torch.optim.SGD), (AdamW, torch.optim.AdamW)]:
+        ends = []
+        for make in (ours, reference):
+            net = network()
+            keywords = {"lr": 0.1, "momentum": 0.9, "nesterov": True} if reference is torch.optim.SGD else {"lr": 0.01}
+            optimizer = make(net.parameters(), **keywords)
+            scheduler, batches = cycle(optimizer), Batches(net, optimizer)
+            for _ in range(10):
+                optimizer.step(batches)
+                scheduler.step()
+            ends.append(weights(net))
+        assert same(*ends)
+
+
+def test_a_change_by_hand_that_rules_exclude_is_refused() -> None:
+    p = nn.Parameter(torch.ones(2))
+    optimizer = EntropySGD([p], inner="adamw")
+    optimizer.param_groups[0]["temperature"] = 1e-3
+    with pytest.raises(ValueError, match="temperature must be 0 with inner=adamw"):
+        descend(optimizer, p.sum)
+    assert torch.equal(p, torch.ones(2))
+    with pytest.raises(ValueError, match="AdamW's weight_decay is decoupled"):
+        AdamW([{"params": [p], "decoupled_weight_decay": 0.1}])
+
+
 def test_groups_share_their_rules() -> None:
     a, b = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
     for key, value in [("outer", "adamw"), ("inner", "adamw"), ("inner_state", "keep")]:
@@ -224,7 +286,7 @@ def test_values_that_exclude_each_other_are_refused() -> None:
         (EntropySGD, {"weight_decay": 0.1, "decoupled_weight_decay": 0.1}, "weight_decay and decoupled_weight_decay"),
         (Heat, {"outer": "adamw", "momentum": 0.9}, r"momentum is of outer=momentum, and outer=adamw has betas\[0\]"),
         (EntropySGD, {"inner": "adamw", "temperature": 1e-8}, "temperature must be 0 with inner=adamw: a chain whose"),
-        (HamiltonJacobi, {"inner": "adamw"}, 'inner is of the chain that solver="proximal" has'),
+        (HamiltonJacobi, {"inner": "adamw"}, 'inner and inner_state are of the chain that solver="proximal" has'),
     ]:
         with pytest.raises(ValueError, match=message):
             make([p], **keywords)
@@ -243,6 +305,12 @@ def foreign(net: nn.Module) -> Iterator[tuple[Relaxation, dict[str, object]]]:
         (SGD, EntropySGD),
         (HamiltonJacobi, EntropySGD),
         (EntropySGD, AdamW),
+        (SGD, AdamW),
+        (AdamW, SGD),
+        (EntropySGD, functools.partial(EntropySGD, outer="adamw")),
+        (EntropySGD, functools.partial(EntropySGD, inner_state="keep")),
+        (functools.partial(pde_relaxed, equation="heat"), pde_relaxed),
+        (HamiltonJacobi, functools.partial(HamiltonJacobi, solver="proximal")),
     ]:
         yield ours(net.parameters()), other(net.parameters()).state_dict()
     yield SGD(net.parameters()), {"model": {}}
@@ -257,6 +325,13 @@ def test_foreign_state_dicts_are_refused_before_anything_changes() -> None:
             optimizer.load_state_dict(state_dict)
         assert str(before) == str(optimizer.state_dict())
         optimizer.step(Batches(net, optimizer))
+
+
+def test_a_state_dict_may_be_without_the_names_of_the_parameters() -> None:
+    net = network()
+    named = SGD(net.named_parameters())
+    named.load_state_dict(SGD([{"params": net.parameters(), "name": "all"}]).state_dict())
+    assert "param_names" in named.param_groups[0]
 
 
 @ALL
@@ -279,6 +354,11 @@ def test_the_steps_of_a_chain_are_not_rounded_to_the_parameters_type() -> None:
     again = EntropySGD([p], inner="adamw")
     again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     assert again.state[p]["inner_step"].item() == 1001  # bfloat16 has 1000 and 1004
+    net = nn.Linear(2, 2).bfloat16()
+    ours, fresh = (EntropySGD(net.parameters(), inner="adamw", inner_steps=1001) for _ in range(2))
+    descend(ours, lambda: net(torch.ones(1, 2, dtype=torch.bfloat16)).sum())
+    set_optimizer_state_dict(net, fresh, copy.deepcopy(get_optimizer_state_dict(net, ours)))  # by the names
+    assert fresh.state[net.weight]["inner_step"].item() == 1001
 
 
 # A step that fails leaves what the chain keeps ------------------------------------------------------------------------
@@ -322,6 +402,15 @@ def fail(optimizer: Relaxation, batches: Callable[[], Tensor], call: int, how: s
     else:
         optimizer.step(closure)
         assert optimizer.nonfinite_steps()[0] == 1
+
+
+def test_a_fresh_optimizer_allocates_no_velocity_that_no_step_has() -> None:
+    p = nn.Parameter(torch.ones(2))
+    optimizer = EntropySGD([p], momentum=0.9, inner_momentum=0.0, inner_state="keep")
+    p.grad = torch.zeros(2)
+    optimizer.param_groups[0]["lr"] = 0.0
+    optimizer.step()
+    assert set(optimizer.state[p]) == {"momentum_buffer"}
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -94,7 +94,7 @@ def keywords_of(case: Case, **changed: Any) -> dict[str, Any]:
     bound.apply_defaults()
     values = {name: value for name, value in bound.arguments.items() if name != "params"}
     built = case.build([nn.Parameter(torch.ones(1))], **changed).defaults  # what None stands for
-    values = {name: built[name] if value is None else value for name, value in values.items()}
+    values = {name: built.get(name) if value is None else value for name, value in values.items()}
     if case.make is AdamW:
         values |= {"outer": "adamw", "decoupled_weight_decay": values["weight_decay"], "weight_decay": 0.0}
     return values

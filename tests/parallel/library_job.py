@@ -19,9 +19,11 @@ from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, se
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
+from torch.distributed.tensor import Shard, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from deeprelax.optim import SGD, EntropySGD, Heat
+from deeprelax.optim.shards import filter_norms, plain
 from tests.optim.test_reference import network
 from tests.optimizers import OPTIMIZERS
 
@@ -82,6 +84,7 @@ def fsdp(rank: int, world: int) -> dict[str, Any]:
         "noisy": [trained("entropy_sgd", sharded(mesh), rank, world)[0] for _ in range(2)],
         "draws": draws(mesh),
         "nan": [step_with_nan(mesh, rank, where) for where in range(world)],
+        "filters": filters(mesh),
         "inf loss": step_with_infinite_loss(mesh, rank, world),
     }
 
@@ -111,6 +114,21 @@ def draws(mesh: DeviceMesh) -> Tensor:
         with torch.no_grad():
             layer.weight.zero_()
     return torch.stack(found)
+
+
+def filters(mesh: DeviceMesh) -> list[float]:
+    """How far the norms of filters on shards are from those of the whole, real and complex."""
+    found = []
+    for shape in [(5, 3), (4, 4), (3, 2, 2), (7,)]:
+        for dtype in (torch.float64, torch.complex128):
+            whole = torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
+            norms = filter_norms(whole, plain(whole))
+            shards = distribute_tensor(whole, mesh, [Shard(0)])
+            mine = filter_norms(shards, plain(shards))
+            if mine.ndim and mine.shape[0] == len(plain(shards)):  # of rows: this rank's
+                norms = plain(distribute_tensor(norms, mesh, [Shard(0)]))
+            found.append((mine - norms).abs().max().item() if mine.numel() else 0.0)
+    return found
 
 
 def step_with_nan(mesh: DeviceMesh, rank: int, where: int) -> dict[str, Any]:

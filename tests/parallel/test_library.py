@@ -37,6 +37,7 @@ def test_shards_equal_one_process(world: int, tmp_path: Path) -> None:
         assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))  # from call to call
         assert all(torch.equal(a, b) for a, b in zip(first, ranks[0]["noisy"][0], strict=True))  # on all ranks
         assert all(step == {"unchanged": True, "bad": (1, 0)} for step in found["nan"])
+        assert max(found["filters"]) < 1e-14
         assert found["inf loss"]["bad"] == (1, 0)
     draws = ranks[0]["draws"]
     # 30 numbers of 400 draws each. Under the normal law a mean beyond 4.5 standard errors, or a variance beyond 4.5
