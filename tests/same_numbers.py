@@ -78,7 +78,7 @@ class Tree:
             lines = (file.parent / "metrics.jsonl").read_text().splitlines()
             state = torch.load(file.parent / "checkpoint.pt", weights_only=True)
             found[f"{optimizer} weights"] = {key: value.numpy().tobytes() for key, value in state["model"].items()}
-            found[f"{optimizer} metrics.jsonl"] = [_without_times(json.loads(line)) for line in lines]
+            found[f"{optimizer} metrics.jsonl"] = [_rounded(_without_times(json.loads(line))) for line in lines]
             found[f"{optimizer} result.json"] = _without_times(result)
         return found
 
@@ -103,6 +103,11 @@ class Tree:
 
 def _without_times(record: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if "second" not in key}
+
+
+def _rounded(record: dict[str, Any]) -> dict[str, Any]:
+    """The rate to 15 digits: pde_relaxed divides it by gamma at each step, where it once did so before the schedule."""
+    return {key: float(f"{value:.15g}") if key == "lr" else value for key, value in record.items()}
 
 
 def _flat(text: str) -> dict[str, Any]:

@@ -16,16 +16,29 @@ from omegaconf.errors import (
 )
 
 from ..errors import did_you_mean
-from .schema import TrainConf
+from .schema import SCHEMAS, TrainConf
 
 
-def unknown_key(key: str, known: Iterable[str]) -> str:
-    """The message for a key that the schema does not have; `known` are the last parts of the keys beside it."""
+def unknown_key(key: str, known: Iterable[str], choice: str = "") -> str:
+    """The message for a key that the schema does not have; `known` are the last parts of the keys beside it.
+
+    `choice` is whose keys they are, as optimizer=sgd: in a sweep over choices only some have the key.
+    """
     prefix, dot, last = key.rpartition(".")
     names = list(known)
     near = difflib.get_close_matches(last, names, n=1)
     hint = f" (did you mean {prefix}{dot}{near[0]}?)" if near else ""
-    return f"{key} is not a key{hint}: the keys {f'of {prefix}' if prefix else 'there'} are {', '.join(names)}"
+    return (
+        f"{key} is not a key{hint}: the keys {f'of {choice or prefix}' if prefix else 'there'} are {', '.join(names)}"
+    )
+
+
+def choice_of(schema: type) -> str:
+    """The choice whose schema it is, as optimizer=sgd; "" if it is that of a whole group."""
+    found = (
+        f"{group}={name}" for group, schemas in SCHEMAS.items() for name, each in schemas.items() if each is schema
+    )
+    return next(found, "")
 
 
 def offered(options: Iterable[str]) -> list[str]:
@@ -45,10 +58,12 @@ def explain(error: Exception) -> str:
         return f"{group}={choice} is not a choice{near}: {known}"
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(error, ConfigCompositionException):
         node = cause.object_type if isinstance(cause.object_type, type) else TrainConf
-        return unknown_key(str(cause.full_key), getattr(node, "__dataclass_fields__", {}))
+        return unknown_key(str(cause.full_key), getattr(node, "__dataclass_fields__", {}), choice_of(node))
     if isinstance(cause, MissingMandatoryValue | InterpolationToMissingValueError):
         return f"{str(cause).splitlines()[0]}: give it a value"
     if isinstance(cause, ValidationError):
+        if str(cause).splitlines()[0].endswith("is not Optional"):
+            return f"{cause.full_key}=null is no value here: give it one"
         first = str(cause).splitlines()[0]
         return f"{cause.full_key}: {first[0].lower()}{first[1:]}"
     if isinstance(error, OverrideParseException):

@@ -75,6 +75,6 @@ def not_applied(config: DictConfig, choices: Mapping[str, Any]) -> str | None:
         return None
     outer, inner = rules(config)
     return (
-        f"preset {found.removeprefix(NOT_APPLIED)} is of other rules than outer={outer}, inner={inner}: "
-        "not applied, their own defaults hold"
+        f"preset {found.removeprefix(NOT_APPLIED)} was chosen for other rules than outer={outer}, inner={inner}: "
+        "not applied, the defaults of these hold"
     )

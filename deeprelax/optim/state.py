@@ -35,9 +35,12 @@ def counts(state: State, params: list[Tensor], name: str) -> list[Tensor]:
 
 
 def steps_taken(state: State, params: list[Tensor], name: str, more: int | Tensor) -> list[Tensor] | list[float]:
-    """The counts after `more`. Numbers on a CPU; on a GPU the tensors there, for the host does not wait."""
+    """The counts after `more`. Numbers on a CPU; on a GPU the tensors there, for the host does not wait.
+
+    Tensors also where a compiler is at work, which would compile anew for each number.
+    """
     steps = counts(state, params, name)
-    if steps[0].device.type == "cpu" and isinstance(more, int):
+    if steps[0].device.type == "cpu" and isinstance(more, int) and not torch.compiler.is_compiling():
         for step in steps:
             step += more
         return [step.item() for step in steps]
@@ -96,6 +99,8 @@ def chain_state(optimizer: _Stepper, block: Block, name: str, i: int) -> tuple[l
 def chain_steps(optimizer: _Stepper, block: Block, i: int) -> list[Tensor] | list[float]:
     """How many steps an inner rule has done with what it keeps, that of gradient i among them."""
     if block.group["inner_state"] == "reset":
+        if torch.compiler.is_compiling():
+            return [torch.full((), i + 1.0, device=y.device) for y in block.y]
         return [i + 1.0] * len(block.y)
     if i == 0:
         now = counts(optimizer.state, block.params, INNER + "step")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError, did_you_mean
+from ..optim.hyperparameters import CHOSEN_ONCE
 from .loading import NO_SETTING, Run
 
 NAMES = ("dataset.name", "model.name", "optimizer.name")
@@ -77,12 +78,14 @@ def group(runs: Sequence[Run], by: Sequence[str] | None = None) -> list[Group]:
 def _telling(runs: Sequence[Run], differing: Sequence[str]) -> list[str]:
     """The differing keys that a label needs: data set, network, optimizer, then keys outside optimizer and schedule.
 
-    Of the keys of optimizer and schedule only those that split the runs further, names before numbers: a learning rate
-    that changes with the optimizer says nothing more.
+    Of the keys of optimizer and schedule only those that split the runs further, names and rules before numbers: a
+    learning rate that changes with the optimizer, or with its rule, says nothing more.
     """
     chosen = [key for key in NAMES if key in differing]
     chosen += [key for key in differing if key not in chosen and not key.startswith(METHOD)]
-    for key in sorted((key for key in differing if key not in chosen), key=lambda key: not key.endswith(".name")):
+    rest = [key for key in differing if key not in chosen]
+    rest.sort(key=lambda key: (not key.endswith(".name"), key.removeprefix("optimizer.") not in CHOSEN_ONCE))
+    for key in rest:
         if len(split(runs, [*chosen, key])) > len(split(runs, chosen)):
             chosen.append(key)
     return chosen

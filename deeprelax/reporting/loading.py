@@ -27,8 +27,7 @@ RESULT = ("epochs", "batch_size", "budget", "gradient_evaluations", "seconds")  
 COUNTS = ("gradient_evaluations", "passes", "seconds")
 TRAINING = b'{"kind": "train"'
 NO_SETTING = NOT_IN_NAME | {"train.evaluate_every"}  # looking at x more often changes no weight
-# older runs are in one group with new ones that have these values
-IMPLIED = flat({**BEFORE, "optimizer": rules_before("entropy_sgd")})
+IMPLIED = flat(BEFORE)  # older runs are in one group with new ones that have these values
 GROUPS = ("dataset", "model", "optimizer")  # every training run's configuration has these
 
 
@@ -127,6 +126,8 @@ def load_run(directory: Path, config: dict[str, Any]) -> Run:
     """
     settings = {key: value for key, value in flat(config).items() if key not in NO_SETTING and value is not None}
     settings = {key: value for key, value in settings.items() if IMPLIED.get(key) != value}
+    rules = rules_before(str(settings.get("optimizer.name")))
+    settings = {f"optimizer.{key}": value for key, value in rules.items()} | settings
     if "continue_from" in settings:
         # without the seed, or runs that continue those of the same seeds would be no group; its last two folders alone,
         # which a relative and an absolute path have in common

@@ -36,3 +36,7 @@ def __getattr__(name: str) -> Any:
     found = getattr(importlib.import_module(f".{_PATHS[name].partition(':')[0]}", __name__), name)
     globals()[name] = found
     return found
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -27,10 +27,11 @@ TOP = (
     "continue_from, force, deterministic"
 )
 MISTAKES = {
-    "optimizer.lrr=1": f"optimizer.lrr is not a key (did you mean optimizer.lr?): the keys of optimizer are {KEYS}",
+    "optimizer.lrr=1": "optimizer.lrr is not a key (did you mean optimizer.lr?): "
+    f"the keys of optimizer=entropy_sgd are {KEYS}",
     "+optimizer.gama=1": "optimizer.gama is not a key (did you mean optimizer.gamma?): "
-    f"the keys of optimizer are {KEYS}",
-    "++optimizer.zzz=1": f"optimizer.zzz is not a key: the keys of optimizer are {KEYS}",
+    f"the keys of optimizer=entropy_sgd are {KEYS}",
+    "++optimizer.zzz=1": f"optimizer.zzz is not a key: the keys of optimizer=entropy_sgd are {KEYS}",
     "optimzer=sgd": f"optimzer is not a key (did you mean optimizer?): the keys there are {TOP}",
     "+epoch=3": f"epoch is not a key (did you mean epochs?): the keys there are {TOP}",
     "optimizer=sdg": f"optimizer=sdg is not a choice (did you mean sgd?): one of {', '.join(OFFERED)}",
@@ -58,6 +59,7 @@ MISTAKES = {
     "model=custom": "model.name has no value: give one as model.name=VALUE",
     "~optimizer.gamma": "~optimizer.gamma: a key of the schema cannot be removed",
     "~optimizer.lr": "~optimizer.lr: nothing can be removed there, a key has a value: optimizer.lr=VALUE",
+    "optimizer.gamma=null": "optimizer.gamma=null is no value here: give it one",
     "optimizer.outer=sgd": "optimizer.outer=sgd is out of range: it must be momentum or adamw",
     "optimizer.betas=[0.9,1]": "optimizer.betas=[0.9, 1.0] is out of range: it must be two numbers in [0, 1)",
     "x==": "x== cannot be read: write KEY=VALUE, and quote a value with special characters, as 'x=\"=\"'",

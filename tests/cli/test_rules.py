@@ -66,7 +66,7 @@ def test_a_preset_of_other_rules_is_not_applied(deeprelax: Command, tmp_path: Pa
 
 
 def test_the_log_says_so_in_a_run_and_in_a_sweep(deeprelax: Command) -> None:
-    line = "preset mnist_lenet/heat is of other rules than outer=adamw, inner=momentum: not applied, "
+    line = "preset mnist_lenet/heat was chosen for other rules than outer=adamw, inner=momentum: not applied, "
     run = ["train", *QUICK, *RECIPE, "epochs=1"]
     status, out, err = deeprelax(*run, "-m", "optimizer.outer=momentum,adamw")
     assert (status, err) == (0, "")

@@ -9,7 +9,7 @@ from tests.optimizers import OPTIMIZERS
 
 from .test_reference import Batches, network
 
-STEPS = 4
+STEPS = 12  # more than the eight times that torch compiles one function anew
 # torch.compile warns of what it does not trace, as the closure's generators
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -18,6 +18,7 @@ def compare(name: str, dtype: torch.dtype) -> None:
     ends = []
     for compiled in (False, True):
         torch.compiler.reset()
+        torch._dynamo.config.fail_on_recompile_limit_hit = True
         net = network(dtype)
         optimizer, batches = OPTIMIZERS[name].build(net.parameters()), Batches(net)
         step = torch.compile(optimizer.step) if compiled else optimizer.step

@@ -37,6 +37,23 @@ def test_labels_show_what_tells_groups_apart_and_no_more(tmp_path: Path) -> None
     assert labels(tmp_path) == {"sgd", "heat", "hj, gamma=0.1", "hj, gamma=0.2"}
 
 
+def test_rules_tell_runs_apart_before_the_rates_that_follow_them(tmp_path: Path) -> None:
+    write_run(tmp_path, "sgd", 0, 1.0)
+    for outer, lr, momentum in (("momentum", 0.1, 0.9), ("adamw", 0.001, 0.0)):
+        write_run(
+            tmp_path, "heat", 0, 1.0, optimizer__outer=outer, optimizer__lr=lr, optimizer__momentum=momentum
+        )  # fmt: skip
+    assert labels(tmp_path) == {"sgd", "heat, outer=momentum", "heat, outer=adamw"}
+
+
+def test_runs_from_before_there_were_rules_are_of_momentum(tmp_path: Path) -> None:
+    write_run(tmp_path / "old", "heat", 0, 1.0)
+    write_run(tmp_path / "new", "heat", 1, 1.0, optimizer__outer="momentum", optimizer__decoupled_weight_decay=0.0)
+    write_run(tmp_path / "adamw", "heat", 0, 1.0, optimizer__outer="adamw")
+    groups = group(runs_of(tmp_path))
+    assert {each.label: len(each.runs) for each in groups} == {"outer=momentum": 2, "outer=adamw": 1}
+
+
 def test_what_is_no_methods_own_is_always_shown(tmp_path: Path) -> None:
     write_run(tmp_path, "sgd", 0, 1.0)
     write_run(tmp_path, "heat", 0, 1.0, epochs=10.0)
