@@ -22,8 +22,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 train: $(INSTALLED) ## train LeNet with Entropy-SGD on the embedded digits (seconds)
 	$(BIN)/deeprelax train
 
-test: $(INSTALLED) ## run the default test suite
-	$(BIN)/python -m pytest
+test: $(INSTALLED) ## run the default test suite, on two cores
+	$(BIN)/python -m pytest -n 2
 
 # What failed, then all skips by their reason, then the counts: the last lines say what a run is worth.
 ALL_TOLD := -r fExX -p tests.skips
