@@ -31,7 +31,7 @@ class Finiteness:
         So there are two paths through the rest of the step. The host of a CPU asks here and leaves a bad step out; on a
         GPU the outer rule masks it (`outer.py`), and the loop reads the count when it writes.
         """
-        norms = [n for block in blocks if block.d for n in _norms(block.d)]
+        norms = [n for block in blocks if block.d for n in torch._foreach_norm(block.d, 2.0, dtype=_wide(block.d))]
         params = [p for block in blocks if not block.plain for p in block.params]
         if any(map(is_sharded, params)):
             norms, loss = whole_norms([p for block in blocks for p in block.params], norms, loss)
@@ -65,8 +65,6 @@ class Finiteness:
         return count, first
 
 
-def _norms(tensors: list[Tensor]) -> tuple[Tensor, ...] | list[Tensor]:
-    """Those of half precision in float32: their squares soon overflow."""
-    if any(t.dtype in (torch.float16, torch.bfloat16) for t in tensors):
-        return torch._foreach_norm(tensors, 2.0, dtype=torch.float32)
-    return torch._foreach_norm(tensors)
+def _wide(tensors: list[Tensor]) -> torch.dtype | None:
+    """float32 for half precision, whose squares soon overflow."""
+    return torch.float32 if {torch.float16, torch.bfloat16} & {t.dtype for t in tensors} else None

@@ -52,8 +52,7 @@ class Rewind:
     """Tensors of the state that a step changes before it is known whether it succeeds, and what they were."""
 
     def __init__(self) -> None:
-        self._now: list[Tensor] = []
-        self._then: list[Tensor] = []
+        self.forget()
 
     def add(self, now: list[Tensor], then: list[Tensor]) -> None:
         """Remember `now` in `then`."""
@@ -63,7 +62,8 @@ class Rewind:
 
     def forget(self) -> None:
         """A step begins."""
-        self._now, self._then = [], []
+        self._now: list[Tensor] = []
+        self._then: list[Tensor] = []
 
     def back(self, finite: bool | Tensor = False) -> None:
         """Put all back; where `finite` is a tensor on a GPU, as it says."""

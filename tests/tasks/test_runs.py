@@ -136,7 +136,7 @@ def test_a_choice_on_the_command_line_wins_over_the_tasks(compose: Compose, tmp_
         (["task=diagonal", "task.noise=-1"], "task.noise=-1.0 is out of range: it must be a finite number >= 0"),
         (
             ["task=regression", "task.noise=1"],
-            "task.noise is not a key: the keys of task are name, options, validation",
+            "task.noise is not a key: the keys of task=regression are name, options, validation",
         ),
         (
             ["task=regresion"],
