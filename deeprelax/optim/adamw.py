@@ -24,6 +24,8 @@ class AdamW(Relaxation):
         betas: of the two moments, each in [0, 1).
         eps: added to sqrt(v^).
         weight_decay: decoupled from the gradient, as in torch.optim.AdamW; 0.01 by default, as there.
+        closure_calls: "all", or "once": a step with a closure takes one gradient of the outer step, as a call without
+            one does. For closures that repeat one batch, as Lightning's automatic optimization and skorch give.
     """
 
     moves = False
@@ -35,6 +37,7 @@ class AdamW(Relaxation):
         betas: Sequence[float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.01,
+        closure_calls: str = "all",
     ) -> None:
         super().__init__(params, {**given(locals()), "outer": "adamw"})
 

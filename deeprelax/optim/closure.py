@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ from ._lazy import outside_compiler
 
 Closure = Callable[[], Tensor | float]
 
-MISSING_CLOSURE = """{name}.step needs a closure that evaluates the NEXT mini-batch each time it is called:
+MISSING_CLOSURE = """{name}.direction is its own, so step needs a closure that evaluates the NEXT mini-batch each time:
     def closure():
         optimizer.zero_grad()
         inputs, targets = next(batches)
@@ -25,6 +26,18 @@ ACCUMULATES = (
     "closure with optimizer.zero_grad(), and leave accumulation over batches out (in Lightning, "
     "accumulate_grad_batches=1): a step takes its own number of gradients"
 )
+AWAY = (
+    "the first gradient of a step of {name} is taken away from x: call optimizer.begin() once, before the loop, which "
+    "moves the weights there"
+)
+UNDER_WAY = (
+    "an outer step is under way, of which {taken} of {all} gradients have been taken by calls without a closure: "
+    "finish it so"
+)
+ONE_BATCH = (
+    "this closure repeats one batch, and a step calls it for each of its gradients: give the optimizer "
+    'closure_calls="once", by which such a step takes one gradient'
+)
 SCALED = (
     "GradScaler.step(optimizer, closure) leaves the gradients of the closure scaled: call optimizer.step(closure) "
     "itself, and in the closure, after scaler.scale(loss).backward(), multiply each p.grad by 1/scaler.get_scale(); "
@@ -36,49 +49,36 @@ SHARDED = (
 )
 
 
-class Calls:
-    """The closure in one step: its losses, each gradient in a .grad that was empty before."""
+def evaluate(closure: Closure, params: list[Tensor], there: list[Tensor | None], zeroed: Callable[[], bool]) -> Tensor:
+    """The closure's loss, a 0-dim tensor of its own; a captured graph may write over the original.
 
-    def __init__(self, closure: Closure, params: list[Tensor]) -> None:
-        self.losses: list[Tensor] = []
-        self.zeroed = False  # has the closure called the optimizer's zero_grad?
-        self._closure, self._params = closure, params
-        self._there = [(p, p.grad) for p in params if p.grad is not None]
+    `there` are the gradients that the parameters had when the step began, in its first evaluation, else none; `zeroed`
+    tells whether the closure has called the optimizer's zero_grad. Raises ValueError if the closure adds to a gradient
+    that was there, runs out of batches, or returns no loss.
+    """
+    with torch.enable_grad():
+        try:
+            loss = closure()
+        except StopIteration:
+            raise ValueError(
+                "the closure ran out of batches within a step: it needs an endless loader, as one that starts the "
+                "DataLoader anew where it ends"
+            ) from None
+    if not zeroed() and any(p.grad is grad is not None for p, grad in zip(params, there, strict=False)):
+        raise ValueError(ACCUMULATES)
+    if isinstance(loss, float | int):
+        return torch.tensor(loss, dtype=torch.float64, device=params[0].device if params else None)
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        raise TypeError(f"the closure must return the loss as a number or a tensor of one element, not {loss!r}")
+    return loss.detach().reshape(()).clone()
 
-    def __call__(self) -> None:
-        """Evaluate the next mini-batch.
 
-        Raises ValueError if the closure adds to a gradient that was there when the step began, runs out of batches, or
-        returns no loss.
-        """
-        first = not self.losses
-        if not first:
-            self.empty()
-        with torch.enable_grad():
-            try:
-                loss = self._closure()
-            except StopIteration:
-                raise ValueError(
-                    "the closure ran out of batches within a step: it needs an endless loader, as one that starts the "
-                    "DataLoader anew where it ends"
-                ) from None
-        if first and not self.zeroed and any(p.grad is there for p, there in self._there):
-            raise ValueError(ACCUMULATES)
-        self.losses.append(self._detached(loss))
-
-    def _detached(self, loss: Tensor | float) -> Tensor:
-        """A 0-dim tensor of its own, for a captured graph may write over the original."""
-        if isinstance(loss, float | int):
-            device = self._params[0].device if self._params else None
-            return torch.tensor(loss, dtype=torch.float64, device=device)
-        if not isinstance(loss, Tensor) or loss.numel() != 1:
-            raise TypeError(f"the closure must return the loss as a number or a tensor of one element, not {loss!r}")
-        return loss.detach().reshape(()).clone()
-
-    def empty(self) -> None:
-        """No parameter has a .grad."""
-        for p in self._params:
-            p.grad = None
+def repeats_one_batch(closure: Closure) -> bool:
+    """Is it a closure of Lightning's automatic optimization, or of skorch?"""
+    while isinstance(closure, functools.partial) and closure.args:
+        closure = closure.args[-1]  # Lightning wraps what it is given
+    module = getattr(closure, "__module__", None) or ""
+    return module.startswith(("skorch.", "lightning.pytorch.loops.", "pytorch_lightning.loops."))
 
 
 def called_from(module: str, frames: int = 12) -> object | None:

@@ -53,6 +53,8 @@ class EntropySGD(Relaxation):
         inner_betas, inner_eps: of inner="adamw".
         inner_state: what becomes of the chain's velocity or moments at the end of an outer step: "reset", by default
             for momentum, or "keep", by default for adamw: they are then in the optimizer's state.
+        closure_calls: "all", or "once": a step with a closure takes one gradient of the outer step, as a call without
+            one does. For closures that repeat one batch, as Lightning's automatic optimization and skorch give.
     """
 
     evaluations_key = "inner_steps"
@@ -80,6 +82,7 @@ class EntropySGD(Relaxation):
         inner_betas: Sequence[float] = (0.9, 0.999),
         inner_eps: float = 1e-8,
         inner_state: str | None = None,
+        closure_calls: str = "all",
     ) -> None:
         super().__init__(params, resolved("entropy_sgd", given(locals())))
 

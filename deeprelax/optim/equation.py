@@ -28,6 +28,7 @@ def pde_relaxed(
     betas: Sequence[float] = (0.9, 0.999),
     eps: float = 1e-8,
     decoupled_weight_decay: float = 0.0,
+    closure_calls: str = "all",
 ) -> Relaxation:
     """x <- x - lr grad u(x, gamma), u the solution at time gamma of the equation that starts from u(x, 0) = f(x).
 
@@ -58,6 +59,8 @@ def pde_relaxed(
         outer: the outer rule, "momentum" (torch.optim.SGD's) or "adamw" (torch.optim.AdamW's).
         betas, eps: of outer="adamw".
         decoupled_weight_decay: c of (1 - rate c) times the weights at each step. Excludes weight_decay.
+        closure_calls: "all", or "once": a step with a closure takes one gradient of the outer step, as a call without
+            one does. For closures that repeat one batch, as Lightning's automatic optimization and skorch give.
     """
     values = resolved("pde_relaxed", given(locals()))
     check_ranges(values, "pde_relaxed")

@@ -44,6 +44,8 @@ class HamiltonJacobi(Relaxation):
         decoupled_weight_decay: c of (1 - rate c) times the weights at each step of the inner rule if that is "adamw",
             else of the outer rule. Excludes weight_decay.
         inner, inner_betas, inner_eps, inner_state: the chain's rule and what it keeps, as EntropySGD's (proximal).
+        closure_calls: "all", or "once": a step with a closure takes one gradient of the outer step, as a call without
+            one does. For closures that repeat one batch, as Lightning's automatic optimization and skorch give.
     """
 
     evaluations_key = "inner_steps"
@@ -70,6 +72,7 @@ class HamiltonJacobi(Relaxation):
         inner_betas: Sequence[float] = (0.9, 0.999),
         inner_eps: float = 1e-8,
         inner_state: str | None = None,
+        closure_calls: str = "all",
     ) -> None:
         values = given(locals())
         check_ranges({"solver": solver, "inner": inner})

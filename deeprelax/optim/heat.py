@@ -40,6 +40,8 @@ class Heat(Relaxation):
         outer: the rule, "momentum" (torch.optim.SGD's) or "adamw" (torch.optim.AdamW's, of d).
         betas, eps: of outer="adamw".
         decoupled_weight_decay: c of (1 - lr c) times the weights at each step. Excludes weight_decay.
+        closure_calls: "all", or "once": a step with a closure takes one gradient of the outer step, as a call without
+            one does. For closures that repeat one batch, as Lightning's automatic optimization and skorch give.
     """
 
     evaluations_key = "samples"
@@ -59,11 +61,16 @@ class Heat(Relaxation):
         betas: Sequence[float] = (0.9, 0.999),
         eps: float = 1e-8,
         decoupled_weight_decay: float = 0.0,
+        closure_calls: str = "all",
     ) -> None:
         super().__init__(params, resolved("heat", given(locals())))
 
     def scalars(self) -> dict[str, float]:
         return super().scalars() | {"sigma": float(self.settings(self.param_groups[0])["sigma"])}
+
+    @property
+    def starts_away(self) -> bool:  # type: ignore[override]
+        return any(self.settings(group)["sigma"] for group in self.param_groups)
 
     def before(self, i: int, blocks: list[Block]) -> None:
         if not any(block.group["sigma"] for block in blocks):

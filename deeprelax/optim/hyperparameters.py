@@ -50,6 +50,7 @@ RANGES: dict[str, Row] = {
     "inner_betas": _BETAS,
     "inner_eps": _EPS,
     "inner_state": (str, lambda v: v in ("reset", "keep"), "reset or keep"),
+    "closure_calls": (str, lambda v: v in ("all", "once"), "all or once"),
     "solver": (str, lambda v: v in ("fixed_point", "proximal"), "fixed_point or proximal"),
     "equation": (str, lambda v: v in ("viscous_hj", "hj", "heat"), "viscous_hj, hj or heat"),
 }
@@ -62,7 +63,14 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "pde_relaxed": {"lr": 0.1, "momentum": 0.9},
 }
 OF_ADAMW: dict[str, Any] = {"lr": 1e-3, "momentum": 0.0, "inner_lr": 1e-3, "temperature": 0.0, "inner_state": "keep"}
-CHOSEN_ONCE = {"outer", "inner", "inner_state", "solver", "equation"}  # of an optimizer, not of a parameter group
+CHOSEN_ONCE = {
+    "outer",
+    "inner",
+    "inner_state",
+    "solver",
+    "equation",
+    "closure_calls",
+}  # of an optimizer, not of a parameter group
 OF_THE_CHAIN = ("inner_lr", "temperature", "inner_state")
 
 

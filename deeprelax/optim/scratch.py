@@ -127,8 +127,12 @@ class Workspace:
     def buffers(self, name: str) -> Buffers:
         """Memory shaped like the numbers, the same from step to step."""
         if name not in self.held:
-            self.held[name] = Buffers(list(self.numbers.values()), list(self.numbers))
+            self.held[name] = self.alike()
         return self.held[name]
+
+    def alike(self) -> Buffers:
+        """New memory of that shape."""
+        return Buffers(list(self.numbers.values()), list(self.numbers))
 
 
 class Noise:
@@ -141,12 +145,13 @@ class Noise:
 
     def __init__(self) -> None:
         self._key: tuple[int, ...] = ()
+        self.draws = 0  # of this sequence, so far
         self._generators: dict[tuple[torch.device, tuple[int, ...]], torch.Generator] = {}
 
     @outside_compiler
     def seed(self, *key: int) -> None:
         """Start the sequence that belongs to this key."""
-        self._key = tuple(map(int, key))
+        self._key, self.draws = tuple(map(int, key)), 0
         for number, ((_, where), generator) in enumerate(self._generators.items()):
             generator.manual_seed(self._seed(number, where))
 
@@ -160,6 +165,7 @@ class Noise:
     @outside_compiler
     def fill(self, buffers: Buffers) -> None:
         """Overwrite the buffers with the next N(0, 1) numbers."""
+        self.draws += 1
         for flat, where in zip(buffers.flats, buffers.places, strict=True):
             key = (flat.device, where)
             if key not in self._generators:

@@ -19,6 +19,8 @@ class SGD(Relaxation):
         momentum: of the update, in [0, 1).
         nesterov: Nesterov's look-ahead; without effect at momentum 0.
         weight_decay: coefficient c of c/2 |x|^2 in the loss.
+        closure_calls: "all", or "once": a step with a closure takes one gradient of the outer step, as a call without
+            one does. For closures that repeat one batch, as Lightning's automatic optimization and skorch give.
     """
 
     moves = False
@@ -30,6 +32,7 @@ class SGD(Relaxation):
         momentum: float = 0.9,
         nesterov: bool = True,
         weight_decay: float = 0.0,
+        closure_calls: str = "all",
     ) -> None:
         super().__init__(params, given(locals()))
 

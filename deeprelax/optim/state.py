@@ -57,8 +57,16 @@ class Rewind:
     def add(self, now: list[Tensor], then: list[Tensor]) -> None:
         """Remember `now` in `then`."""
         copy_(then, now)
+        self.resume(now, then)
+
+    def resume(self, now: list[Tensor], then: list[Tensor]) -> None:
+        """Of a step that goes on: `then` is what `now` was when it began."""
         self._now += now
         self._then += then
+
+    def pairs(self) -> list[tuple[Tensor, Tensor]]:
+        """Each tensor, and what it was."""
+        return list(zip(self._now, self._then, strict=True))
 
     def forget(self) -> None:
         """A step begins."""

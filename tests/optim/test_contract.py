@@ -215,10 +215,10 @@ def test_scratch_is_reused_and_is_not_state(name: str) -> None:
     optimizer = OPTIMIZERS[name].build(net.parameters())
     batches = Batches(net, optimizer)
     optimizer.step(batches)
-    buffers = {id(t) for kind in optimizer._workspace.held.values() for t in kind.flats}
+    buffers = {id(t) for kind in optimizer.workspace.held.values() for t in kind.flats}
     held = optimizer.memory()
     optimizer.step(batches)
-    assert {id(t) for kind in optimizer._workspace.held.values() for t in kind.flats} == buffers
+    assert {id(t) for kind in optimizer.workspace.held.values() for t in kind.flats} == buffers
     assert optimizer.memory() == held
     group = optimizer.param_groups[0]
     names = set(RULES[group["outer"]].names(group))

@@ -1,0 +1,270 @@
+"""Loops that own `step()`: one gradient a call, no closure."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import math
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from deeprelax.optim import SGD, EntropySGD, Heat, Relaxation
+from tests.optimizers import OPTIMIZERS
+
+from .problems import ALL, Batches, network, same, weights
+from .test_contract import Mine
+
+
+def call(optimizer: Relaxation, batches: Batches, times: int) -> None:
+    """loss.backward(); optimizer.step(); optimizer.zero_grad()."""
+    for _ in range(times):
+        batches()
+        assert optimizer.step() is None
+        optimizer.zero_grad()
+
+
+def pair(name: str) -> tuple[list[nn.Module], list[Relaxation], list[Batches]]:
+    """Two of the same, the second for calls without a closure."""
+    nets = [network(), network()]
+    optimizers = [OPTIMIZERS[name].build(net.parameters()) for net in nets]
+    optimizers[1].begin()
+    return nets, optimizers, [Batches(net, optimizer) for net, optimizer in zip(nets, optimizers, strict=True)]
+
+
+@ALL
+def test_calls_equal_a_closure_bit_for_bit(name: str) -> None:
+    nets, (closed, called), batches = pair(name)
+    for _ in range(4):
+        closed.step(batches[0])
+        call(called, batches[1], called.evaluations)
+        with called.swapped_to_x():
+            assert same(weights(nets[0]), weights(nets[1]))
+            assert str(closed.state_dict()) == str(called.state_dict())
+        assert closed.direction_norm() == called.direction_norm()
+    assert batches[0].calls == batches[1].calls
+
+
+@ALL
+def test_within_a_step_the_weights_are_y_and_can_be_swapped(name: str) -> None:
+    nets, (_, optimizer), (_, batches) = pair(name)
+    moves = optimizer.moves and optimizer.evaluations > 1
+    with optimizer.swapped_to_x():
+        x = weights(nets[1])
+    call(optimizer, batches, 1)
+    assert optimizer.at_x == (optimizer.evaluations == 1 and not optimizer.starts_away)
+    y = weights(nets[1])
+    with optimizer.swapped_to_x():
+        assert same(x, weights(nets[1])) == moves
+    assert same(y, weights(nets[1]))
+    if moves:
+        assert not same(x, y)
+        with pytest.raises(ValueError, match=r"by calls without a closure: finish it so"):
+            optimizer.step(batches)
+
+
+@ALL
+def test_a_resumed_loop_equals_one_that_never_stopped(name: str) -> None:
+    nets, (_, optimizer), (_, batches) = pair(name)
+    call(optimizer, batches, 2 * optimizer.evaluations)
+    resumed = OPTIMIZERS[name].build(nets[0].parameters())
+    with optimizer.swapped_to_x():
+        nets[0].load_state_dict(nets[1].state_dict())
+        resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    resumed.begin()
+    later = Batches(nets[0], resumed)
+    later.calls = batches.calls
+    for each, closure in ((optimizer, batches), (resumed, later)):
+        call(each, closure, 2 * each.evaluations)
+    with optimizer.swapped_to_x(), resumed.swapped_to_x():
+        assert same(weights(nets[0]), weights(nets[1]))
+
+
+@ALL
+@pytest.mark.parametrize("taken", [1, 2])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_saved_and_resumed_in_the_middle_of_a_step(name: str, taken: int, swapped: bool, tmp_path: Path) -> None:
+    nets, (_, optimizer), (_, batches) = pair(name)
+    call(optimizer, batches, optimizer.evaluations + min(taken, optimizer.evaluations - 1))
+    resumed = OPTIMIZERS[name].build(nets[0].parameters())
+    with optimizer.swapped_to_x() if swapped else contextlib.nullcontext():
+        torch.save((nets[1].state_dict(), optimizer.state_dict()), tmp_path / "saved.pt")
+    model, state = torch.load(tmp_path / "saved.pt", weights_only=True)
+    nets[0].load_state_dict(model)
+    resumed.load_state_dict(state)
+    if resumed.under_way is None:
+        resumed.begin()
+    later = Batches(nets[0], resumed)
+    later.calls = batches.calls
+    for i in range(2 * optimizer.evaluations):
+        for each, closure in ((optimizer, batches), (resumed, later)):
+            call(each, closure, 1)
+        assert same(weights(nets[0]), weights(nets[1])), i
+    with optimizer.swapped_to_x(), resumed.swapped_to_x():
+        assert str(optimizer.state_dict()) == str(resumed.state_dict())
+
+
+def test_a_step_that_was_resumed_in_the_middle_leaves_what_the_chain_kept() -> None:
+    """Not finite after the resume: all is as when the step began."""
+    net, other = network(), network()
+    optimizer = OPTIMIZERS["entropy_sgd_adamw"].build(net.parameters())
+    batches = Batches(net, optimizer)
+    call(optimizer, batches, 3)
+    x, kept = weights(net), copy.deepcopy(optimizer.state_dict()["state"])
+    call(optimizer, batches, 2)
+    resumed = OPTIMIZERS["entropy_sgd_adamw"].build(other.parameters())
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    other.load_state_dict(net.state_dict())
+    later = Batches(other, resumed)
+    later()
+    next(other.parameters()).grad.fill_(math.nan)
+    resumed.step()
+    assert same(x, weights(other))
+    assert str(kept) == str(resumed.state_dict()["state"])
+
+
+def test_a_first_gradient_away_from_x_needs_to_be_begun() -> None:
+    net = network()
+    optimizer = Heat(net.parameters())
+    batches = Batches(net, optimizer)
+    batches()
+    before = weights(net)
+    with pytest.raises(ValueError, match=r"of Heat is taken away from x: call optimizer\.begin"):
+        optimizer.step()
+    assert same(before, weights(net))
+    optimizer.begin()
+    assert not optimizer.at_x
+    assert not same(before, weights(net))
+    optimizer.zero_grad()
+    optimizer.step(batches)  # a closure begins its own step, from x
+    assert optimizer.at_x
+    other = network()
+    Heat(other.parameters()).step(Batches_of(other, 1))
+    assert same(weights(net), weights(other))
+
+
+class Batches_of(Batches):  # noqa: N801
+    """That begin at the batch of this number."""
+
+    def __init__(self, net: nn.Module, calls: int) -> None:
+        super().__init__(net, torch.optim.SGD(net.parameters()))
+        self.calls = calls
+
+
+def test_a_class_with_a_direction_of_its_own_needs_a_closure() -> None:
+    p = nn.Parameter(torch.ones(2))
+    with pytest.raises(ValueError, match=r"(?s)so step needs a closure that evaluates the NEXT mini-batch"):
+        Mine([p]).step()
+
+
+@pytest.mark.parametrize("where", range(3))
+def test_a_gradient_that_is_not_finite_leaves_x_and_counts_the_step(where: int) -> None:
+    net = network()
+    optimizer = OPTIMIZERS["entropy_sgd_adamw"].build(net.parameters())
+    batches = Batches(net, optimizer)
+    call(optimizer, batches, 3)
+    x, state = weights(net), copy.deepcopy(optimizer.state_dict()["state"])
+    for i in range(3):
+        batches()
+        if i == where:
+            next(net.parameters()).grad.fill_(math.nan)
+        optimizer.step()
+    assert same(x, weights(net))
+    assert str(state) == str(optimizer.state_dict()["state"])
+    assert optimizer.nonfinite_steps() == (1, 1)
+
+
+def test_what_raises_within_a_call_leaves_x(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = network()
+    optimizer = OPTIMIZERS["entropy_sgd_keep"].build(net.parameters())
+    batches = Batches(net, optimizer)
+    call(optimizer, batches, 3)
+    x, state = weights(net), copy.deepcopy(optimizer.state_dict())
+    call(optimizer, batches, 1)
+    batches()
+    with monkeypatch.context() as patch:
+        patch.setattr(EntropySGD, "after", lambda *a: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            optimizer.step()
+    assert same(x, weights(net))
+    assert str(state) == str(optimizer.state_dict())
+
+
+def test_schedulers_count_calls_and_hyper_parameters_are_read_at_the_first() -> None:
+    """With a closure they count outer steps; without, calls, of which the outer step uses the first one's rate."""
+    p, q = (nn.Parameter(torch.tensor([2.0, -1.0], dtype=torch.float64)) for _ in range(2))
+    rates = [0.5, 0.25, 0.125, 0.0625]
+    called = EntropySGD([p], lr=1.0, inner_steps=2, temperature=0.0)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(called, lambda k: rates[k] if k < 4 else 0.0)
+    for _ in range(4):
+        p.pow(4).sum().backward()
+        called.step()
+        scheduler.step()
+    closed = EntropySGD([q], inner_steps=2, temperature=0.0)
+    for rate in (rates[0], rates[2]):
+        closed.param_groups[0]["lr"] = rate
+
+        def closure() -> Tensor:
+            closed.zero_grad()
+            loss = q.pow(4).sum()
+            loss.backward()
+            return loss
+
+        closed.step(closure)
+    assert torch.equal(p, q)
+
+
+def test_the_loop_of_every_tutorial() -> None:
+    """zero_grad first, a scaler that does not scale, and accumulation over two half batches."""
+    nets = network(), network()
+    optimizer, reference = SGD(nets[0].parameters()), torch.optim.SGD(nets[1].parameters(), 0.1, 0.9, nesterov=True)
+    for each, net in zip((optimizer, reference), nets, strict=True):
+        scaler = torch.amp.GradScaler("cpu", enabled=False)
+        for step in range(3):
+            each.zero_grad()
+            for half in range(2):
+                generator = torch.Generator().manual_seed(2 * step + half)
+                images = torch.randn(4, 1, 6, 6, generator=generator).double()
+                loss = net(images).square().mean() / 2
+                scaler.scale(loss).backward()
+            scaler.step(each)
+            scaler.update()
+    assert same(weights(nets[0]), weights(nets[1]))
+
+
+@ALL
+def test_closures_that_repeat_one_batch_give_one_gradient_each(name: str) -> None:
+    """closure_calls="once": the steps of calls without a closure, and the loss is the closure's."""
+    nets = network(), network()
+    closed = OPTIMIZERS[name].build(nets[0].parameters())
+    once = OPTIMIZERS[name].build(nets[1].parameters(), closure_calls="once")
+    batches = Batches(nets[0], closed), Batches(nets[1], once)
+    for _ in range(3):
+        mean = closed.step(batches[0])
+        losses = [once.step(batches[1]) for _ in range(once.evaluations)]
+        torch.testing.assert_close(torch.stack(losses).mean(), mean, rtol=1e-14, atol=0)
+        assert same(weights(nets[0]), weights(nets[1]))
+        assert once.at_x
+    assert batches[1].calls == 3 * once.evaluations
+
+
+def test_a_closure_of_lightning_or_skorch_is_warned_of_once() -> None:
+    for module in ("skorch.net", "pytorch_lightning.loops.optimization.automatic", "lightning.pytorch.loops.fit_loop"):
+        net = network()
+        for calls, warned in (("all", 1), ("once", 0)):
+            optimizer = EntropySGD(net.parameters(), inner_steps=2, closure_calls=calls)
+            batches = Batches(net, optimizer)
+
+            def closure(batches: Batches = batches) -> Tensor:
+                return batches()
+
+            closure.__module__ = module
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                for _ in range(3):
+                    optimizer.step(functools.partial(lambda inner: inner(), closure) if "loops" in module else closure)
+            assert [str(each.message).count('closure_calls="once"') for each in caught] == [1] * warned
