@@ -37,7 +37,7 @@ test-night: $(INSTALLED) ## run the tests that take a night; interrupted, it res
 # Tests say what they miss and are skipped: neither of these two ends make.
 $(SWEEPS): $(INSTALLED)
 	@echo "Installing the launchers and the sweeper of .[sweeps] into $(VENV)"
-	@if $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,sweeps]' >$@.log 2>&1; \
+	@if $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,sweeps,integrations]' >$@.log 2>&1; \
 	then touch $@; else echo "Going without .[sweeps], which pip could not install: $@.log says why"; fi
 
 slurm-and-ip:

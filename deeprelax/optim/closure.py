@@ -75,10 +75,19 @@ def evaluate(closure: Closure, params: list[Tensor], there: list[Tensor | None],
 
 def repeats_one_batch(closure: Closure) -> bool:
     """Is it a closure of Lightning's automatic optimization, or of skorch?"""
+    module = getattr(_innermost(closure), "__module__", None) or ""
+    return module.startswith(("skorch.", "lightning.pytorch.loops.", "pytorch_lightning.loops."))
+
+
+def does_nothing(closure: Closure) -> bool:
+    """Is it what Lightning's manual optimization gives in the place of none, around its hooks and its clipping?"""
+    return getattr(_innermost(closure), "__name__", "") == "do_nothing_closure"
+
+
+def _innermost(closure: Closure) -> Closure:
     while isinstance(closure, functools.partial) and closure.args:
         closure = closure.args[-1]  # Lightning wraps what it is given
-    module = getattr(closure, "__module__", None) or ""
-    return module.startswith(("skorch.", "lightning.pytorch.loops.", "pytorch_lightning.loops."))
+    return closure
 
 
 def called_from(module: str, frames: int = 12) -> object | None:

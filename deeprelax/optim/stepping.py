@@ -17,6 +17,7 @@ from .closure import (
     ONE_BATCH,
     UNDER_WAY,
     Closure,
+    does_nothing,
     refuse_scaler,
     repeats_one_batch,
 )
@@ -67,6 +68,9 @@ class Stepping(Relaxed):
         calls the weights are y (`at_x`). Bit for bit the same; returns None. Hyper-parameters are read at the first.
         At lr 0 and gradients 0 a fresh optimizer allocates its state alone, for torch.distributed.checkpoint.
         """
+        if closure is not None and does_nothing(closure):
+            closure()
+            closure = None
         if closure is None:
             self._take_gradient()
             return None

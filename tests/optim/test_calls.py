@@ -268,3 +268,19 @@ def test_a_closure_of_lightning_or_skorch_is_warned_of_once() -> None:
                 for _ in range(3):
                     optimizer.step(functools.partial(lambda inner: inner(), closure) if "loops" in module else closure)
             assert [str(each.message).count('closure_calls="once"') for each in caught] == [1] * warned
+
+
+def test_lightnings_closure_in_the_place_of_none_takes_the_gradient_that_is_there() -> None:
+    nets, (closed, called), batches = pair("entropy_sgd")
+    hooks = []
+
+    def do_nothing_closure() -> None:
+        hooks.append("clipped")
+
+    closed.step(batches[0])
+    for _ in range(called.evaluations):
+        called.zero_grad()
+        batches[1]()
+        called.step(functools.partial(lambda module, inner: inner(), "module", do_nothing_closure))
+    assert same(weights(nets[0]), weights(nets[1]))
+    assert len(hooks) == called.evaluations
