@@ -28,7 +28,7 @@ HYDRA = ("train", "bench", "pde")  # the commands that are Hydra applications
 
 
 def main(arguments: list[str], commands: Mapping[str, tuple[str, str]]) -> int:
-    """Print the script that switches completion on, or what the line in $COMP_LINE may go on with, a line each.
+    """Print the script that switches completion on, or what may follow the line in $COMP_LINE, a line each.
 
     arguments: `--shell-completion` with `install=bash` or `query=bash`. commands: those of the command line with their
     modules. Returns the exit status: 1, with a message, for other arguments.
@@ -84,7 +84,7 @@ def _beginning(current: str, names: Iterable[str]) -> list[str]:
 
 
 def _by_hydra(module: str, experiment: str, before: list[str], current: str) -> list[str]:
-    """What Hydra would go on with behind the arguments `before`; nothing if these are wrong."""
+    """What Hydra offers behind the arguments `before`; nothing if these are wrong."""
     from .configuration.hydra_app import FLAGS_WITH_VALUE, apart
 
     if before and before[-1] in FLAGS_WITH_VALUE:

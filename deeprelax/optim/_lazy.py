@@ -29,7 +29,7 @@ def outside_compiler(function: Callable[P, R]) -> Callable[P, R]:
             disabled.append(torch.compiler.disable(function))
         return disabled[0](*args, **keywords)
 
-    # a code object of its own: the compiler counts how often it has seen one, and gives up at eight
+    # a code object of its own: the compiler counts how often it has seen one, and stops compiling at eight
     call.__code__ = call.__code__.replace(co_name=function.__name__)  # type: ignore[attr-defined]
     return call
 

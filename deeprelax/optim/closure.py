@@ -62,7 +62,7 @@ def evaluate(closure: Closure, params: list[Tensor], there: list[Tensor | None],
         except StopIteration:
             raise ValueError(
                 "the closure ran out of batches within a step: it needs an endless loader, as one that starts the "
-                "DataLoader anew where it ends"
+                "DataLoader again where it ends"
             ) from None
     if not zeroed() and any(p.grad is grad is not None for p, grad in zip(params, there, strict=False)):
         raise ValueError(ACCUMULATES)

@@ -1,4 +1,4 @@
-"""An outer step of calls without a closure that is saved in the middle, and goes on where it was, bit for bit.
+"""An outer step of calls without a closure that is saved in the middle, and resumes there, bit for bit.
 
 A state dict then holds, beside what it always holds, for each parameter of the step "step_" and the name of every
 scratch tensor (x and d among them) and the weights y, and for each group under "step" how far the step is.

@@ -37,7 +37,7 @@ def counts(state: State, params: list[Tensor], name: str) -> list[Tensor]:
 def steps_taken(state: State, params: list[Tensor], name: str, more: int | Tensor) -> list[Tensor] | list[float]:
     """The counts after `more`. Numbers on a CPU; on a GPU the tensors there, for the host does not wait.
 
-    Tensors also where a compiler is at work, which would compile anew for each number.
+    Tensors also where a compiler is at work, which would compile again for each number.
     """
     steps = counts(state, params, name)
     if steps[0].device.type == "cpu" and isinstance(more, int) and not torch.compiler.is_compiling():
@@ -60,7 +60,7 @@ class Rewind:
         self.resume(now, then)
 
     def resume(self, now: list[Tensor], then: list[Tensor]) -> None:
-        """Of a step that goes on: `then` is what `now` was when it began."""
+        """Of a step that resumes: `then` is what `now` was when it began."""
         self._now += now
         self._then += then
 
