@@ -166,7 +166,7 @@ class Stepping(Relaxed):
                     copy_(block.y, self.scratch("y", block.y))
 
     def state_dict(self) -> dict[str, Any]:
-        """As torch's; within an outer step of calls without a closure with all that it needs to resume (`middle.py`)."""
+        """As torch's; in the middle of an outer step with all that it needs to resume there (`middle.py`)."""
         found = super().state_dict()
         between = self.under_way is None or (self.swapped and not self.under_way.taken)  # the weights are x
         return found if between else middle.add(found, self)
