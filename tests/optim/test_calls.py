@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import math
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
@@ -82,49 +80,6 @@ def test_a_resumed_loop_equals_one_that_never_stopped(name: str) -> None:
         call(each, closure, 2 * each.evaluations)
     with optimizer.swapped_to_x(), resumed.swapped_to_x():
         assert same(weights(nets[0]), weights(nets[1]))
-
-
-@ALL
-@pytest.mark.parametrize("taken", [1, 2])
-@pytest.mark.parametrize("swapped", [False, True])
-def test_saved_and_resumed_in_the_middle_of_a_step(name: str, taken: int, swapped: bool, tmp_path: Path) -> None:
-    nets, (_, optimizer), (_, batches) = pair(name)
-    call(optimizer, batches, optimizer.evaluations + min(taken, optimizer.evaluations - 1))
-    resumed = OPTIMIZERS[name].build(nets[0].parameters())
-    with optimizer.swapped_to_x() if swapped else contextlib.nullcontext():
-        torch.save((nets[1].state_dict(), optimizer.state_dict()), tmp_path / "saved.pt")
-    model, state = torch.load(tmp_path / "saved.pt", weights_only=True)
-    nets[0].load_state_dict(model)
-    resumed.load_state_dict(state)
-    if resumed.under_way is None:
-        resumed.begin()
-    later = Batches(nets[0], resumed)
-    later.calls = batches.calls
-    for i in range(2 * optimizer.evaluations):
-        for each, closure in ((optimizer, batches), (resumed, later)):
-            call(each, closure, 1)
-        assert same(weights(nets[0]), weights(nets[1])), i
-    with optimizer.swapped_to_x(), resumed.swapped_to_x():
-        assert str(optimizer.state_dict()) == str(resumed.state_dict())
-
-
-def test_a_step_that_was_resumed_in_the_middle_leaves_what_the_chain_kept() -> None:
-    """Not finite after the resume: all is as when the step began."""
-    net, other = network(), network()
-    optimizer = OPTIMIZERS["entropy_sgd_adamw"].build(net.parameters())
-    batches = Batches(net, optimizer)
-    call(optimizer, batches, 3)
-    x, kept = weights(net), copy.deepcopy(optimizer.state_dict()["state"])
-    call(optimizer, batches, 2)
-    resumed = OPTIMIZERS["entropy_sgd_adamw"].build(other.parameters())
-    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    other.load_state_dict(net.state_dict())
-    later = Batches(other, resumed)
-    later()
-    next(other.parameters()).grad.fill_(math.nan)
-    resumed.step()
-    assert same(x, weights(other))
-    assert str(kept) == str(resumed.state_dict()["state"])
 
 
 def test_a_first_gradient_away_from_x_needs_to_be_begun() -> None:
