@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,6 +41,7 @@ def fitted(compose: Compose, overrides: list[str]) -> DictConfig:
     return config
 
 
+@functools.cache
 def rules_before(choice: str) -> dict[str, Any]:
     """What an optimizer did before its choice had these keys: what their defaults say, and those that it has."""
     if choice not in CHOICES or choice == "adamw":

@@ -13,7 +13,7 @@ import torch
 
 from .shards import plain
 from .state import INNER
-from .step import Relaxed
+from .step import Relaxed, Step
 
 MARK = "step_"
 COUNT = f"{MARK}{INNER}step"  # the chain's step count as it was when the step began
@@ -32,11 +32,10 @@ def add(found: dict[str, Any], optimizer: Relaxed) -> dict[str, Any]:
             scratch = {MARK + name: optimizer.scratch(name, [number])[0].clone() for name in names}
             state[keys[p]] = {**state.get(keys[p], {}), **scratch, f"{MARK}y": y.clone()}
             state[keys[p]] |= dict(_count(optimizer, p))
-    draws = optimizer.draws()
-    groups = [
-        {**group, "step": {"taken": step.taken, "draws": draws, "settings": _settings(block.group)}}
-        for group, block in zip(found["param_groups"], step.blocks, strict=True)
-    ]
+    groups = []
+    for group, block in zip(found["param_groups"], step.blocks, strict=True):
+        settings = {key: value for key, value in block.group.items() if key != "params"}
+        groups.append({**group, "step": {"taken": step.taken, "draws": optimizer.draws(), "settings": settings}})
     return {**found, "state": state, "param_groups": groups}
 
 
@@ -59,7 +58,7 @@ def resume(
 ) -> None:  # fmt: skip
     """Put the step under way again; the weights become y."""
     keys = _keys(state_dict, optimizer)
-    step = optimizer.new_step()
+    step = Step(optimizer)
     for i, (block, found) in enumerate(zip(step.blocks, steps, strict=True)):
         part = [j for j, p in enumerate(block.params) if tensors.get(keys[p])]
         params, y, x, d = ([each[j] for j in part] for each in (block.params, block.y, block.x, block.d))
@@ -98,7 +97,3 @@ def _keys(state_dict: Mapping[str, Any], optimizer: Relaxed) -> dict[torch.Tenso
 def _count(optimizer: Relaxed, p: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
     count = optimizer.state.get(p, {}).get(INNER + "step")
     return [(COUNT, then.clone()) for now, then in optimizer.rewind.pairs() if now is count]
-
-
-def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in group.items() if key != "params"}

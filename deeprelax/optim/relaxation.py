@@ -178,6 +178,7 @@ class Relaxation(Stepping):
         return self._noise
 
     def draws(self) -> int:
+        """How often the step has drawn noise."""
         return self._noise.draws if self._noise is not None else 0
 
     def _trainable(self) -> list[Tensor]:

@@ -54,13 +54,8 @@ class Relaxed(Optimizer):
     @abstractmethod
     def noise(self, i: int = 0) -> Noise: ...
 
-    def new_step(self) -> Step:
-        """An outer step, from where the weights are."""
-        return Step(self)
-
-    def draws(self) -> int:
-        """How often the step has drawn noise."""
-        return 0
+    @abstractmethod
+    def draws(self) -> int: ...
 
 
 class Step:

@@ -168,8 +168,17 @@ class Stepping(Relaxed):
     def state_dict(self) -> dict[str, Any]:
         """As torch's; in the middle of an outer step with all that it needs to resume there (`middle.py`)."""
         found = super().state_dict()
-        between = self.under_way is None or (self.swapped and not self.under_way.taken)  # the weights are x
-        return found if between else middle.add(found, self)
+        return found if self._between() else middle.add(found, self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which hold no step: ValueError in the middle of one."""
+        if self.under_way is not None and not self._between():
+            raise ValueError(UNDER_WAY.format(taken=self.under_way.taken, all=self.under_way.evaluations))
+        return super().__getstate__()
+
+    def _between(self) -> bool:
+        """Are the weights x, or is the next step only begun and they are swapped to x?"""
+        return self.under_way is None or (self.swapped and not self.under_way.taken)
 
     def _put_back(self) -> None:
         """The weights are x, and no step is under way."""

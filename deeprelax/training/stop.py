@@ -58,7 +58,9 @@ class Stop:
         self._signals.__exit__(*exception)
 
     def announce(self, *, save: bool) -> None:
-        """Raise this rank's flags: before each step, whose all-reduce carries them to the others."""
+        """Raise this rank's flags: before each step, whose all-reduce carries them to the others, if there are any."""
+        if self._ranks.world == 1:
+            return
         for flag, raised in zip(self.flags, (self._signals.number is not None, save), strict=True):
             flag.fill_(float(raised))
 

@@ -57,3 +57,11 @@ def test_a_step_that_was_resumed_in_the_middle_leaves_what_the_chain_kept() -> N
     resumed.step()
     assert same(x, weights(other))
     assert str(kept) == str(resumed.state_dict()["state"])
+
+
+def test_a_copy_holds_no_step_and_is_refused_in_the_middle_of_one() -> None:
+    _, (_, optimizer), (_, batches) = pair("entropy_sgd")
+    copy.deepcopy(optimizer)
+    call(optimizer, batches, 1)
+    with pytest.raises(ValueError, match=r"an outer step is under way, of which 1 of 3 gradients"):
+        copy.deepcopy(optimizer)
