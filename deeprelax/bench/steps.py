@@ -18,8 +18,9 @@ from ..errors import UserError
 from ..optim import Relaxation
 from ..runs.build import build_model
 from ..tasks.task import Task
+from ..training.captured import CapturedStep, Evaluates, can_capture
 from ..training.graph import Graphed
-from ..training.objective import Autocast, Loss, Objective
+from ..training.objective import Autocast, Loss, Objective, forward_and_backward
 from .timing import Ratio, Work, beside
 
 
@@ -47,20 +48,28 @@ class Bare:
 
     def __init__(self, loss: nn.Module, task: Task, times: int, *, graphs: bool = False) -> None:
         self.times = times
-        self._loss, self._batch = loss, task.make(*task.draw(0))
         self._parameters = list(loss.parameters())
-        self._pass = Graphed(self._eager, self._parameters) if graphs else self._eager
+        batch = task.make(*task.draw(0))
+        self._pass = functools.partial(forward_and_backward, loss, lambda: batch)
+        self._evaluate: Callable[..., Tensor] = Graphed(self._pass, self._parameters) if graphs else self._pass
 
     def once(self) -> Tensor:
         """One pass. Returns the loss; gradients are in the parameters' .grad."""
-        for p in self._parameters:
-            p.grad = None
+        self._clear()
+        return self._evaluate()
+
+    def draw(self) -> tuple[Tensor, ...]:
+        """Nothing: it is always one batch."""
+        return ()
+
+    def on_device(self, *_: Tensor) -> Tensor:
+        """One pass that is not replayed."""
+        self._clear()
         return self._pass()
 
-    def _eager(self) -> Tensor:
-        loss: Tensor = self._loss(*self._batch)
-        loss.backward()
-        return loss
+    def _clear(self) -> None:
+        for p in self._parameters:
+            p.grad = None
 
     def __call__(self) -> None:
         for _ in range(self.times):
@@ -87,8 +96,10 @@ def step_costs(conf: BenchConf, task: Task, name: str) -> dict[str, StepCost]:
     floor = Bare(loss, task, times, graphs=graphs)
     works: dict[str, Work] = {}
     for key, optimizer in optimizers.items():
-        works[f"{key} alone"] = functools.partial(steps, optimizer, floor.once, times)
-        works[f"{key} fed"] = functools.partial(steps, optimizer, objective, times)
+        alone = stepping(optimizer, floor, floor.once, graphs)
+        fed = stepping(optimizer, objective, objective, graphs)
+        works[f"{key} alone"] = functools.partial(steps, optimizer, alone, times)
+        works[f"{key} fed"] = functools.partial(steps, optimizer, fed, times)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     found = beside(floor, works, repeats, device)
@@ -129,11 +140,21 @@ def gradients(optimizer: Optimizer) -> int:
     return optimizer.evaluations if isinstance(optimizer, Relaxation) else 1
 
 
-def steps(optimizer: Optimizer, closure: Callable[[], Tensor], times: int) -> None:
-    """As many steps as take `times` gradients."""
+def stepping(
+    optimizer: Optimizer, evaluates: Evaluates, closure: Callable[[], Tensor], graphs: bool
+) -> Callable[[], object]:
+    """A step as a run takes it: with `graphs` replayed whole, where that is possible."""
+    if graphs and isinstance(optimizer, Relaxation) and can_capture(optimizer):
+        return CapturedStep(optimizer, evaluates)
     step: Callable[..., object] = optimizer.step
+    return functools.partial(step, closure)
+
+
+def steps(optimizer: Optimizer, step: Callable[[], object], times: int) -> None:
+    """As many steps as take `times` gradients."""
+    optimizer.zero_grad()  # what was measured before leaves gradients, and a closure that keeps those would add to them
     for _ in range(times // gradients(optimizer)):
-        step(closure)
+        step()
 
 
 def held(optimizer: Optimizer) -> int:

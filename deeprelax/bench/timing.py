@@ -44,10 +44,10 @@ class Ratio:
 
 def seconds(work: Work, device: torch.device) -> float:
     """Wall time of the work in seconds, until the device has finished it."""
-    _wait(device)
+    wait(device)
     began = time.perf_counter()
     work()
-    _wait(device)
+    wait(device)
     return time.perf_counter() - began
 
 
@@ -73,6 +73,7 @@ def beside(floor: Work, works: dict[str, Work], repeats: int, device: torch.devi
     return found
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Until the device has finished what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -21,11 +21,10 @@ from ..cli import main as deeprelax
 from ..configuration.schema import BenchConf
 from ..errors import UserError
 from ..parallel.launch import command_for
-from ..training.graph import Graphed
 from ..training.objective import Objective
 from .images import shape_of
 from .steps import Bare
-from .timing import seconds
+from .timing import seconds, wait
 
 EVERY, PASSES = 60, 8  # evaluations of the run between two measurements of the floor; passes of one
 FLOORS = "DEEPRELAX_BENCH_FLOORS"
@@ -86,11 +85,12 @@ class Between:
         if objective.evaluations % EVERY:
             return
         device = objective.task.setting.device
+        wait(device)  # what the run has launched is the run's
         began = time.perf_counter()
         if self.floor is None:
             # a copy of the network alone: the data stay where they are
             loss = copy.deepcopy(objective.loss, {id(objective.task): objective.task})
-            self.floor = Bare(loss, objective.task, PASSES, graphs=isinstance(objective.evaluate, Graphed))
+            self.floor = Bare(loss, objective.task, PASSES, graphs=objective.graphs)
             self.floor()  # the first passes are slower: torch chooses algorithms and captures the graph
         self.floor.once()  # unmeasured: the run's own evaluations have displaced the copy's weights from the caches
         self.seconds.append(seconds(self.floor, device))

@@ -29,6 +29,7 @@ class AdamW(Relaxation):
     """
 
     moves = False
+    same_each_step = True
 
     def __init__(
         self,

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .fused import fused_adamw_
 from .hyperparameters import given, resolved, stiffness
 from .outer import adamw_
 from .relaxation import Relaxation
-from .scratch import Block, copy_
-from .state import chain_state, chain_steps
+from .scratch import Block, copy_, host_knows
+from .state import chain_counts, chain_state, chain_steps
 
 
 class EntropySGD(Relaxation):
@@ -58,6 +59,7 @@ class EntropySGD(Relaxation):
     """
 
     evaluations_key = "inner_steps"
+    same_each_step = True
 
     def __init__(
         self,
@@ -157,6 +159,9 @@ def _adamw(optimizer: Relaxation, block: Block, force: list[Tensor], i: int) -> 
     second, _ = chain_state(optimizer, block, "exp_avg_sq", i)
     if at_rest:
         torch._foreach_zero_([*first, *second])
-    steps, h = chain_steps(optimizer, block, i), float(group["inner_lr"])
-    decay = float(group["decoupled_weight_decay"])
-    adamw_(replace(block, d=force), first, second, steps, h, group["inner_betas"], group["inner_eps"], decay)
+    moments, h, decay = (first, second), float(group["inner_lr"]), float(group["decoupled_weight_decay"])
+    betas, eps, inner = group["inner_betas"], group["inner_eps"], replace(block, d=force)
+    if not all(map(host_knows, block.y)):
+        fused_adamw_(inner, *moments, chain_counts(optimizer, block, i), h, betas, eps, decay)
+    else:
+        adamw_(inner, *moments, chain_steps(optimizer, block, i), h, betas, eps, decay)

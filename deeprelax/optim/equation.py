@@ -69,6 +69,7 @@ def pde_relaxed(
 
 class _Viscous(EntropySGD):
     choice = "pde_relaxed"
+    same_each_step = True
 
     def __init__(self, params: Iterable[Any], values: dict[str, Any]) -> None:
         Relaxation.__init__(self, params, values)
@@ -84,6 +85,7 @@ class _Viscous(EntropySGD):
 
 class _Inviscid(HamiltonJacobi):
     choice = "pde_relaxed"
+    same_each_step = True
 
     def __init__(self, params: Iterable[Any], values: dict[str, Any]) -> None:
         Relaxation.__init__(self, params, {**values, "solver": "fixed_point"})
@@ -94,6 +96,7 @@ class _Inviscid(HamiltonJacobi):
 
 class _Heat(Heat):
     choice = "pde_relaxed"
+    same_each_step = True
     evaluations_key = "inner_steps"
 
     def __init__(self, params: Iterable[Any], values: dict[str, Any]) -> None:

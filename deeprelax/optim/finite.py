@@ -8,7 +8,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from .scratch import Block
+from .scratch import Block, host_knows
 from .shards import is_sharded, whole_norms
 
 PATIENCE = 5  # steps in a row that are not finite, before a warning
@@ -22,7 +22,8 @@ class Finiteness:
 
     def __init__(self) -> None:
         self.norm: Tensor | float | None = None
-        self._bad: Tensor | None = None  # how many, and the number of the first
+        self._since: int | None = None  # the number of the first step that is counted here
+        self._bad: list[int] | Tensor = [0, 0]  # how many, and how many steps came before the first
         self._in_a_row = 0
 
     def examine(self, blocks: list[Block], loss: Tensor, step: int) -> bool | Tensor:
@@ -35,33 +36,47 @@ class Finiteness:
         params = [p for block in blocks if not block.plain for p in block.params]
         if any(map(is_sharded, params)):
             norms, loss = whole_norms([p for block in blocks for p in block.params], norms, loss)
-        if loss.device.type == "cpu":
-            self.norm = norm = math.hypot(*(n.item() for n in norms))
-            if math.isfinite(norm) and math.isfinite(loss.item()):
-                self._in_a_row = 0
-                return True
-            self._warn()
-            bad = torch.ones((), dtype=torch.bool)
-        else:
-            total = torch.stack([n.to(loss.device) for n in norms]) if norms else torch.zeros_like(loss)
-            self.norm = on_device = torch.linalg.vector_norm(total)
-            bad = ~(torch.isfinite(on_device) & torch.isfinite(loss))
-        if self._bad is None:
+        self._since = step if self._since is None else self._since
+        if not host_knows(loss):
+            return self._on_device(norms, loss)
+        self.norm = norm = math.hypot(*(n.item() for n in norms))
+        if math.isfinite(norm) and math.isfinite(loss.item()):
+            self._in_a_row = 0
+            return True
+        self._warn()
+        assert isinstance(self._bad, list)
+        self._bad = [self._bad[0] + 1, self._bad[1] if self._bad[0] else step - self._since]
+        return False
+
+    def _on_device(self, norms: list[Tensor], loss: Tensor) -> Tensor:
+        """Few small kernels, and no number of the host's: a graph may replay them."""
+        if isinstance(self._bad, list):
             self._bad = torch.zeros(2, dtype=torch.int64, device=loss.device)
-        count, first = self._bad
-        first.masked_fill_((count == 0) & bad, step)
-        count += bad
-        return False if loss.device.type == "cpu" else ~bad
+        total = torch.stack([n.to(loss.device) for n in norms]) if norms else torch.zeros_like(loss)
+        self.norm = norm = torch.linalg.vector_norm(total)
+        finite = torch.maximum(norm, loss.detach().to(norm.dtype).abs()) < torch.inf  # not so for NaN
+        count, before = self._bad
+        count += ~finite
+        before += count == 0
+        return finite
 
     def _warn(self) -> None:
         self._in_a_row += 1
         if self._in_a_row == PATIENCE:
             warnings.warn(f"{PATIENCE} steps in a row were not finite and changed nothing: lower lr", stacklevel=6)
 
-    def count(self) -> tuple[int, int]:
-        """Steps since the last call that were not finite, and the number of the first. Who asks needs no warning."""
-        bad, self._bad, self._in_a_row = self._bad, None, 0
-        count, first = (0, 0) if bad is None else bad.tolist()
+    def count(self, steps: int) -> tuple[int, int]:
+        """Steps since the last call that were not finite, and the number of the first. Who asks needs no warning.
+
+        `steps`: the number of the next step.
+        """
+        count, before = self._bad if isinstance(self._bad, list) else self._bad.tolist()
+        first = (self._since or 0) + before if count else 0
+        self._since, self._in_a_row = steps, 0
+        if isinstance(self._bad, list):
+            self._bad = [0, 0]
+        else:
+            self._bad.zero_()
         return count, first
 
 

@@ -49,6 +49,7 @@ class HamiltonJacobi(Relaxation):
     """
 
     evaluations_key = "inner_steps"
+    same_each_step = True
 
     def __init__(
         self,

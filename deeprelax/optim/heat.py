@@ -45,6 +45,7 @@ class Heat(Relaxation):
     """
 
     evaluations_key = "samples"
+    same_each_step = True
 
     def __init__(
         self,

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from .fused import fused_adamw_, fused_sgd_
 from .scratch import Block, copy_
-from .state import State, slots, steps_taken
+from .state import State, counts, slots, steps_taken
 
 # of param_groups, and what they are if missing
 OF_MOMENTUM: dict[str, Any] = {"momentum": 0.0, "nesterov": True}
@@ -27,10 +28,10 @@ class Rule(Protocol):
         """The names of its state, tensors like the parameters but for "step"."""
 
     def apply(self, block: Block, state: State, finite: bool | Tensor) -> None:
-        """Descend; overwrites d. If the step was not finite, x and the state stay as they are.
+        """Descend; may overwrite d. If the step was not finite, x and the state stay as they are.
 
         Two paths: on a CPU the host knows (`finite` is a bool) and leaves at once. On a GPU it does not wait for the
-        answer, a 0-dim tensor there: the same kernels run on masked values that change nothing.
+        answer, a 0-dim tensor there, which torch's fused kernels read: they then change nothing.
         """
 
 
@@ -39,7 +40,7 @@ class Momentum:
     or x <- x - lr v without.
 
     m is the group's "momentum". v lies in `state[p]["momentum_buffer"]`, under torch's name; without momentum there is
-    none.
+    none. On a GPU it is that of torch.optim.SGD(fused=True).
     """
 
     def names(self, group: dict[str, Any]) -> tuple[str, ...]:
@@ -48,27 +49,29 @@ class Momentum:
     def apply(self, block: Block, state: State, finite: bool | Tensor) -> None:
         if not block.y or finite is False:
             return
-        lr, momentum = float(block.group["lr"]), float(block.group["momentum"])
-        drop = ~finite.to(block.y[0].device) if isinstance(finite, Tensor) else None
-        block.fill_d(drop, 0.0)
+        momentum, nesterov, decay = float(block.group["momentum"]), bool(block.group["nesterov"]), _decay(block)
+        velocity = slots(state, block.params, "momentum_buffer") if momentum else []
+        if isinstance(finite, Tensor):
+            fused_sgd_(block, velocity, momentum, nesterov, decay, finite)
+            return
+        lr = float(block.group["lr"])
         if momentum:
-            velocity = slots(state, block.params, "momentum_buffer")
-            _scale(velocity, momentum, drop)
+            torch._foreach_mul_(velocity, momentum)
             torch._foreach_add_(velocity, block.d)
-            if block.group["nesterov"]:
+            if nesterov:
                 torch._foreach_add_(block.d, velocity, alpha=momentum)
             else:
                 torch._foreach_copy_(block.d, velocity)
-            block.fill_d(drop, 0.0)  # again, after the momentum has been added
-        if decay := _decay(block):
-            _scale(block.y, 1 - lr * decay, drop)
+        if decay:
+            torch._foreach_mul_(block.y, 1 - lr * decay)
         torch._foreach_add_(block.y, block.d, alpha=-lr)
 
 
 class AdamW:
-    """The rule of `torch.optim.AdamW`, on CPUs bit for bit; the moments see d once a step, after the ranks' mean.
+    """The rule of `torch.optim.AdamW`, bit for bit; the moments see d once a step, after the ranks' mean.
 
-    The step count and the moments lie in `state[p]` under torch's names: "step", "exp_avg", "exp_avg_sq".
+    The step count and the moments lie in `state[p]` under torch's names: "step", "exp_avg", "exp_avg_sq". On a GPU it
+    is that of torch.optim.AdamW(fused=True).
     """
 
     def names(self, group: dict[str, Any]) -> tuple[str, ...]:
@@ -77,12 +80,13 @@ class AdamW:
     def apply(self, block: Block, state: State, finite: bool | Tensor) -> None:
         if not block.y or finite is False:
             return
-        drop = ~finite.to(block.y[0].device) if isinstance(finite, Tensor) else None
-        block.fill_d(drop, 0.0)
-        first, second = (slots(state, block.params, name) for name in ("exp_avg", "exp_avg_sq"))
-        group = block.group
-        steps = steps_taken(state, block.params, "step", 1 if drop is None else ~drop)
-        adamw_(block, first, second, steps, float(group["lr"]), group["betas"], group["eps"], _decay(block), drop)
+        moments = (slots(state, block.params, "exp_avg"), slots(state, block.params, "exp_avg_sq"))
+        betas, eps, decay = block.group["betas"], float(block.group["eps"]), _decay(block)
+        if isinstance(finite, Tensor):
+            steps = counts(state, block.params, "step")
+            fused_adamw_(block, *moments, steps, block.rate, betas, eps, decay, finite)
+            return
+        adamw_(block, *moments, steps_taken(state, block.params, "step"), float(block.group["lr"]), betas, eps, decay)
 
 
 RULES: dict[str, Rule] = {"momentum": Momentum(), "adamw": AdamW()}
@@ -97,22 +101,16 @@ def adamw_(
     betas: Sequence[float],
     eps: float,
     decay: float,
-    drop: Tensor | None = None,
 ) -> None:
     """y <- (1 - lr decay) y - lr m^ / (sqrt(v^) + eps), the moments having seen d. Overwrites d.
 
-    The operations of torch.optim.AdamW in its order. `steps`, this one counted, are numbers or tensors on the device.
-    With `drop` a true 0-dim tensor and d masked with 0, y and the moments stay as they are.
+    The operations of torch.optim.AdamW in its order. `steps`, this one counted, are numbers, or tensors for a compiler.
     """
     y, d, (beta1, beta2) = block.y, block.d, betas
     if decay:
-        _scale(y, 1 - lr * decay, drop)
-    if drop is None:
-        torch._foreach_lerp_(first, d, 1 - beta1)
-    else:
-        _scale(first, beta1, drop)
-        torch._foreach_add_(first, d, alpha=1 - beta1)
-    _scale(second, beta2, drop)
+        torch._foreach_mul_(y, 1 - lr * decay)
+    torch._foreach_lerp_(first, d, 1 - beta1)
+    torch._foreach_mul_(second, beta2)
     torch._foreach_addcmul_(second, d, d, 1 - beta2)
     copy_(d, second)
     torch._foreach_sqrt_(d)
@@ -125,21 +123,9 @@ def adamw_(
     torch._foreach_div_(d, list((1 - beta2**taken).sqrt().unbind()))
     torch._foreach_add_(d, eps)
     torch._foreach_div_(d, list((lr / (1 - beta1**taken)).unbind()))
-    block.fill_d(drop, torch.inf)  # of a first step that is not finite d is 0/0 by now
     torch._foreach_addcdiv_(y, first, d, -1.0)
 
 
 def _decay(block: Block) -> float:
     """The decoupled weight decay that the outer rule has to do: an inner chain with AdamW does it itself."""
     return 0.0 if block.group.get("inner") == "adamw" else float(block.group["decoupled_weight_decay"])
-
-
-def _scale(tensors: list[Tensor], factor: float, drop: Tensor | None) -> None:
-    """Multiply by the factor; by 1 where `drop` is true."""
-    if drop is None:
-        torch._foreach_mul_(tensors, factor)
-        return
-    # of their own type, which keeps them on the fast path, or of one that rounds for none
-    types = {t.dtype for t in tensors}
-    precise = torch.float32 if types == {torch.float32} else torch.float64
-    torch._foreach_mul_(tensors, torch.full((), factor, dtype=precise, device=drop.device).masked_fill_(drop, 1.0))

@@ -18,7 +18,7 @@ x the weights at the start of a step, y where a gradient is taken, mu the averag
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -51,9 +51,12 @@ class Relaxation(Stepping):
     """
 
     evaluations_key: str | None = None
+    # Does the host decide nothing anew at each step, so that a graph may replay it? A class says so in its own body.
+    same_each_step = False
     choice = ""  # whose rows of `hyperparameters.RANGES` hold
     # This process's chain, mixed into the noise. Never saved: every rank would load rank 0's.
     chain: int = 0
+    rates: Mapping[int, Tensor] | None = None  # lr on the device, by the id of its group, while a step is captured
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         """`defaults` has lr and whatever else the subclass reads; the keys of the outer rule may be missing."""
@@ -131,7 +134,8 @@ class Relaxation(Stepping):
         x = self.scratch("x", y) if self.moves else y
         values = self.settings({**group, "lr": float(group["lr"])})
         check_rules(values)  # a change by hand
-        block = Block(values, params, y, x, self.scratch("d", y), self.buffers("d").flats, self.workspace.plain)
+        rate = values["lr"] if self.rates is None else self.rates[id(group)]
+        block = Block(values, params, y, x, self.scratch("d", y), rate, self.workspace.plain)
         if self.moves:
             copy_(block.x, block.y)
         return block
@@ -150,7 +154,7 @@ class Relaxation(Stepping):
 
         (0, 0) if none had. Waits for the device.
         """
-        return self.finiteness.count()
+        return self.finiteness.count(self.param_groups[0]["outer_steps"])
 
     def memory(self) -> int:
         """Bytes that the optimizer holds between steps: its state and the buffers that steps reuse."""

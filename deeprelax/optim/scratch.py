@@ -25,7 +25,7 @@ class Block:
     y: list[Tensor]  # the parameters themselves, or their plain numbers (`shards`): where the gradient is taken
     x: list[Tensor]  # their values at the start of the step; y itself in an optimizer that does not move them
     d: list[Tensor]  # the direction, filled in place by the subclass
-    d_flats: list[Tensor]  # the memory that d lies in, with that of all groups
+    rate: float | Tensor  # lr of the outer rule; a 0-dim tensor on the device in a step that is captured
     plain: bool = True  # are all parameters plain real tensors?
 
     def gradients(self) -> list[Tensor]:
@@ -41,8 +41,8 @@ class Block:
     def take_gradients(self) -> None:
         """d <- grad f(y). On a CPU d becomes the gradients themselves: memory traffic is what a step costs there."""
         gradients = self.gradients()
-        if all(g.device.type == "cpu" for g in gradients):
-            self.d, self.d_flats = gradients, gradients
+        if all(map(host_knows, gradients)):
+            self.d = gradients
         else:
             copy_(self.d, gradients)
 
@@ -60,13 +60,12 @@ class Block:
         unused = [i for i, g in enumerate(grads) if g is None]
         copy_([self.y[i] for i in unused], [self.x[i] for i in unused])
         params, y, x, d = ([tensors[i] for i in used] for tensors in (self.params, self.y, self.x, self.d))
-        return Block(self.group, params, y, x, d, self.d_flats, self.plain)
+        return Block(self.group, params, y, x, d, self.rate, self.plain)
 
-    def fill_d(self, where: Tensor | None, value: float) -> None:
-        """d <- value if `where`, a 0-dim tensor, is true; nothing for None."""
-        if where is not None:
-            for t in self.d_flats:
-                t.masked_fill_(where.to(t.device), value)
+
+def host_knows(tensor: Tensor) -> bool:
+    """May the host ask for a number without waiting? Not on a GPU, where a step asks for none."""
+    return tensor.device.type == "cpu"
 
 
 def copy_(to: list[Tensor], source: list[Tensor]) -> None:
@@ -111,6 +110,7 @@ class Workspace:
         self.numbers: dict[Tensor, Tensor] = {}
         self.plain = True  # are all of them the parameters themselves?
         self._like: list[object] = []
+        self._counters: dict[tuple[Tensor, torch.device], Tensor] = {}
 
     @outside_compiler
     def fit(self, params: list[Tensor]) -> None:
@@ -120,7 +120,7 @@ class Workspace:
             now += [plain(p).data_ptr() for p in params]
         if now != self._like:
             self.plain = not any(is_sharded(p) or p.is_complex() for p in params)
-            self.held, self._like = {}, now
+            self.held, self._counters, self._like = {}, {}, now
             self.numbers = {p: plain(p) for p in params}
 
     @outside_compiler
@@ -129,6 +129,12 @@ class Workspace:
         if name not in self.held:
             self.held[name] = self.alike()
         return self.held[name]
+
+    def counter(self, key: Tensor, device: torch.device) -> Tensor:
+        """A count on the device, the same from step to step for a parameter."""
+        if (key, device) not in self._counters:
+            self._counters[key, device] = torch.zeros((), device=device)
+        return self._counters[key, device]
 
     def alike(self) -> Buffers:
         """New memory of that shape."""
@@ -146,14 +152,22 @@ class Noise:
     def __init__(self) -> None:
         self._key: tuple[int, ...] = ()
         self.draws = 0  # of this sequence, so far
+        self.captured = False  # by a graph now, whose replays draw from where the generators are then?
         self._generators: dict[tuple[torch.device, tuple[int, ...]], torch.Generator] = {}
 
     @outside_compiler
     def seed(self, *key: int) -> None:
         """Start the sequence that belongs to this key."""
         self._key, self.draws = tuple(map(int, key)), 0
+        if self.captured:
+            return
         for number, ((_, where), generator) in enumerate(self._generators.items()):
             generator.manual_seed(self._seed(number, where))
+
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """One for each device and shard that numbers were drawn for."""
+        return list(self._generators.values())
 
     def _seed(self, number: int, where: tuple[int, ...]) -> int:
         # `person` keeps the keys apart from those that a caller may hash into seeds of other things. CPU generators

@@ -24,6 +24,7 @@ class SGD(Relaxation):
     """
 
     moves = False
+    same_each_step = True
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .hyperparameters import CHOSEN_ONCE, RANGES
-from .scratch import Block, copy_
+from .scratch import Block, Workspace, copy_
 from .shards import plain
 
 State = MutableMapping[Any, Any]  # the optimizer's: parameter to a dictionary of tensors
@@ -34,18 +34,11 @@ def counts(state: State, params: list[Tensor], name: str) -> list[Tensor]:
     return [state[p][name] for p in params]
 
 
-def steps_taken(state: State, params: list[Tensor], name: str, more: int | Tensor) -> list[Tensor] | list[float]:
-    """The counts after `more`. Numbers on a CPU; on a GPU the tensors there, for the host does not wait.
-
-    Tensors also where a compiler is at work, which would compile again for each number.
-    """
+def steps_taken(state: State, params: list[Tensor], name: str) -> list[Tensor] | list[float]:
+    """The counts with one more, on a CPU; tensors where a compiler is at work, which would compile for each number."""
     steps = counts(state, params, name)
-    if steps[0].device.type == "cpu" and isinstance(more, int) and not torch.compiler.is_compiling():
-        for step in steps:
-            step += more
-        return [step.item() for step in steps]
-    torch._foreach_add_(steps, [more] * len(steps) if isinstance(more, Tensor) else more)
-    return steps
+    torch._foreach_add_(steps, 1)
+    return steps if torch.compiler.is_compiling() else [step.item() for step in steps]
 
 
 class Rewind:
@@ -84,6 +77,7 @@ class Rewind:
 
 class _Stepper(Protocol):
     rewind: Rewind
+    workspace: Workspace
 
     @property
     def state(self) -> State: ...
@@ -110,10 +104,25 @@ def chain_steps(optimizer: _Stepper, block: Block, i: int) -> list[Tensor] | lis
         if torch.compiler.is_compiling():
             return [torch.full((), i + 1.0, device=y.device) for y in block.y]
         return [i + 1.0] * len(block.y)
+    _rewind_counts(optimizer, block, i)
+    return steps_taken(optimizer.state, block.params, INNER + "step")
+
+
+def chain_counts(optimizer: _Stepper, block: Block, i: int) -> list[Tensor]:
+    """The same for a GPU, that of gradient i not yet counted: tensors there, to be counted up."""
+    if block.group["inner_state"] == "reset":
+        found = {y.device: optimizer.workspace.counter(block.params[0], y.device) for y in block.y}
+        for counter in found.values() if i == 0 else ():
+            counter.zero_()
+        return [found[y.device] for y in block.y]
+    _rewind_counts(optimizer, block, i)
+    return counts(optimizer.state, block.params, INNER + "step")
+
+
+def _rewind_counts(optimizer: _Stepper, block: Block, i: int) -> None:
     if i == 0:
         now = counts(optimizer.state, block.params, INNER + "step")
         optimizer.rewind.add(now, [t.clone() for t in now])
-    return steps_taken(optimizer.state, block.params, INNER + "step", 1)
 
 
 def kept_by_chains(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..optim.scratch import Noise
 
 WARM_UP = 3  # calls that run as they are: cuDNN and cuBLAS allocate and choose in the first ones
 
@@ -35,7 +39,7 @@ class Graphed:
         """The loss, a 0-dim tensor."""
         if self._calls < WARM_UP:
             self._calls += 1
-            return self._beside(*inputs)
+            return on_another_stream(lambda: self._evaluate(*inputs))
         if self._graph is None:
             self._graph = self._captured(*inputs)
         for held, given in zip(self._inputs, inputs, strict=True):
@@ -45,25 +49,56 @@ class Graphed:
         self._graph.replay()
         return self._loss
 
-    def _beside(self, *inputs: Tensor) -> Tensor:
-        """A call on a stream of its own, as captures are: memory that autograd keeps must belong to no other stream."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            loss = self._evaluate(*inputs)
-        torch.cuda.current_stream().wait_stream(stream)
-        return loss
-
     def _captured(self, *inputs: Tensor) -> torch.cuda.CUDAGraph:
         self._inputs = tuple(t.clone() for t in inputs)
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph):
-                self._loss = self._evaluate(*self._inputs).detach()
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"hardware.cuda_graphs=true, but this network cannot be captured ({reason}): leave it out"
-            ) from None
+        with captured() as graph:
+            self._loss = self._evaluate(*self._inputs).detach()
         self._gradients = [p.grad for p in self._parameters]
         return graph
+
+
+def on_another_stream(work: Callable[[], Tensor]) -> Tensor:
+    """Its result, by a stream of its own, as captures are: what autograd keeps must belong to no other stream."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        result = work()
+    torch.cuda.current_stream().wait_stream(stream)
+    return result
+
+
+@contextlib.contextmanager
+def captured(pool: Any = None, noise: Noise | None = None) -> Iterator[torch.cuda.CUDAGraph]:
+    """A graph of what is launched within. A replay draws from where the default generator and the noise's are then.
+
+    `pool`: the memory of an earlier graph, to be shared. Raises UserError for what cannot be captured.
+    """
+    graph = torch.cuda.CUDAGraph()
+    for generator in noise.generators if noise is not None else ():
+        graph.register_generator_state(generator)
+    gc.collect()
+    enabled = gc.isenabled()
+    if noise is not None:
+        noise.captured = True
+    gc.disable()  # a graph that the collector frees during a capture breaks it
+    try:
+        with torch.cuda.graph(graph, pool=pool):
+            yield graph
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise UserError(
+            f"hardware.cuda_graphs=true, but this network cannot be captured ({_cause(error)}): leave it out"
+        ) from None
+    finally:
+        if noise is not None:
+            noise.captured = False
+        if enabled:
+            gc.enable()
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of the error that came first: the end of the capture only says that there was one."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

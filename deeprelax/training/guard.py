@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from ..errors import Stopped, UserError
 from ..optim import Relaxation
 from ..optim.scratch import copy_
 from .cadence import Due
+from .captured import CapturedStep, can_capture
 from .objective import Objective
 
 log = logging.getLogger(__name__)
@@ -26,14 +28,19 @@ class GuardedStep:
     An aborted step (a stop is overdue) leaves weights, batch-norm buffers and the count of evaluations as at its start.
     Of one rank only, and only if a step has several evaluations: one alone has no middle to leave in.
 
+    graphs: steps are replayed whole as CUDA graphs, where that is possible.
     skips: a step that is not finite changes no weight by the optimizer's own rule; with `skips` the batch-norm buffers
     that its evaluations wrote are put back, too.
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: Relaxation, objective: Objective, *, can_abort: bool, skips: bool
-    ) -> None:
+        self, model: nn.Module, optimizer: Relaxation, objective: Objective, *, can_abort: bool, skips: bool,
+        graphs: bool = False,
+    ) -> None:  # fmt: skip
         self._optimizer, self._objective = optimizer, objective
+        self._step: Callable[[], Tensor] = functools.partial(optimizer.step, objective)
+        if graphs and can_capture(optimizer):
+            self._step = CapturedStep(optimizer, objective)
         self._can_abort = can_abort and optimizer.evaluations > 1
         self._skips = skips
         self._buffers = list(model.buffers()) if self._can_abort or skips else []
@@ -45,7 +52,7 @@ class GuardedStep:
         copy_(self._start, self._buffers)
         self._objective.interrupt = interrupt if self._can_abort else None
         try:
-            loss = self._optimizer.step(self._objective)
+            loss = self._step()
         except Stopped:
             self._objective.evaluations = evaluations
             copy_(self._buffers, self._start)

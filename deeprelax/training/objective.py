@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -47,10 +48,19 @@ class Objective:
         self.interrupt: Callable[[], None] | None = None  # called before each evaluation; may raise to abort the step
         self._parameters = list(loss.parameters())
         self._generator = default_generator(task.setting.device)
-        self.evaluate: Callable[..., Tensor] = Graphed(self._eager, self._parameters) if graphs else self._eager
+        self.graphs = graphs
+        # no method of this object: in a circle of references the graph would stay until the collector comes
+        self._pass = functools.partial(forward_and_backward, loss, task.make)
+        self._evaluate: Callable[..., Tensor] = Graphed(self._pass, self._parameters) if graphs else self._pass
 
     def __call__(self) -> Tensor:
         """f of the next batch, a 0-dim tensor; its gradient is in the parameters' .grad."""
+        drawn = self.draw()
+        self._clear()
+        return self._evaluate(*drawn)
+
+    def draw(self) -> tuple[Tensor, ...]:
+        """All that happens on the host: the next evaluation's batch is drawn and its random numbers are seeded."""
         for hook in self.before_each:
             hook(self)
         if self.interrupt is not None:
@@ -58,17 +68,24 @@ class Objective:
         drawn = self.task.draw(self.evaluations)
         # nn.Dropout draws from the default generator and takes no other. The global torch.manual_seed is slower.
         self._generator.manual_seed(derive_seed(self.seed, Purpose.DROPOUT, self.evaluations, self.rank))
+        self.evaluations += 1
+        return drawn
+
+    def on_device(self, *drawn: Tensor) -> Tensor:
+        """All that happens on the device: f of what was drawn, its gradient in the parameters' .grad."""
+        self._clear()
+        return self._pass(*drawn)
+
+    def _clear(self) -> None:
         for p in self._parameters:
             p.grad = None
-        loss = self.evaluate(*drawn)
-        self.evaluations += 1
-        return loss
 
-    def _eager(self, *drawn: Tensor) -> Tensor:
-        """Everything that happens on the device."""
-        loss: Tensor = self.loss(*self.task.make(*drawn))
-        loss.backward()
-        return loss
+
+def forward_and_backward(loss: nn.Module, make: Callable[..., tuple[Tensor, ...]], *drawn: Tensor) -> Tensor:
+    """The loss of the batch that `make` returns, whose gradient goes into the parameters' .grad."""
+    found: Tensor = loss(*make(*drawn))
+    found.backward()
+    return found
 
 
 class Autocast:

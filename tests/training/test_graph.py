@@ -73,7 +73,7 @@ def graphs_on_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """What `Graphed` calls of torch.cuda, without a GPU: that it is called rightly there, the gpu tests show."""
 
     @contextlib.contextmanager
-    def nothing(*_: object) -> Iterator[None]:
+    def nothing(*_: object, **__: object) -> Iterator[None]:
         yield
 
     def captured(self: Graphed, *inputs: Tensor) -> Recorded:
@@ -96,7 +96,7 @@ def graphs_on_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
     original = Graphed._captured
     monkeypatch.setattr(Graphed, "_captured", captured)
-    monkeypatch.setattr(Graphed, "_beside", lambda self, *inputs: self._evaluate(*inputs))
+    monkeypatch.setattr("deeprelax.training.graph.on_another_stream", lambda work: work())
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Recorded)
     monkeypatch.setattr(torch.cuda, "graph", nothing)
 
@@ -115,7 +115,7 @@ def test_an_objective_with_replays_is_the_same_objective(optimizer: str, graphs_
         method = call("optimizer", optimizer, model.parameters())
         losses = [method.step(objective).item() for _ in range(2 * WARM_UP)]
         runs.append([torch.tensor(losses), *model.state_dict().values()])
-    replayed = objective.evaluate
+    replayed = objective._evaluate
     assert isinstance(replayed, Graphed)
     assert isinstance(replayed._graph, Recorded)
     assert all(torch.equal(one, other) for one, other in zip(*runs, strict=True))

@@ -1,0 +1,159 @@
+"""Replay whole outer steps as CUDA graphs: each gradient together with what the optimizer does with it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..optim import Relaxation
+from ..optim.step import Step
+from .graph import captured, on_another_stream
+from .pieces import InPieces
+
+WARM_UP = 2  # steps as they are: libraries choose their kernels, the optimizer allocates its state
+
+
+class Evaluates(Protocol):
+    """An objective, in two halves: what happens on the host, and what on the device."""
+
+    def draw(self) -> tuple[Tensor, ...]:
+        """The inputs of the next evaluation, which is counted and whose random numbers are seeded."""
+
+    def on_device(self, *drawn: Tensor) -> Tensor:
+        """The loss of these inputs; its gradient is in the parameters' .grad, which it finds empty."""
+
+
+def can_capture(optimizer: Relaxation) -> bool:
+    """Does the host decide nothing anew at each step, so that a replay is the step?
+
+    Not with `scoping`, for gamma is then another at each; nor in double precision, of which the fused kernels read the
+    rate as a float; nor for a class of the user's, of which nobody knows.
+    """
+    groups = optimizer.param_groups
+    single = all(p.dtype == torch.float32 for group in groups for p in group["params"])
+    changes = any(group.get("scoping") or group.get("closure_calls") == "once" for group in groups)
+    return vars(type(optimizer)).get("same_each_step", False) and single and not changes
+
+
+class CapturedStep:
+    """The optimizer's step, captured after the warm-up: the same numbers, by as many launches as it has gradients.
+
+    There is a graph for the first gradient of a step, one for the last and one for all between. Learning rates are read
+    on the device and may follow a schedule; any other change of a hyper-parameter has the step captured anew. The loss
+    is overwritten by the next step. Raises UserError for a network that cannot be captured.
+    """
+
+    def __init__(self, optimizer: Relaxation, objective: Evaluates) -> None:
+        self._optimizer, self._objective = optimizer, objective
+        self._warm = 0
+        self._settings: list[dict[str, Any]] = []  # those that the graphs hold
+        self._graphs: dict[tuple[bool, bool], torch.cuda.CUDAGraph] = {}
+        self._losses = self._loss = self._between = torch.empty(0)
+        self._inputs: tuple[Tensor, ...] = ()
+        self._step: Step | None = None
+        self._draws = False  # does the optimizer draw noise?
+        self._rates: dict[int, Tensor] = {}  # lr on the device, by the id of its group
+        self._numbers: dict[int, float] = {}  # the same on the host
+
+    @torch.no_grad()
+    def __call__(self) -> Tensor:
+        """One outer step; its loss, a 0-dim tensor. What the drawing of a batch raises aborts it without a trace."""
+        optimizer = self._optimizer
+        if self._warm < WARM_UP:
+            self._warm += 1
+            self._loss = on_another_stream(lambda: optimizer.step(self._evaluate))
+            self._draws = optimizer.draws() > 0
+            return self._loss
+        self._set_rates()
+        if self._draws:
+            optimizer.noise()  # where the generators are now, the replays draw
+        drawn = self._objective.draw()
+        if self._settings != self._found():
+            self._capture(drawn)
+        assert self._step is not None
+        try:
+            for i in range(self._step.evaluations):
+                self._replay(i, drawn if i == 0 else self._objective.draw())
+        except BaseException:
+            optimizer.rewind.back()
+            self._step.leave()
+            raise
+        for group in optimizer.param_groups:
+            group["outer_steps"] += 1
+        return self._loss
+
+    def _set_rates(self) -> None:
+        """One small launch where a rate has changed."""
+        for group in self._optimizer.param_groups:
+            lr = float(self._optimizer.settings({**group, "lr": float(group["lr"])})["lr"])
+            if id(group) not in self._rates:
+                self._rates[id(group)] = torch.zeros((), device=self._loss.device)
+            if self._numbers.get(id(group)) != lr:
+                self._numbers[id(group)] = lr
+                self._rates[id(group)].fill_(lr)
+
+    def _found(self) -> list[dict[str, Any]]:
+        """All hyper-parameters but those that a replay reads on the device, or does not need."""
+        without = ("params", "lr", "initial_lr", "outer_steps")
+        return [{k: v for k, v in group.items() if k not in without} for group in self._optimizer.param_groups]
+
+    def _evaluate(self) -> Tensor:
+        drawn = self._objective.draw()
+        return self._objective.on_device(*drawn)
+
+    def _replay(self, i: int, drawn: tuple[Tensor, ...]) -> None:
+        assert self._step is not None
+        for held, given in zip(self._inputs, drawn, strict=True):
+            held.copy_(given, non_blocking=True)
+        first, last = i == 0, i == self._step.evaluations - 1
+        self._graphs[first, last].replay()
+        if not first and not last:
+            self._losses[i].copy_(self._between)
+
+    def _capture(self, drawn: tuple[Tensor, ...]) -> None:
+        """All graphs of a step, of which nothing is done yet."""
+        optimizer = self._optimizer
+        self._settings, self._graphs, self._step = self._found(), {}, None
+        self._inputs = tuple(t.clone() for t in drawn)
+        self._losses = self._loss.new_zeros(optimizer.evaluations)
+        noise = optimizer.noise() if self._draws else None
+        pool = None
+        optimizer.rates = self._rates
+        try:
+            for i in range(optimizer.evaluations):
+                kind = (i == 0, i == optimizer.evaluations - 1)
+                if kind not in self._graphs:
+                    with captured(pool, noise) as graph:
+                        self._one(i)
+                    self._graphs[kind], pool = graph, graph.pool()
+        finally:
+            optimizer.rates = None
+
+    def _one(self, i: int) -> None:
+        """Gradient i of a step, and what it is for."""
+        optimizer = self._optimizer
+        if i == 0:
+            with InPieces():
+                self._step = Step(optimizer)
+                optimizer.before(0, self._step.blocks)
+        step = self._step
+        assert step is not None
+        step.taken = i
+        loss = step.evaluate(lambda: self._objective.on_device(*self._inputs))
+        last = i == step.evaluations - 1
+        if i == 0 or last:
+            self._losses[i].copy_(loss)
+        else:
+            self._between = loss  # of several evaluations: each goes to its place after its replay
+        with InPieces():
+            step.take()
+            step.empty()
+            if last:
+                step.losses = list(self._losses.unbind())
+                self._loss = step.examine()
+                step.leave()
+                step.descend()
+                for group in optimizer.param_groups:  # captured, not done
+                    group["outer_steps"] -= 1
