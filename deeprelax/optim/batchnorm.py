@@ -40,15 +40,24 @@ def reestimate_batchnorm(model: nn.Module, batches: Iterable[Any], device: torch
     if (first := next(rest, None)) is None:
         raise ValueError("batches must hold at least one: the iterable is empty, or used up")
     model.eval()  # no dropout
+    calls = dict.fromkeys(layers, 0)
+
+    def count(layer: _BatchNorm, _: Any) -> None:
+        """The cumulative average of its calls. momentum=None says the same, but has torch ask a GPU for their count."""
+        calls[layer] += 1
+        layer.momentum = 1 / calls[layer]
+
+    hooks = [layer.register_forward_pre_hook(count) for layer in layers]
     try:
         for layer in layers:
             layer.reset_running_stats()
-            layer.momentum = None  # torch's word for the cumulative average
             layer.train()
         for batch in itertools.chain([first], rest):
             inputs: Tensor = batch[0] if isinstance(batch, list | tuple) else batch
             model(inputs if device is None else inputs.to(device))
     finally:
+        for hook in hooks:
+            hook.remove()
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
         for module, mode in modes:
