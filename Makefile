@@ -6,7 +6,7 @@ SWEEPS := $(if $(INSTALLED),$(VENV)/.sweeps)
 ON_GPU := hardware.device=cuda output_dir=outputs/gpu
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all test-night slurm-and-ip lint format bench bench-gpu reproduce figures tensorboard clean
+.PHONY: help install train test test-all test-night slurm-and-ip lint format bench check-gpu bench-gpu reproduce figures tensorboard clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,12 +64,14 @@ format: $(INSTALLED) ## mend format and style
 bench: $(INSTALLED) ## measure what optimizer steps cost (minutes; leave the machine alone meanwhile)
 	$(BIN)/deeprelax bench
 
-bench-gpu: $(INSTALLED) ## run the GPU tests and measure on a GPU (BIN=DIR INSTALLED= takes an environment of your own)
-	$(BIN)/python -m pytest -m gpu
+check-gpu: $(INSTALLED) ## ask a GPU all that can be asked in six minutes (BIN=DIR INSTALLED= takes an environment of your own)
+	$(BIN)/python -m tests.gpu.check
+
+bench-gpu: $(INSTALLED) ## measure what optimizer steps cost on a GPU
 	for net in lenet mlp; do $(BIN)/python -m deeprelax bench model=$$net dataset=mnist $(ON_GPU)/$$net \
-	  hardware.cuda_graphs=true || exit 1; done
+	  hardware.cuda_graphs=true evaluations=400 || exit 1; done
 	for net in all_cnn wrn_16_4 wrn_28_10; do $(BIN)/python -m deeprelax bench model=$$net dataset=cifar10 $(ON_GPU)/$$net \
-	  hardware.precision=bfloat16 whole_run=null || exit 1; done
+	  hardware.precision=bfloat16 hardware.cuda_graphs=true whole_run=null || exit 1; done
 
 tensorboard: $(INSTALLED) ## show the runs under outputs/ on http://localhost:6006
 	$(BIN)/tensorboard --logdir outputs

@@ -37,6 +37,7 @@ from deeprelax.training.objective import Autocast, Loss, Objective
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda", 0) if GPU else torch.device("cpu")
+NETWORKS = [("lenet", "float32"), *([("wrn", "bfloat16")] if GPU else [])]  # a CPU is slow in bfloat16
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"name": "sgd"},
     "adamw": {"name": "adamw"},
@@ -99,7 +100,7 @@ def wait() -> None:
 def graphs() -> None:
     """Are replays the steps, bit for bit, with dropout, batch norm, crops and noise? far: the largest difference."""
     for name in OPTIMIZERS:
-        for network, precision in (("lenet", "float32"), ("wrn", "bfloat16")):
+        for network, precision in NETWORKS:
             with attempt(f"graphs {name} {network}"):
                 ends = []
                 for replayed in (False, GPU):
@@ -184,7 +185,7 @@ def counted(work: Callable[[], object]) -> float:
 
 def passes() -> None:
     """Microseconds of bare passes, replayed and not: what no optimizer can be faster than."""
-    for network, precision in (("lenet", "float32"), ("wrn", "bfloat16")):
+    for network, precision in NETWORKS:
         for replayed in (False, True) if GPU else (False,):
             with attempt(f"passes {network} graphs={replayed}"):
                 _, objective, _ = parts_of_a_run(network, "sgd", graphs=False, precision=precision)
@@ -286,8 +287,11 @@ def part(name: str, limit: float, began: float) -> list[str]:
     """Run a part in a process of its own, its lines printed as they come."""
     found = []
     command = [sys.executable, "-m", "tests.gpu.check", "--here", name]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    with ThreadPoolExecutor(1) as timer:
+    pipe = subprocess.PIPE
+    with (
+        subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True) as process,
+        ThreadPoolExecutor(1) as timer,
+    ):
         ended = timer.submit(_end_in_time, process, limit)
         assert process.stdout is not None
         rest = []
