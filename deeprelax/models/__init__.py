@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from .dense import Dense as Dense
     from .diagonal import DiagonalLinear as DiagonalLinear
     from .factor import Factor as Factor
+    from .gated_mlp import GatedMlp as GatedMlp
     from .lenet import LeNet as LeNet
     from .mlp import MLP as MLP
+    from .mlp_field import MlpField as MlpField
     from .wide_resnet import WideResNet as WideResNet
 
 # What `model=` may be: "module:attribute" of this folder, and the keywords that the choice fixes
@@ -27,8 +29,10 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "dense": ("dense:Dense", {}),
     "diagonal": ("diagonal:DiagonalLinear", {}),
     "factor": ("factor:Factor", {}),
+    "gated_mlp": ("gated_mlp:GatedMlp", {}),
     "lenet": ("lenet:LeNet", {}),
     "mlp": ("mlp:MLP", {}),
+    "mlp_field": ("mlp_field:MlpField", {}),
     "wrn": ("wide_resnet:WideResNet", {}),
 }
 _PATHS = {path.partition(":")[2]: path for path, _ in CHOICES.values()}

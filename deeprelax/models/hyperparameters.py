@@ -22,6 +22,10 @@ RANGES: dict[str, Row] = {
     "layers": (int, lambda v: 0 <= v <= 1000, "an integer from 0 to 1000"),
     "activation": (str, lambda v: v in ("tanh", "relu", "gelu", "silu"), "tanh, relu, gelu or silu"),
     "rank": _COUNT,
+    "fourier": (int, lambda v: 0 <= v <= 10**6, "an integer from 0 to 1000000"),
+    "fourier_scale": (float, lambda v: 0 < v <= 1e6, "a number > 0 and at most 1000000"),
+    "experts": (int, lambda v: 1 <= v <= 10**4, "an integer from 1 to 10000"),
+    "gate_hidden": _COUNT,
     "scale": (float, lambda v: 0 <= v <= 1e6, "a number from 0 to 1000000"),
 }
 

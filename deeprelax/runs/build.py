@@ -30,6 +30,7 @@ from ..data.sources.checked import checked
 from ..data.sources.store import data_folder
 from ..errors import UserError
 from ..optim import Relaxation, keep_freed_memory
+from ..optim.batchnorm import has_batch_norm
 from ..parallel.ranks import SOLO, Ranks
 from ..randomness import Purpose, derive_seed
 from ..tasks.task import Setting, Task
@@ -95,7 +96,8 @@ def build_task(conf: TrainConf, device: torch.device, share: Share) -> Task:
     name, load = conf.task.name, None
     if conf.dataset.name != NO_DATA:
         load = functools.partial(_loaded, conf, device)
-    setting = Setting(device, conf.seed, conf.batch_size, load_data=load, **share.of_batches)
+    dtype = torch.float64 if conf.hardware.precision == "float64" else torch.float32
+    setting = Setting(device, conf.seed, conf.batch_size, load_data=load, dtype=dtype, **share.of_batches)
     kind = resolve("task", name)
     if load is not None and not getattr(kind, "takes_data", True):
         raise UserError(f"task={name} has data of its own: leave dataset={conf.dataset.name} out")
@@ -103,7 +105,25 @@ def build_task(conf: TrainConf, device: torch.device, share: Share) -> Task:
     if not isinstance(task, Task):
         raise UserError(f"task.name={name} is not a deeprelax.tasks.Task: derive it from that class")
     share.check(task)
+    _check_precision(conf.hardware, task, name)
     return task
+
+
+def _check_precision(conf: HardwareConf, task: Task, name: str) -> None:
+    if task.derivatives and conf.precision == "bfloat16":
+        raise UserError(
+            f"hardware.precision=bfloat16 has too few digits for the derivatives in the loss of task={name}: "
+            "use float32 or float64"
+        )
+    if conf.precision == "float64" and not task.derivatives:
+        raise UserError(
+            f"hardware.precision=float64 is for losses made of derivatives, and that of task={name} is none: use float32"
+        )
+    if task.derivatives and conf.compile and not task.compiles:
+        raise UserError(
+            f"hardware.compile=true cannot differentiate the loss of task={name} twice backward: take forward mode, "
+            "task.differentiation=forward, or leave it out"
+        )
 
 
 def _loaded(conf: TrainConf, device: torch.device) -> tuple[Data, str]:
@@ -125,7 +145,13 @@ def build_model(conf: ModelConf, task: Task, seed: int, device: torch.device, *,
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, Purpose.WEIGHTS))
         model: nn.Module = call("model", conf.name, **task.shape, **keywords(conf))
-    model.to(device)
+    if task.derivatives and has_batch_norm(model):
+        raise UserError(
+            f"model={conf.name} has batch norm, by which an output depends on all inputs of the batch: the derivatives "
+            f"by one input that task={_name(task)} takes are then others; take a network without"
+        )
+    model.to(device, task.setting.dtype)
+    task.prepare(model)
     for tensor in (*model.parameters(), *model.buffers()) if channels_last else ():
         if tensor.ndim == 4:  # Module.to(memory_format=...) would refuse those of five dimensions, as Conv3d's
             tensor.data = tensor.data.to(memory_format=torch.channels_last)

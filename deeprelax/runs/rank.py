@@ -56,8 +56,12 @@ def _train(path: Path) -> None:
     try:
         with logging_to(directory.log) if ranks.main else contextlib.nullcontext():
             train(conf, directory, device, ranks)
-    finally:
-        leave()
+    except Stopped:
+        leave()  # all ranks stop together
+        raise
+    # Not after an error: the others wait in a collective call, and would complain of this rank before its own error is
+    # told. The process ends without parting.
+    leave()
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ def compose_objective(
     share.average(optimizer, stop)
     loss = Loss(task, model, Autocast(hardware.precision, device))
     wrapped = share.wrapped(loss, device, sync_batchnorm=hardware.sync_batchnorm, compiled=hardware.compile)
-    return Objective(wrapped, task, ranks.rank, graphs=hardware.cuda_graphs)
+    return Objective(wrapped, task, ranks.rank, graphs=hardware.cuda_graphs, after_backward=share.after_backward(loss))
 
 
 def _schedule(conf: TrainConf, epochs: float) -> Schedule:

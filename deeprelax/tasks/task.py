@@ -40,6 +40,7 @@ class Setting:
     part: tuple[int, int] = (0, 1)
     chain: tuple[int, int] = (0, 1)
     load_data: Callable[[], tuple[Data, str]] | None = None
+    dtype: torch.dtype = torch.float32  # of the weights, and of what the task computes with
 
     @property
     def drawn(self) -> int:
@@ -72,6 +73,9 @@ class Task(ABC):
     result_keys: ClassVar[tuple[str, str]] = ("examples", "examples_per_second")  # of both in result.json
     takes_data: ClassVar[bool] = False  # is there a data set to choose?
     additive: ClassVar[bool] = True  # is the loss a mean over examples? Else hardware.share=data is refused
+    # Is the loss made of derivatives by the inputs? Then no bfloat16, no batch norm, and double precision is allowed.
+    derivatives: ClassVar[bool] = False
+    compiles: bool = True  # can torch.compile take the loss?
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -90,7 +94,10 @@ class Task(ABC):
     def loss(self, model: nn.Module, *batch: Tensor) -> Tensor:
         """f, a 0-dim tensor. May draw from the device's default generator, which is seeded by (seed, k, rank)."""
 
-    def advance(self, model: nn.Module, evaluations: int) -> None:  # noqa: B027 -- optional, as those below
+    def prepare(self, model: nn.Module) -> None:  # noqa: B027 -- optional, as those below
+        """Before anything is trained: register what the task keeps with the network, as buffers."""
+
+    def advance(self, model: nn.Module, evaluations: int) -> None:  # noqa: B027
         """Between outer steps. May set the network's buffers, never its parameters."""
 
     # Evaluation -----------------------------------------------------------------------------------------------------
@@ -105,7 +112,10 @@ class Task(ABC):
 
     @abstractmethod
     def sums(self, model: nn.Module, *chunk: Tensor) -> Tensor:
-        """float64 (m,) of a chunk, in eval mode; added up over the chunks of all ranks."""
+        """float64 (m,) of a chunk, in eval mode; added up over the chunks of all ranks.
+
+        The default generator of the device is seeded by (seed, split, chunk).
+        """
 
     @abstractmethod
     def scores(self, sums: Tensor) -> dict[str, float]:

@@ -33,7 +33,7 @@ class Objective:
 
     Call number k takes batch k of the task and the random numbers (dropout, the loss's own) that belong to
     (seed, k, rank), so the count is the whole state. `loss` is a `Loss`, or what wraps one. With `graphs`, on a GPU,
-    evaluations are replays of a CUDA graph.
+    evaluations are replays of a CUDA graph. `after_backward` averages gradients over the ranks.
 
     `before_each`: hooks of all objectives of this process, called with the objective before each evaluation; one that
     raises ends the run there. For tests and benchmarks.
@@ -41,14 +41,17 @@ class Objective:
 
     before_each: ClassVar[list[Callable[[Objective], None]]] = []
 
-    def __init__(self, loss: nn.Module, task: Task, rank: int = 0, *, graphs: bool = False) -> None:
+    def __init__(
+        self, loss: nn.Module, task: Task, rank: int = 0, *, graphs: bool = False,
+        after_backward: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
         self.loss, self.task = loss, task
         self.evaluations = 0
         self.seed, self.rank = task.setting.seed, rank
         self.interrupt: Callable[[], None] | None = None  # called before each evaluation; may raise to abort the step
         self._parameters = list(loss.parameters())
         self._generator = default_generator(task.setting.device)
-        self.graphs = graphs
+        self.graphs, self._after_backward = graphs, after_backward
         # no method of this object: in a circle of references the graph would stay until the collector comes
         self._pass = functools.partial(forward_and_backward, loss, task.make)
         self._evaluate: Callable[..., Tensor] = Graphed(self._pass, self._parameters) if graphs else self._pass
@@ -57,7 +60,10 @@ class Objective:
         """f of the next batch, a 0-dim tensor; its gradient is in the parameters' .grad."""
         drawn = self.draw()
         self._clear()
-        return self._evaluate(*drawn)
+        loss = self._evaluate(*drawn)
+        if self._after_backward is not None:
+            self._after_backward()
+        return loss
 
     def draw(self) -> tuple[Tensor, ...]:
         """All that happens on the host: the next evaluation's batch is drawn and its random numbers are seeded."""

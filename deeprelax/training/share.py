@@ -10,7 +10,9 @@ One evaluation on all ranks counts as one gradient evaluation of B examples eith
 
 from __future__ import annotations
 
+import functools
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,8 @@ from ..optim import Relaxation
 from ..optim.state import kept_by_chains, restore_chains
 from ..tasks.task import Task
 from .collectives import Collectives
+
+SMALL = 25 * 2**20  # bytes of gradients
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +90,60 @@ class Share:
         Its parameters are the network's. Raises UserError for a network without parameters to train.
         """
         if self._parts:
-            loss = _averaging_gradients(loss, device, sync_batchnorm=sync_batchnorm)
+            if not any(p.requires_grad for p in loss.parameters()):
+                raise UserError("the model has no parameters to train")
+            if sync_batchnorm:
+                loss = nn.SyncBatchNorm.convert_sync_batchnorm(loss)
+            if _is_small(loss):
+                self._as_on_main(loss)
+            else:
+                loss = _averaging_gradients(loss, device, compiled=compiled)
         return torch.compile(loss) if compiled else loss  # type: ignore[return-value]
 
+    @torch.no_grad()
+    def _as_on_main(self, loss: nn.Module) -> None:
+        """The main rank's weights and buffers, as DistributedDataParallel begins too."""
+        for tensor in (*loss.parameters(), *loss.buffers()):
+            if self.ranks.rank:
+                tensor.zero_()
+            self.ranks.sum_(tensor)
 
-def _averaging_gradients(model: nn.Module, device: torch.device, *, sync_batchnorm: bool) -> nn.Module:
-    if not any(p.requires_grad for p in model.parameters()):
-        raise UserError("the model has no parameters to train")
-    if sync_batchnorm:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    def after_backward(self, loss: nn.Module) -> Callable[[], None] | None:
+        """What averages the gradients of a small network, after each backward pass; None if there is nothing to do.
+
+        One all-reduce of all gradients, and to the same bits as DistributedDataParallel, whose overlap with the
+        backward pass pays for large networks alone. A parameter without a gradient, the same on all ranks, has none
+        afterwards.
+        """
+        return functools.partial(self._average, list(loss.parameters())) if self._parts and _is_small(loss) else None
+
+    def _average(self, params: list[nn.Parameter]) -> None:
+        gradients = [p.grad for p in params if p.grad is not None]
+        by_type: dict[torch.dtype, list[Tensor]] = {}
+        for gradient in gradients:
+            by_type.setdefault(gradient.dtype, []).append(gradient)
+        for alike in by_type.values():
+            flat = torch.cat([gradient.reshape(-1) for gradient in alike]).div_(self.ranks.world)
+            self.ranks.sum_(flat)
+            for gradient, mean in zip(alike, flat.split([g.numel() for g in alike]), strict=True):
+                gradient.copy_(mean.reshape(gradient.shape))
+
+
+def _is_small(loss: nn.Module) -> bool:
+    """Do its gradients fit into one bucket of DistributedDataParallel, so that nothing would overlap?"""
+    return sum(p.nbytes for p in loss.parameters() if p.requires_grad) < SMALL
+
+
+def _averaging_gradients(loss: nn.Module, device: torch.device, *, compiled: bool) -> nn.Module:
+    # a parameter that no loss reaches gets no gradient and is no error; compiled graphs need the older word for it
     with warnings.catch_warnings():
         # torch 2.15 renames broadcast_buffers; the older releases that we support know this name only.
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
-        ids = [device.index] if device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+        return DistributedDataParallel(
+            loss,
+            device_ids=None,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+            find_unused_parameters=compiled,
+            static_graph=not compiled,
+        )
