@@ -23,7 +23,7 @@ _NO_TASKS = {"hyperparameters", *(path.partition(":")[0] for path in _TOOLS)}
 # a task, as matrix_sensing.py with its class MatrixSensing: a new one needs no line in this file.
 CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     name: (f"{name}:{name.title().replace('_', '')}", {})
-    for name in sorted(module.name for module in pkgutil.iter_modules(__path__))
+    for name in sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
     if name not in _NO_TASKS
 }
 _PATHS = {path.partition(":")[2]: path for path in (*_TOOLS, *(path for path, _ in CHOICES.values()))}

@@ -1,0 +1,10 @@
+"""Differential equations with exact solutions, for networks that are to solve them.
+
+    derivatives.py   Field: a function of points and its partial derivatives
+    equation.py      Equation: residual, exact solution, domain
+    catalog.py       eight equations by name
+    quadrature.py    the Cole-Hopf formula, for two of them
+    rivals.py        the same equations by classical solvers
+
+Knows torch, numpy and scipy; deeprelax.pde.solvers in rivals.py alone.
+"""
