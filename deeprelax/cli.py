@@ -20,6 +20,7 @@ COMMANDS = {
     "train": ("deeprelax.commands.train", "train a network, or sweep over many with -m"),
     "runs": ("deeprelax.commands.runs", "list the runs with their state and score"),
     "compare": ("deeprelax.commands.compare", "compare groups of runs: table, differences from SGD, curves"),
+    "tasks": ("deeprelax.commands.tasks", "list what can be learned, with networks, scores and experiments"),
     "data": ("deeprelax.commands.data", "list the data sets, or fetch one"),
     "bench": ("deeprelax.commands.bench", "measure what an optimizer step costs over its gradient evaluations"),
     "pde": ("deeprelax.commands.pde", "solve the equations, draw them, verify the paper's claims"),

@@ -18,8 +18,8 @@ from ..errors import UserError
 from ..optim import Relaxation
 from ..runs.build import build_model
 from ..tasks.task import Task
-from ..training.captured import CapturedStep, Evaluates, can_capture
-from ..training.graph import Graphed
+from ..training.graphs.graph import Graphed
+from ..training.graphs.step import CapturedStep, Evaluates, can_capture
 from ..training.objective import Autocast, Loss, Objective, forward_and_backward
 from .timing import Ratio, Work, beside
 

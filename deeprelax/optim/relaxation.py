@@ -126,13 +126,20 @@ class Relaxation(Stepping):
         group = self.settings(self.param_groups[0])
         return {"lr": float(group["lr"])} | ({"gamma": scoped_gamma(group)} if "gamma" in group else {})
 
+    def rate(self, group: dict[str, Any]) -> float:
+        """lr as a step reads it."""
+        return float(self._read(group)["lr"])
+
+    def _read(self, group: dict[str, Any]) -> dict[str, Any]:
+        return self.settings({**group, "lr": float(group["lr"])})
+
     def block(self, group: dict[str, Any]) -> Block:
         """The group as a step works with it."""
         self.workspace.fit(self._trainable())
         params = [p for p in group["params"] if p.requires_grad]
         y = [self.workspace.numbers[p] for p in params]
         x = self.scratch("x", y) if self.moves else y
-        values = self.settings({**group, "lr": float(group["lr"])})
+        values = self._read(group)
         check_rules(values)  # a change by hand
         rate = values["lr"] if self.rates is None else self.rates[id(group)]
         block = Block(values, params, y, x, self.scratch("d", y), rate, self.workspace.plain)

@@ -117,7 +117,7 @@ def _check_precision(conf: HardwareConf, task: Task, name: str) -> None:
         )
     if conf.precision == "float64" and not task.derivatives:
         raise UserError(
-            f"hardware.precision=float64 is for losses made of derivatives, and that of task={name} is none: use float32"
+            f"hardware.precision=float64 is for losses made of derivatives, which task={name} has not: use float32"
         )
     if task.derivatives and conf.compile and not task.compiles:
         raise UserError(
@@ -169,8 +169,10 @@ def _shape_taken(network: Callable[..., Any], task: Task) -> str | None:
 
 def _name(task: Task) -> str:
     """What `task=` calls it, or package.module:Name of the user's."""
-    path = f"{type(task).__module__}:{type(task).__qualname__}"
-    return next((name for name, (known, _) in REGISTRY["task"].items() if known == path), path)
+    module, name = type(task).__module__, type(task).__qualname__
+    known = {choice: path.partition(":") for choice, (path, _) in REGISTRY["task"].items()}
+    own = (choice for choice, (room, _, kind) in known.items() if kind == name and f"{module}.".startswith(f"{room}."))
+    return next(own, f"{module}:{name}")
 
 
 def load_weights(model: nn.Module, state: dict[str, Any], directory: Path) -> None:

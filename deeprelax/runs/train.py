@@ -94,19 +94,14 @@ def compose(
     stop = Stop(Requests(), ranks, task.setting.device)
     objective = compose_objective(conf, task, model, optimizer, ranks, stop.flags)
     autocast = Autocast(conf.hardware.precision, task.setting.device)
-    loop, skips = conf.train, conf.train.on_nonfinite == "skip"
+    loop, skips, solo = conf.train, conf.train.on_nonfinite == "skip", ranks.world == 1
     return Trainer(
         model=model,
         optimizer=optimizer,
         objective=objective,
         share=Share(ranks, conf.hardware.share),
         step=GuardedStep(
-            model,
-            optimizer,
-            objective,
-            can_abort=ranks.world == 1,
-            skips=skips,
-            graphs=conf.hardware.cuda_graphs and ranks.world == 1,
+            model, optimizer, objective, can_abort=solo, skips=skips, graphs=conf.hardware.cuda_graphs and solo
         ),
         evaluate=functools.partial(scores, task, model, task.statistics(loop.bn_batches), autocast, ranks),
         budget=budget,

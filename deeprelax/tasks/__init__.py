@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from .task import Task as Task
 
 _TOOLS = ("task:Task", "task:Setting", "task:Chunks", "metric:Metric", "least_squares:LeastSquares")
-_NO_TASKS = {"hyperparameters", *(path.partition(":")[0] for path in _TOOLS)}
+_NO_TASKS = {"hyperparameters", "equations", *(path.partition(":")[0] for path in _TOOLS)}
 # what `task=` may be: "module:attribute" of this folder, and the keywords that the choice fixes. Any other file here is
 # a task, as matrix_sensing.py with its class MatrixSensing: a new one needs no line in this file.
 CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     name: (f"{name}:{name.title().replace('_', '')}", {})
-    for name in sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
+    for name in sorted(module.name for module in pkgutil.iter_modules(__path__))
     if name not in _NO_TASKS
 }
 _PATHS = {path.partition(":")[2]: path for path in (*_TOOLS, *(path for path, _ in CHOICES.values()))}

@@ -28,12 +28,12 @@ class Classification(Task):
     abbreviation: ClassVar[str] = "img"
     result_keys: ClassVar[tuple[str, str]] = ("training_images", "images_per_second")
     takes_data: ClassVar[bool] = True
+    metrics = {"error": Metric("%", 2)}  # noqa: RUF012
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         if setting.load_data is None:
             raise UserError("task=classification needs images: choose a dataset, as dataset=mnist")
-        self.metrics = {"error": Metric("%", 2)}
         self.data, augment = setting.load_data()
         self.examples, self.fingerprint = len(self.data.train), self.data.fingerprint
         size, classes = self.data.image_size, len(self.data.classes)

@@ -41,6 +41,8 @@ class Diagonal(LeastSquares):
 
     factor = 0.5
 
+    metrics = {"error": Metric()}  # noqa: RUF012
+
     def __init__(
         self,
         setting: Setting,
@@ -65,7 +67,6 @@ class Diagonal(LeastSquares):
         test = torch.diag(dimensions**0.5 * scale)
         super().__init__(setting, {"train": (rows, labels[:, None]), "test": (test, (test @ self.truth)[:, None])})
         self.shape = {"inputs": dimensions, "outputs": 1}
-        self.metrics = {"error": Metric()}
         self.fingerprint = f"diagonal {sorted(options.items())}"
 
     def scores(self, sums: Tensor) -> dict[str, float]:

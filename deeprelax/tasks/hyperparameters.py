@@ -11,6 +11,7 @@ from ..optim.hyperparameters import Row, whole
 
 _COUNT: Row = (int, whole(1, 10**6), "an integer from 1 to 1000000")
 _SIZE: Row = (float, lambda v: 0 <= v < math.inf, "a finite number >= 0")
+EQUATIONS = ("heat", "convection", "reaction", "wave", "burgers", "oscillator", "oscillator_2d", "viscous_hj")
 RANGES: dict[str, Row] = {
     "validation": (int, lambda v: v == 0 or whole(2, 10**6)(v), "0, or an integer from 2 to 1000000"),
     "measurements": _COUNT,
@@ -20,5 +21,14 @@ RANGES: dict[str, Row] = {
     "rank": (int, whole(1, 100), "an integer from 1 to 100"),
     "noise": _SIZE,
     "column_spread": (float, lambda v: 0 <= v <= 10, "a number from 0 to 10"),
+    "equation": (str, lambda v: v in EQUATIONS, f"one of {', '.join(EQUATIONS)}"),
+    "coefficient": (float, lambda v: 0 <= v <= 1e6, "a number from 0 to 1000000"),
+    "points": (int, whole(1, 10**9), "an integer from 1 to 1000000000"),
+    "conditions": (str, lambda v: v in ("soft", "hard"), "soft or hard"),
+    "initial_weight": _SIZE,
+    "boundary_weight": _SIZE,
+    "adaptive": (float, lambda v: 0 <= v <= 1, "a number from 0 to 1"),
+    "adapt_every": (float, lambda v: 0 < v <= 1e6, "a number > 0 and at most 1000000"),
+    "differentiation": (str, lambda v: v in ("reverse", "forward"), "reverse or forward"),
     "problem_seed": (int, whole(0, 10**9), "an integer from 0 to 1000000000"),
 }

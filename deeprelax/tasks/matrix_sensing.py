@@ -40,6 +40,8 @@ class MatrixSensing(LeastSquares):
 
     factor = 0.5
 
+    metrics = {"error": Metric()}  # noqa: RUF012
+
     def __init__(
         self,
         setting: Setting,
@@ -65,7 +67,6 @@ class MatrixSensing(LeastSquares):
         basis = _basis(size)
         super().__init__(setting, {"train": (matrices, values), "test": (basis, _measured(basis, self.truth))})
         self.shape = {"size": size}
-        self.metrics = {"error": Metric()}
         self.fingerprint = f"matrix_sensing {sorted(options.items())}"
 
     def scores(self, sums: Tensor) -> dict[str, float]:

@@ -34,6 +34,8 @@ class Regression(LeastSquares):
         validation: training examples to hold out.
     """
 
+    metrics = {"rmse": Metric(decimals=2), "r2": Metric(decimals=4, smaller_is_better=False)}  # noqa: RUF012
+
     def __init__(self, setting: Setting, validation: int = 0) -> None:
         import sklearn.datasets
 
@@ -50,7 +52,6 @@ class Regression(LeastSquares):
             setting, {name: (inputs[own].float(), targets[own].float()) for name, own in self.parts.items()}
         )
         self.shape = {"inputs": inputs.shape[1], "outputs": 1}
-        self.metrics = {"rmse": Metric(decimals=2), "r2": Metric(decimals=4, smaller_is_better=False)}
         content = [array.tobytes() for array in (found.data, found.target)] + [str(validation).encode()]
         self.fingerprint = hashlib.blake2b(b"".join(content), digest_size=16).hexdigest()
 

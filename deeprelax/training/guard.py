@@ -16,7 +16,7 @@ from ..errors import Stopped, UserError
 from ..optim import Relaxation
 from ..optim.scratch import copy_
 from .cadence import Due
-from .captured import CapturedStep, can_capture
+from .graphs.step import CapturedStep, can_capture
 from .objective import Objective
 
 log = logging.getLogger(__name__)

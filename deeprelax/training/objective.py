@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..randomness import Purpose, derive_seed
 from ..tasks.task import Task
-from .graph import Graphed
+from .graphs.graph import Graphed
 
 
 class Loss(nn.Module):

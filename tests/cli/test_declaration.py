@@ -95,8 +95,9 @@ def test_entropy_sgd_is_declared_three_times_and_no_more() -> None:
     keys = set(in_constructor("optimizer", "entropy_sgd")) - NO_KEYS[""]
     assert keys == set(in_yaml("optimizer", "entropy_sgd")) == keys & set(RANGES)
     folder = Path(package.__file__).parent
-    # the laboratory and the yardsticks have settings of their own, by the same letters, and so has each run a seed
-    others = [f for f in folder.rglob("*.py") if not {"optim", "pde", "bench"} & set(f.relative_to(folder).parts)]
+    # the laboratory, the equations and the yardsticks have settings of their own, by the same letters
+    apart = {"optim", "pde", "bench", "equations"}
+    others = [f for f in folder.rglob("*.py") if not apart & set(f.relative_to(folder).parts)]
     again = {(str(file.relative_to(folder)), name) for file in others for name in declared(file)}
     assert {(file, name) for file, name in again if name in keys - {"seed"}} == set()
 

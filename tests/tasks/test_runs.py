@@ -22,13 +22,20 @@ TASKS = {
     "regression": ["batch_size=32", "task.validation=50"],
     "diagonal": ["batch_size=10", "task.noise=0.5", "model.scale=0.1"],
     "matrix_sensing": ["batch_size=20", "task.size=6", "model.rank=6", "model.scale=0.3"],
+    "pinn": ["batch_size=20", "task.points=60", "task.adaptive=0.5", "task.adapt_every=2", "model.hidden=8"],
 }
-METRICS = {"regression": {"rmse", "r2"}, "diagonal": {"error"}, "matrix_sensing": {"error"}}
+METRICS = {
+    "regression": {"rmse", "r2"},
+    "diagonal": {"error"},
+    "matrix_sensing": {"error"},
+    "pinn": {"relative_l2", "residual", "initial", "boundary"},
+}
 
 
 @pytest.mark.parametrize("task", tasks.CHOICES)
 def test_the_task_alone_trains(task: str, deeprelax: Command) -> None:
-    status, _, err = deeprelax("train", f"task={task}", "hardware.threads=1", "epochs=40")
+    length = ["epochs=1"] if task == "pinn" else ["epochs=40"]  # a pass is 100 gradients
+    status, _, err = deeprelax("train", f"task={task}", "hardware.threads=1", *length)
     assert (status, err) == (0, "")
     assert json.loads((directory() / "result.json").read_text())["test_loss"] < 10
 

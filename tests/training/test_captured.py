@@ -1,4 +1,4 @@
-"""Outer steps as replays, `deeprelax.training.captured`, on CPUs: with a tape in the place of a CUDA graph.
+"""Outer steps as replays, `deeprelax.training.graphs.step`, on CPUs: with a tape in the place of a CUDA graph.
 
 What happens on a GPU, tests/gpu/check.py asks: there replays are compared with steps bit for bit, too.
 """
@@ -20,10 +20,10 @@ from deeprelax.optim import EntropySGD, Heat, Relaxation, scratch
 from deeprelax.optim import entropy_sgd as chain
 from deeprelax.optim import finite as finiteness
 from deeprelax.optim.scratch import Noise
-from deeprelax.training import captured
-from deeprelax.training.captured import WARM_UP, CapturedStep, can_capture
+from deeprelax.training.graphs import step as captured
+from deeprelax.training.graphs.pieces import InPieces, cut
+from deeprelax.training.graphs.step import WARM_UP, CapturedStep, can_capture
 from deeprelax.training.objective import Autocast, Loss, Objective
-from deeprelax.training.pieces import InPieces, cut
 from tests.images import CPU, classification, random_images
 from tests.optimizers import OPTIMIZERS
 

@@ -15,7 +15,7 @@ from deeprelax.configuration.schema import HardwareConf
 from deeprelax.errors import UserError
 from deeprelax.parallel.ranks import Ranks
 from deeprelax.runs.build import choose_device
-from deeprelax.training.graph import WARM_UP, Graphed
+from deeprelax.training.graphs.graph import WARM_UP, Graphed
 from deeprelax.training.objective import Autocast, Loss, Objective
 from tests.images import CPU, classification, random_images
 from tests.quick import LONGER, QUICK, finish, kill_after
@@ -96,7 +96,7 @@ def graphs_on_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
     original = Graphed._captured
     monkeypatch.setattr(Graphed, "_captured", captured)
-    monkeypatch.setattr("deeprelax.training.graph.on_another_stream", lambda work: work())
+    monkeypatch.setattr("deeprelax.training.graphs.graph.on_another_stream", lambda work: work())
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Recorded)
     monkeypatch.setattr(torch.cuda, "graph", nothing)
 

@@ -8,3 +8,10 @@
 
 Knows torch, numpy and scipy; deeprelax.pde.solvers in rivals.py alone.
 """
+
+from __future__ import annotations
+
+from .catalog import CATALOG as CATALOG
+from .catalog import equation as equation
+from .derivatives import Field as Field
+from .equation import Equation as Equation

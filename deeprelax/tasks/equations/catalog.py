@@ -42,6 +42,7 @@ class Convection(Equation):
     description = "u_t + beta u_x = 0 from sin x, a wave carried along; coefficient: the speed beta, hard from 30 on"
     symbol, default, lowest, highest = "beta", 5.0, 0.0, 100.0
     low, high, boundary = (0.0, 0.0), (1.0, 2 * math.pi), "periodic"
+    order_in_space = 1
 
     def residual(self, field: Field) -> Tensor:
         return (field.d(0, T) + self.coefficient * field.d(0, X))[:, None]
@@ -61,6 +62,7 @@ class Reaction(Equation):
     description = "u_t = rho u (1 - u) from a bell, an ordinary equation at each x; coefficient: the rate rho"
     symbol, default, lowest, highest = "rho", 5.0, 0.0, 50.0
     low, high, boundary = (0.0, 0.0), (1.0, 2 * math.pi), "periodic"
+    order_in_space = 1
 
     def residual(self, field: Field) -> Tensor:
         u = field.d(0)
@@ -113,6 +115,9 @@ class Burgers(Equation):
     def exact(self, points: Tensor) -> Tensor:
         return cole_hopf_cosine(points, 1 / math.pi, 2 * self.coefficient, self.high[T])[:, 1:]
 
+    def initial(self, points: Tensor) -> Tensor:
+        return -(math.pi * points[:, X:]).sin()
+
 
 class ViscousHJ(Equation):
     """u_t + 1/2 u_x^2 = T/2 u_xx on [-1, 1], periodic, u(0, x) = cos(pi x).
@@ -132,6 +137,9 @@ class ViscousHJ(Equation):
 
     def exact(self, points: Tensor) -> Tensor:
         return cole_hopf_cosine(points, 1.0, self.coefficient, self.high[T])[:, :1]
+
+    def initial(self, points: Tensor) -> Tensor:
+        return (math.pi * points[:, X:]).cos()
 
 
 class Oscillator(Equation):

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from ...errors import UserError
@@ -40,6 +41,7 @@ class Equation(ABC):
     high: ClassVar[tuple[float, ...]]
     boundary: ClassVar[Literal["zero", "periodic", "exact"]]
     order_in_time: ClassVar[int] = 1
+    order_in_space: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         value = self.coefficient
@@ -58,3 +60,8 @@ class Equation(ABC):
     @abstractmethod
     def exact(self, points: Tensor) -> Tensor:
         """The solution, (n, m), to some 1e-12 in float64; by automatic differentiation its derivatives too."""
+
+    def initial(self, points: Tensor) -> Tensor:
+        """The solution at t = low[0], (n, m), at the places of these points; their times are not looked at."""
+        start = torch.full_like(points[:, :1], self.low[0])
+        return self.exact(torch.cat([start, points[:, 1:]], 1))

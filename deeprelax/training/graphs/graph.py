@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
-from ..optim.scratch import Noise
+from ...errors import UserError
+from ...optim.scratch import Noise
 
 WARM_UP = 3  # calls that run as they are: cuDNN and cuBLAS allocate and choose in the first ones
 

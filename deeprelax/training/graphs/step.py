@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..optim import Relaxation
-from ..optim.step import Step
+from ...optim import Relaxation
+from ...optim.step import Step
 from .graph import captured, on_another_stream
 from .pieces import InPieces
 
@@ -87,12 +87,12 @@ class CapturedStep:
     def _set_rates(self) -> None:
         """One small launch where a rate has changed."""
         for group in self._optimizer.param_groups:
-            lr = float(self._optimizer.settings({**group, "lr": float(group["lr"])})["lr"])
+            rate = self._optimizer.rate(group)
             if id(group) not in self._rates:
                 self._rates[id(group)] = torch.zeros((), device=self._loss.device)
-            if self._numbers.get(id(group)) != lr:
-                self._numbers[id(group)] = lr
-                self._rates[id(group)].fill_(lr)
+            if self._numbers.get(id(group)) != rate:
+                self._numbers[id(group)] = rate
+                self._rates[id(group)].fill_(rate)
 
     def _found(self) -> list[dict[str, Any]]:
         """All hyper-parameters but those that a replay reads on the device, or does not need."""
