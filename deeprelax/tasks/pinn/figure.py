@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ..equations import Equation
 from ..equations.rivals import rival
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Solved(Protocol):
@@ -26,6 +29,7 @@ class Solved(Protocol):
     def inputs(self, points: Tensor) -> Tensor: ...
 
 
+GATE = "gate: the largest share"
 RIVAL_POINTS = {
     2: (16, 32, 64, 128, 256, 512),
     3: (16, 32, 64),
@@ -34,24 +38,21 @@ RIVAL_POINTS = {
 
 def draw(task: Solved, model: nn.Module, file: Path) -> None:
     """A picture of the network on the test's grid; beside the error, that of a classical solver against its seconds."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     with torch.no_grad():
         found = torch.cat([task.u(model, part) for part in task.grid.split(10_000)])
     error = float((found - task.exact).norm() / task.exact.norm())
-    panels = [("solution", _size(found), "viridis"), ("error", _size(found - task.exact), "magma")]
+    panels = [("solution", _size(found)), ("error", _size(found - task.exact))]
     if (shares := _shares(task, model)) is not None:
-        panels.append(("gate: the expert with the largest share", shares.argmax(1).float(), "tab10"))
-    figure, all_axes = plt.subplots(1, len(panels) + 1, figsize=(4 * len(panels) + 4, 3.4), layout="constrained")
-    for axes, (title, values, colours) in zip(all_axes, panels, strict=False):
-        _panel(figure, axes, task, values, title, colours)
+        panels.append((GATE, shares.argmax(1)))
+    figure = Figure(figsize=(4 * len(panels) + 4, 3.4), layout="constrained")
+    all_axes = figure.subplots(1, len(panels) + 1)
+    for axes, (title, values) in zip(all_axes, panels, strict=False):
+        _panel(figure, axes, task, title, values)
     _against(all_axes[-1], task, error)
     figure.suptitle(f"{task.equation.name}, coefficient {task.equation.coefficient:g}: relative L2 error {error:.2g}")
     figure.savefig(file, dpi=120)
-    plt.close(figure)
 
 
 def _size(values: Tensor) -> Tensor:
@@ -68,15 +69,21 @@ def _shares(task: Solved, model: nn.Module) -> Tensor | None:
         return shares(task.inputs(task.grid))
 
 
-def _panel(figure: Any, axes: Any, task: Solved, values: Tensor, title: str, colours: str) -> None:
+def _panel(figure: Figure, axes: Any, task: Solved, title: str, values: Tensor) -> None:
     """A map over (t, x), or over (x, y) at the last moment."""
     names, low, high = task.equation.inputs, task.equation.low, task.equation.high
     table = values.detach().cpu().reshape(task.counts).numpy()
     if len(names) == 3:
         table, names, low, high = table[-1], names[1:], low[1:], high[1:]
         title = f"{title}, t = {task.equation.high[0]:.3g}"
-    image = axes.imshow(table.T, origin="lower", extent=(low[0], high[0], low[1], high[1]), aspect="auto", cmap=colours)
-    figure.colorbar(image, ax=axes)
+    colours: dict[str, Any] = {"cmap": "magma" if title.startswith("error") else "viridis"}
+    if title.startswith(GATE):  # a colour for each expert
+        from matplotlib import colormaps
+
+        count = int(values.max()) + 1
+        colours = {"cmap": colormaps["tab10"].resampled(count), "vmin": -0.5, "vmax": count - 0.5}
+    image = axes.imshow(table.T, origin="lower", extent=(low[0], high[0], low[1], high[1]), aspect="auto", **colours)
+    figure.colorbar(image, ax=axes, ticks=range(count) if title.startswith(GATE) else None)
     axes.set(title=title, xlabel=names[0], ylabel=names[1])
 
 
@@ -85,8 +92,7 @@ def _against(axes: Any, task: Solved, error: float) -> None:
     tried = [rival(task.equation, points) for points in RIVAL_POINTS[len(task.equation.inputs)]]
     found = [each for each in tried if each is not None]
     if found:
-        label = f"{found[0].method}, last moment"
-        axes.loglog([each.seconds for each in found], [each.error for each in found], "o-", label=label)
-    axes.axhline(error, color="tab:red", label="this network")
-    axes.set(title="a classical solver", xlabel="seconds", ylabel="relative L2 error")
-    axes.legend()
+        axes.loglog([each.seconds for each in found], [each.error for each in found], "o-", label=found[0].method)
+    axes.axhline(error, color="tab:red", label="this network, all t")
+    axes.set(title="a classical solver, last t", xlabel="seconds", ylabel="relative L2 error")
+    axes.legend(fontsize="small")
