@@ -37,6 +37,7 @@ RUNS = {
     "all_cnn": [*COMMON, "model=all_cnn", "dataset.image_size=12", "dataset.train_size=160", "batch_size=8",
                 "epochs=2", "dataset.augment=flip_crop", "schedule=step", "schedule.milestones=[1]"],
 }  # fmt: skip
+WITHOUT = {"adamw": ("optimizer.momentum",), "lbfgs": ("optimizer.momentum", "optimizer.weight_decay")}  # keys
 VERIFY = ["pde", "verify", "paths=2000", "chains=200"]
 # one process composes all configurations: the command line and its output are what stays the same between commits
 COMPOSE = """
@@ -70,7 +71,12 @@ class Tree:
 
     def train(self, name: str, optimizers: Sequence[str]) -> dict[str, Any]:
         """What the sweep of this name leaves: "optimizer file" to its content without times."""
-        self.python("-m", "deeprelax", *RUNS[name], f"optimizer={','.join(optimizers)}", f"output_dir={name}")
+        others = [each for each in optimizers if each not in WITHOUT]
+        self.python("-m", "deeprelax", *RUNS[name], f"optimizer={','.join(others)}", f"output_dir={name}")
+        for optimizer, absent in WITHOUT.items():
+            if optimizer in optimizers:
+                words = [word for word in RUNS[name] if not word.startswith(absent)]
+                self.python("-m", "deeprelax", *words, f"optimizer={optimizer}", f"output_dir={name}")
         found: dict[str, Any] = {}
         for file in (self.folder / name).rglob("result.json"):
             result = json.loads(file.read_text())

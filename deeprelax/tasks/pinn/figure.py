@@ -95,4 +95,5 @@ def _against(axes: Any, task: Solved, error: float) -> None:
         axes.loglog([each.seconds for each in found], [each.error for each in found], "o-", label=found[0].method)
     axes.axhline(error, color="tab:red", label="this network, all t")
     axes.set(title="a classical solver, last t", xlabel="seconds", ylabel="relative L2 error")
+    axes.xaxis.set_minor_formatter("")  # labels of a short range would lie on each other
     axes.legend(fontsize="small")
