@@ -37,13 +37,13 @@ class Budget:
         """Passes over the training data after so many evaluations."""
         return evaluations * self.batch_size / self.examples
 
-    def crosses(self, every: float | None, evaluations: int) -> bool:
-        """Has the step that ended at `evaluations` reached or passed a multiple of `every` passes?"""
+    def crosses(self, every: float | None, evaluations: int, before: int) -> bool:
+        """Has the step from `before` to `evaluations` reached or passed a multiple of `every` passes?"""
         if every is None:
             return False
         unit = _exact(every) * self.examples  # in examples, as evaluations * batch_size
-        now, before = (math.floor(n * self.batch_size / unit) for n in (evaluations, evaluations - self.per_step))
-        return now > before
+        now, then = (math.floor(n * self.batch_size / unit) for n in (evaluations, before))
+        return now > then
 
 
 @functools.cache
@@ -82,14 +82,14 @@ class Cadence:
         """The clock of the checkpoints starts."""
         self._saved = time.monotonic()
 
-    def due(self, evaluations: int, *, last: bool) -> Due:
-        """After the step that ended at `evaluations`."""
+    def due(self, evaluations: int, before: int, *, last: bool) -> Due:
+        """After the step from `before` to `evaluations`."""
         crosses = self.budget.crosses
-        evaluate = last or crosses(self.evaluate_every, evaluations)
+        evaluate = last or crosses(self.evaluate_every, evaluations, before)
         return Due(
-            record=last or crosses(self.record_every, evaluations),
+            record=last or crosses(self.record_every, evaluations, before),
             evaluate=evaluate,
-            save=evaluate or crosses(self.checkpoint_every, evaluations),
+            save=evaluate or crosses(self.checkpoint_every, evaluations, before),
         )
 
     def time_to_save(self) -> bool:

@@ -84,11 +84,12 @@ class Trainer:
     def _descend(self) -> None:
         while self.outer_steps < self.budget.outer_steps:
             set_lr(self.optimizer, self.schedule(self.passes))
+            before = self.evaluations
             loss = self._step_or_leave()
             self.outer_steps += 1
             self.objective.task.advance(self.model, self.evaluations)
             self.journal.count(loss, self.evaluations)
-            due = self.cadence.due(self.evaluations, last=self.outer_steps == self.budget.outer_steps)
+            due = self.cadence.due(self.evaluations, before, last=self.outer_steps == self.budget.outer_steps)
             due = self.stop.with_checkpoint(due, self.cadence.time_to_save())
             self.guard.check(due)  # nothing that is not finite passes this line
             self.clock.lap(step=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +50,14 @@ def test_budget_is_the_same_for_every_optimizer_to_within_a_step() -> None:
 def test_crosses_fires_once_for_each_multiple() -> None:
     budget = Budget(10, 1437, 128, 7)
     tenth = Budget(50, 1000, 100, 1)
-    assert [n for n in range(1, 21) if tenth.crosses(0.3, n)] == [3, 6, 9, 12, 15, 18]
-    fired = [n for n in range(1, 17) if budget.crosses(2, 7 * n)]
+    assert [n for n in range(1, 21) if tenth.crosses(0.3, n, n - 1)] == [3, 6, 9, 12, 15, 18]
+    fired = [n for n in range(1, 17) if budget.crosses(2, 7 * n, 7 * n - 7)]
     assert [math.floor(budget.passes(7 * n) / 2) for n in fired] == [1, 2, 3, 4]
-    assert not any(budget.crosses(None, n) for n in range(20))
+    assert not any(budget.crosses(None, n, n - 1) for n in range(20))
+
+
+def test_crosses_goes_by_the_evaluations_that_a_step_took() -> None:
+    budget = Budget(10, 100, 10, 26)  # steps of at most 26; ten evaluations are a pass
+    ends = [0, 4, 9, 11, 12, 30, 31, 40]
+    fired = [now for before, now in itertools.pairwise(ends) if budget.crosses(1, now, before)]
+    assert fired == [11, 30, 40]  # 31 - 26 would have it that 31 and 12 cross a multiple, too
