@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
+from deeprelax.errors import UserError
 from deeprelax.records import checkpoint
 from deeprelax.training.cadence import Budget
 from tests.hooks import before_each
@@ -45,6 +46,18 @@ def test_budget_is_the_same_for_every_optimizer_to_within_a_step() -> None:
     assert Budget(0.001, 1000, 128, 20).outer_steps == 1
     assert Budget(3, 100, 50, 1).passes(6) == 3.0
     assert [Budget(epochs, 100, 1, 1).evaluations for epochs in (0.29, 0.57, 1.1)] == [29, 57, 110]
+
+
+def test_a_budget_of_steps_that_differ_in_length_is_spent_to_the_last_that_fits() -> None:
+    budget = Budget(10, 100, 10, 26, least=2)
+    assert (budget.evaluations, budget.taken) == (100, 100)
+    assert [n for n in range(95, 102) if budget.spent(n, 0)] == [99, 100, 101]
+    assert not budget.spent(0, 1000)
+    alike = Budget(10, 100, 10, 26)
+    assert alike.taken == 78
+    assert [n for n in range(5) if alike.spent(0, n)] == [3, 4]
+    with pytest.raises(UserError, match=r"epochs=0\.1 allows 1 of the 2 gradient evaluations that a step of this"):
+        Budget(0.1, 100, 10, 26, least=2)
 
 
 def test_crosses_fires_once_for_each_multiple() -> None:
