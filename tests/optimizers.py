@@ -97,6 +97,8 @@ OPTIMIZERS = {
         noisy=True,
     ),
 }
+# Choices that are no relaxations and keep another contract: tests/optim/test_lbfgs.py and tests/runs/test_lbfgs.py.
+NO_RELAXATION = ["lbfgs"]
 # choice on the command line: overrides for short steps with momentum and noise
 CHOICES = {name: case.overrides for name, case in OPTIMIZERS.items() if case.choice}
 # what runs train: every choice, and relaxations with AdamW as their rule, which keep the state of the chain

@@ -132,6 +132,8 @@ def built(row: dict[str, Any], model: nn.Module) -> Optimizer:
     optimizer = call("optimizer", str(row["name"]), model.parameters(), **given)
     if not isinstance(optimizer, Optimizer):
         raise UserError(f"optimizers: {row['name']} is no torch.optim.Optimizer: name one that is")
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise UserError(f"optimizers: a step of {row['name']} has no cost of its own, for it varies: leave it out")
     return optimizer
 
 

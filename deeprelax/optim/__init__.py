@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .equation import pde_relaxed as pde_relaxed
     from .hamilton_jacobi import HamiltonJacobi as HamiltonJacobi
     from .heat import Heat as Heat
+    from .lbfgs import LBFGS as LBFGS
     from .relaxation import Relaxation as Relaxation
     from .sgd import SGD as SGD
 
@@ -29,6 +30,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "hj_proximal": ("hamilton_jacobi:HamiltonJacobi", {"solver": "proximal"}),
     "heat": ("heat:Heat", {}),
     "pde_relaxed": ("equation:pde_relaxed", {}),
+    "lbfgs": ("lbfgs:LBFGS", {}),
 }
 _TOOLS = ("relaxation:Relaxation", "batchnorm:reestimate_batchnorm", "allocator:keep_freed_memory")
 _PATHS = {path.partition(":")[2]: path for path in (*_TOOLS, *(path for path, _ in CHOICES.values()))}

@@ -36,11 +36,16 @@ class Finiteness:
         params = [p for block in blocks if not block.plain for p in block.params]
         if any(map(is_sharded, params)):
             norms, loss = whole_norms([p for block in blocks for p in block.params], norms, loss)
-        self._since = step if self._since is None else self._since
         if not host_knows(loss):
+            self._since = step if self._since is None else self._since
             return self._on_device(norms, loss)
-        self.norm = norm = math.hypot(*(n.item() for n in norms))
-        if math.isfinite(norm) and math.isfinite(loss.item()):
+        return self.decide(math.hypot(*(n.item() for n in norms)), loss.item(), step)
+
+    def decide(self, norm: float, loss: float, step: int) -> bool:
+        """The same, where the host knows both numbers."""
+        self._since = step if self._since is None else self._since
+        self.norm = norm
+        if math.isfinite(norm) and math.isfinite(loss):
             self._in_a_row = 0
             return True
         self._warn()
@@ -63,7 +68,7 @@ class Finiteness:
     def _warn(self) -> None:
         self._in_a_row += 1
         if self._in_a_row == PATIENCE:
-            warnings.warn(f"{PATIENCE} steps in a row were not finite and changed nothing: lower lr", stacklevel=6)
+            warnings.warn(f"{PATIENCE} steps in a row were not finite and changed nothing: lower lr", stacklevel=7)
 
     def count(self, steps: int) -> tuple[int, int]:
         """Steps since the last call that were not finite, and the number of the first. Who asks needs no warning.

@@ -53,6 +53,12 @@ RANGES: dict[str, Row] = {
     "closure_calls": (str, lambda v: v in ("all", "once"), "all or once"),
     "solver": (str, lambda v: v in ("fixed_point", "proximal"), "fixed_point or proximal"),
     "equation": (str, lambda v: v in ("viscous_hj", "hj", "heat"), "viscous_hj, hj or heat"),
+    "max_iter": (int, whole(1), "an integer >= 1"),
+    "max_eval": (int, whole(1), "an integer >= 1"),
+    "tolerance_grad": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
+    # at 0 the line search would divide by the length of a bracket that rounding has closed
+    "tolerance_change": (float, lambda v: 0 < v <= LARGEST, f"a number > 0 {_UP_TO}"),
+    "history_size": (int, whole(1, 10_000), "an integer from 1 to 10000"),
 }
 # What None (in YAML: null) stands for with the rules of a choice: `outer`, or `inner` for what the chain steps with
 DEFAULTS: dict[str, dict[str, Any]] = {

@@ -29,12 +29,13 @@ from ..data.normalize import fit
 from ..data.sources.checked import checked
 from ..data.sources.store import data_folder
 from ..errors import UserError
-from ..optim import Relaxation, keep_freed_memory
+from ..optim import LBFGS, Relaxation, keep_freed_memory
 from ..optim.batchnorm import has_batch_norm
 from ..parallel.ranks import SOLO, Ranks
 from ..randomness import Purpose, derive_seed
 from ..tasks.task import Setting, Task
 from ..training.share import Share
+from ..training.stepper import Stepper
 
 
 def choose_device(conf: HardwareConf, ranks: Ranks = SOLO) -> torch.device:
@@ -186,9 +187,9 @@ def load_weights(model: nn.Module, state: dict[str, Any], directory: Path) -> No
         ) from None
 
 
-def build_optimizer(conf: OptimizerConf, model: nn.Module) -> Relaxation:
-    """The optimizer over the network's parameters. Raises UserError if it is not a Relaxation."""
+def build_optimizer(conf: OptimizerConf, model: nn.Module) -> Stepper:
+    """The optimizer over the network's parameters. Raises UserError if it is neither a Relaxation nor LBFGS."""
     optimizer = call("optimizer", conf.name, model.parameters(), **keywords(conf))
-    if not isinstance(optimizer, Relaxation):
+    if not isinstance(optimizer, Relaxation | LBFGS):
         raise UserError(f"optimizer.name={conf.name} is not a deeprelax.optim.Relaxation: derive it from that class")
     return optimizer

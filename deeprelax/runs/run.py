@@ -114,9 +114,23 @@ def check_share(conf: TrainConf, world: int) -> None:
     """Raise UserError if the work cannot be shared by so many ranks in the way that is configured."""
     if conf.batch_size % world:
         raise UserError(f"batch_size={conf.batch_size} cannot be shared equally by {world} ranks: use a multiple of it")
-    if conf.hardware.share == "chains" and conf.optimizer.name in ("sgd", "adamw"):
+    if conf.optimizer.name == "lbfgs":
+        _check_lbfgs(conf, world)
+    if conf.hardware.share == "chains" and conf.optimizer.name in ("sgd", "adamw", "lbfgs"):
         raise UserError(
             f"hardware.share=chains needs an inner chain, and {conf.optimizer.name} has none: use hardware.share=data"
+        )
+
+
+def _check_lbfgs(conf: TrainConf, world: int) -> None:
+    if world > 1:
+        raise UserError(
+            f"{world} ranks with optimizer=lbfgs, whose line search runs on one rank: set hardware.devices=1"
+        )
+    if conf.hardware.cuda_graphs:
+        raise UserError(
+            "hardware.cuda_graphs=true replays steps that are all alike, and those of optimizer=lbfgs are not: "
+            "leave it out"
         )
 
 

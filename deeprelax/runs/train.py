@@ -13,7 +13,7 @@ from torch import nn
 from .. import files
 from ..configuration.schema import TrainConf
 from ..errors import UserError
-from ..optim import Relaxation
+from ..optim import LBFGS
 from ..optim.batchnorm import has_batch_norm
 from ..optim.state import kept_by_chains
 from ..parallel.ranks import SOLO, Ranks
@@ -31,6 +31,7 @@ from ..training.loop import Trainer
 from ..training.objective import Autocast, Loss, Objective
 from ..training.schedules import Schedule, make_schedule
 from ..training.share import Share
+from ..training.stepper import Stepper
 from ..training.stop import Stop
 from .build import build_model, build_optimizer, build_task, load_weights, set_up_cpu
 from .continuation import LENGTH, decisive, differences
@@ -87,21 +88,21 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
 
 
 def compose(
-    conf: TrainConf, task: Task, model: nn.Module, optimizer: Relaxation, directory: RunDirectory, ranks: Ranks = SOLO
+    conf: TrainConf, task: Task, model: nn.Module, optimizer: Stepper, directory: RunDirectory, ranks: Ranks = SOLO
 ) -> Trainer:
     """Everything that trains, put together from a configuration."""
-    budget = Budget(conf.epochs, task.examples, conf.batch_size, optimizer.evaluations)
+    budget = _budget(conf, task, optimizer)
     stop = Stop(Requests(), ranks, task.setting.device)
     objective = compose_objective(conf, task, model, optimizer, ranks, stop.flags)
     autocast = Autocast(conf.hardware.precision, task.setting.device)
-    loop, skips, solo = conf.train, conf.train.on_nonfinite == "skip", ranks.world == 1
+    loop, skips, alone = conf.train, conf.train.on_nonfinite == "skip", ranks.world == 1
     return Trainer(
         model=model,
         optimizer=optimizer,
         objective=objective,
         share=Share(ranks, conf.hardware.share),
         step=GuardedStep(
-            model, optimizer, objective, can_abort=solo, skips=skips, graphs=conf.hardware.cuda_graphs and solo
+            model, optimizer, objective, can_abort=alone, skips=skips, graphs=conf.hardware.cuda_graphs and alone
         ),
         evaluate=functools.partial(scores, task, model, task.statistics(loop.bn_batches), autocast, ranks),
         budget=budget,
@@ -130,15 +131,23 @@ def compose(
     )
 
 
+def _budget(conf: TrainConf, task: Task, optimizer: Stepper) -> Budget:
+    least = optimizer.least if isinstance(optimizer, LBFGS) else None
+    return Budget(conf.epochs, task.examples, conf.batch_size, optimizer.evaluations, least)
+
+
 def compose_objective(
-    conf: TrainConf, task: Task, model: nn.Module, optimizer: Relaxation, ranks: Collectives, stop: torch.Tensor
+    conf: TrainConf, task: Task, model: nn.Module, optimizer: Stepper, ranks: Collectives, stop: torch.Tensor
 ) -> Objective:
     """This rank's share of the objective; also tells the optimizer what the ranks average, `stop` among it."""
     share, hardware, device = Share(ranks, conf.hardware.share), conf.hardware, task.setting.device
     share.average(optimizer, stop)
     loss = Loss(task, model, Autocast(hardware.precision, device))
     wrapped = share.wrapped(loss, device, sync_batchnorm=hardware.sync_batchnorm, compiled=hardware.compile)
-    return Objective(wrapped, task, ranks.rank, graphs=hardware.cuda_graphs, after_backward=share.after_backward(loss))
+    return Objective(
+        wrapped, task, ranks.rank, graphs=hardware.cuda_graphs, after_backward=share.after_backward(loss),
+        fixed=isinstance(optimizer, LBFGS),  # whose line search and curvature are of one function
+    )  # fmt: skip
 
 
 def _schedule(conf: TrainConf, epochs: float) -> Schedule:
@@ -179,6 +188,8 @@ def _lengthened(conf: TrainConf, state: dict[str, Any]) -> str:
     before = state["configuration"]["epochs"]
     if before == conf.epochs:
         return ""
+    if conf.optimizer.name == "lbfgs":
+        return f" of a run of {before:g}, whose last step was cut to its budget: not the same as one of {conf.epochs:g}"
     if conf.schedule.name != "cosine":
         return f" of a run of {before:g}, as one run of {conf.epochs:g} would"
     ended, now = (_schedule(conf, epochs)(before) for epochs in (before, conf.epochs))
@@ -189,17 +200,22 @@ def _lengthened(conf: TrainConf, state: dict[str, Any]) -> str:
 
 
 def _announce(conf: TrainConf, task: Task, budget: Budget) -> None:
-    taken = budget.outer_steps * budget.per_step
+    steps = f"{budget.outer_steps} outer steps" if budget.least is None else f"outer steps of {budget.per_step} at most"
     log.info(
-        "%s on %s with %s: %g passes over %d %ss = %d gradient evaluations of %d %ss, %d outer steps",
+        "%s on %s with %s: %g passes over %d %ss = %d gradient evaluations of %d %ss, %s",
         conf.model.name, conf.dataset.name if task.takes_data else conf.task.name, conf.optimizer.name, budget.epochs,
-        budget.examples, task.noun, budget.evaluations, budget.batch_size, task.noun, budget.outer_steps,
+        budget.examples, task.noun, budget.evaluations, budget.batch_size, task.noun, steps,
     )  # fmt: skip
+    if budget.least is not None and budget.batch_size < budget.examples:
+        log.warning(
+            "f is the loss of batch 0 alone, %d of %d %ss: batch_size=%d takes all",
+            budget.batch_size, budget.examples, task.noun, budget.examples,
+        )  # fmt: skip
     if problem := _schedule_problem(conf):
         log.warning(problem)
-    if abs(taken / budget.evaluations - 1) > 0.02:
+    if abs(budget.taken / budget.evaluations - 1) > 0.02:
         log.warning(
-            "whole outer steps of %d come to %d evaluations, not %d", budget.per_step, taken, budget.evaluations
+            "whole outer steps of %d come to %d evaluations, not %d", budget.per_step, budget.taken, budget.evaluations
         )
 
 

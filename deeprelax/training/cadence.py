@@ -10,18 +10,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ..errors import UserError
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """epochs passes over `examples` training examples in batches of `batch_size`, `per_step` evaluations an outer step.
 
-    Counted in gradient evaluations, the same for every optimizer: equal epochs are equal cost.
+    Counted in gradient evaluations, the same for every optimizer: equal epochs are equal cost. `least`: where steps
+    differ in length, what a further one needs; `per_step` is then the most that one takes. Raises UserError if there is
+    not even that much.
     """
 
     epochs: float
     examples: int
     batch_size: int
     per_step: int
+    least: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.least is not None and self.evaluations < self.least:
+            raise UserError(
+                f"epochs={self.epochs:g} allows {self.evaluations} of the {self.least} gradient evaluations that a "
+                "step of this optimizer may take: raise epochs"
+            )
 
     @property
     def evaluations(self) -> int:
@@ -33,17 +45,28 @@ class Budget:
         """Whole outer steps in it, at least one."""
         return max(1, self.evaluations // self.per_step)
 
+    @property
+    def taken(self) -> int:
+        """Evaluations that the run takes in the end; where steps differ in length, at most."""
+        return self.evaluations if self.least is not None else self.outer_steps * self.per_step
+
+    def spent(self, evaluations: int, outer_steps: int) -> bool:
+        """Is there no further step in it, after so many?"""
+        if self.least is not None:
+            return self.evaluations - evaluations < self.least
+        return outer_steps >= self.outer_steps
+
     def passes(self, evaluations: int) -> float:
         """Passes over the training data after so many evaluations."""
         return evaluations * self.batch_size / self.examples
 
-    def crosses(self, every: float | None, evaluations: int) -> bool:
-        """Has the step that ended at `evaluations` reached or passed a multiple of `every` passes?"""
+    def crosses(self, every: float | None, evaluations: int, before: int) -> bool:
+        """Has the step from `before` to `evaluations` reached or passed a multiple of `every` passes?"""
         if every is None:
             return False
         unit = _exact(every) * self.examples  # in examples, as evaluations * batch_size
-        now, before = (math.floor(n * self.batch_size / unit) for n in (evaluations, evaluations - self.per_step))
-        return now > before
+        now, then = (math.floor(n * self.batch_size / unit) for n in (evaluations, before))
+        return now > then
 
 
 @functools.cache
@@ -82,14 +105,14 @@ class Cadence:
         """The clock of the checkpoints starts."""
         self._saved = time.monotonic()
 
-    def due(self, evaluations: int, *, last: bool) -> Due:
-        """After the step that ended at `evaluations`."""
+    def due(self, evaluations: int, before: int, *, last: bool) -> Due:
+        """After the step from `before` to `evaluations`."""
         crosses = self.budget.crosses
-        evaluate = last or crosses(self.evaluate_every, evaluations)
+        evaluate = last or crosses(self.evaluate_every, evaluations, before)
         return Due(
-            record=last or crosses(self.record_every, evaluations),
+            record=last or crosses(self.record_every, evaluations, before),
             evaluate=evaluate,
-            save=evaluate or crosses(self.checkpoint_every, evaluations),
+            save=evaluate or crosses(self.checkpoint_every, evaluations, before),
         )
 
     def time_to_save(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from ..optim.scratch import copy_
 from .cadence import Due
 from .graphs.step import CapturedStep, can_capture
 from .objective import Objective
+from .stepper import Stepper
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +34,12 @@ class GuardedStep:
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: Relaxation, objective: Objective, *, can_abort: bool, skips: bool,
+        self, model: nn.Module, optimizer: Stepper, objective: Objective, *, can_abort: bool, skips: bool,
         graphs: bool = False,
     ) -> None:  # fmt: skip
         self._optimizer, self._objective = optimizer, objective
-        self._step: Callable[[], Tensor] = functools.partial(optimizer.step, objective)
-        if graphs and can_capture(optimizer):
+        self._step: Callable[[], Tensor] = lambda: optimizer.step(objective)
+        if graphs and isinstance(optimizer, Relaxation) and can_capture(optimizer):
             self._step = CapturedStep(optimizer, objective)
         self._can_abort = can_abort and optimizer.evaluations > 1
         self._skips = skips
@@ -78,7 +78,7 @@ class Guard:
     """
 
     model: nn.Module
-    optimizer: Relaxation
+    optimizer: Stepper
     skips: bool
     lower: Sequence[str]
     has_checkpoint: Callable[[], bool]

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..optim import Relaxation
 from ..records.metrics import Number, Records
 from ..tasks.task import Task
 from .cadence import Budget
+from .stepper import Stepper
 
 log = logging.getLogger(__name__)
 BAR = "{desc} |{bar}| {percentage:3.0f}% {rate_fmt} {elapsed}<{remaining}{postfix}"
@@ -25,9 +25,8 @@ class Progress:
 
     def __init__(self, budget: Budget, evaluations: int, unit: str, *, show: bool = True) -> None:
         self._budget = budget
-        total = budget.outer_steps * budget.per_step
         self._bar = tqdm(
-            total=total * budget.batch_size, initial=evaluations * budget.batch_size, unit=unit, unit_scale=True,
+            total=budget.taken * budget.batch_size, initial=evaluations * budget.batch_size, unit=unit, unit_scale=True,
             bar_format=BAR, disable=None if show else True, leave=False, dynamic_ncols=True,
         )  # fmt: skip
         self._shown: dict[str, str] = {}
@@ -76,7 +75,7 @@ class Journal:
         self._loss_count += finite
         self._progress.advance(evaluations)
 
-    def record(self, optimizer: Relaxation, skipped: int | None, counts: dict[str, Number]) -> None:
+    def record(self, optimizer: Stepper, skipped: int | None, counts: dict[str, Number]) -> None:
         """The steps since the last record. `skipped` is None where a step that is not finite ends the run."""
         counted = int(self._loss_count)
         values: dict[str, Number] = {"inner_loss": self._loss_sum.item() / counted} if counted else {}

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import Stopped
-from ..optim import Relaxation
+from ..optim import LBFGS
 from ..records import checkpoint
 from ..records.metrics import Number
 from .cadence import Budget, Cadence, Clock
@@ -19,6 +19,7 @@ from .journal import Journal
 from .objective import Objective
 from .schedules import Schedule, set_lr
 from .share import Share
+from .stepper import Stepper
 from .stop import Stop
 
 Scores = dict[str, dict[str, float]]  # split to the scores of x on it
@@ -33,7 +34,7 @@ class Trainer:
     """
 
     model: nn.Module
-    optimizer: Relaxation
+    optimizer: Stepper
     objective: Objective
     share: Share
     step: GuardedStep
@@ -62,6 +63,10 @@ class Trainer:
         """Passes over the training data so far."""
         return self.budget.passes(self.evaluations)
 
+    @property
+    def _spent(self) -> bool:
+        return self.budget.spent(self.evaluations, self.outer_steps)
+
     def fit(self) -> None:
         """Take the outer steps that are left.
 
@@ -82,13 +87,14 @@ class Trainer:
             self.journal.close()
 
     def _descend(self) -> None:
-        while self.outer_steps < self.budget.outer_steps:
+        while not self._spent:
             set_lr(self.optimizer, self.schedule(self.passes))
+            before = self.evaluations
             loss = self._step_or_leave()
             self.outer_steps += 1
             self.objective.task.advance(self.model, self.evaluations)
             self.journal.count(loss, self.evaluations)
-            due = self.cadence.due(self.evaluations, last=self.outer_steps == self.budget.outer_steps)
+            due = self.cadence.due(self.evaluations, before, last=self._spent)
             due = self.stop.with_checkpoint(due, self.cadence.time_to_save())
             self.guard.check(due)  # nothing that is not finite passes this line
             self.clock.lap(step=True)
@@ -105,6 +111,8 @@ class Trainer:
 
     def _step_or_leave(self) -> Tensor:
         self.stop.announce(save=self.cadence.time_to_save())
+        if isinstance(self.optimizer, LBFGS):
+            self.optimizer.left = self.budget.evaluations - self.evaluations
         try:
             return self.step(self.stop.interrupt)
         except Stopped:
@@ -113,9 +121,8 @@ class Trainer:
 
     def _evaluate(self) -> None:
         """Everything is computed before anything is written: aborted for a stop, it is made when the run resumes."""
-        last = self.outer_steps == self.budget.outer_steps
         try:
-            self.scores = self.evaluate(train=last, interrupt=self.stop.interrupt)
+            self.scores = self.evaluate(train=self._spent, interrupt=self.stop.interrupt)
         except Stopped:
             self._save_before_leaving()
             raise

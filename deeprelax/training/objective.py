@@ -33,7 +33,8 @@ class Objective:
 
     Call number k takes batch k of the task and the random numbers (dropout, the loss's own) that belong to
     (seed, k, rank), so the count is the whole state. `loss` is a `Loss`, or what wraps one. With `graphs`, on a GPU,
-    evaluations are replays of a CUDA graph. `after_backward` averages gradients over the ranks.
+    evaluations are replays of a CUDA graph. `after_backward` averages gradients over the ranks. With `fixed` f is one
+    function, that of call 0, at every call.
 
     `before_each`: hooks of all objectives of this process, called with the objective before each evaluation; one that
     raises ends the run there. For tests and benchmarks.
@@ -43,9 +44,9 @@ class Objective:
 
     def __init__(
         self, loss: nn.Module, task: Task, rank: int = 0, *, graphs: bool = False,
-        after_backward: Callable[[], None] | None = None,
+        after_backward: Callable[[], None] | None = None, fixed: bool = False,
     ) -> None:  # fmt: skip
-        self.loss, self.task = loss, task
+        self.loss, self.task, self.fixed = loss, task, fixed
         self.evaluations = 0
         self.seed, self.rank = task.setting.seed, rank
         self.interrupt: Callable[[], None] | None = None  # called before each evaluation; may raise to abort the step
@@ -71,9 +72,10 @@ class Objective:
             hook(self)
         if self.interrupt is not None:
             self.interrupt()
-        drawn = self.task.draw(self.evaluations)
+        k = 0 if self.fixed else self.evaluations
+        drawn = self.task.draw(k)
         # nn.Dropout draws from the default generator and takes no other. The global torch.manual_seed is slower.
-        self._generator.manual_seed(derive_seed(self.seed, Purpose.DROPOUT, self.evaluations, self.rank))
+        self._generator.manual_seed(derive_seed(self.seed, Purpose.DROPOUT, k, self.rank))
         self.evaluations += 1
         return drawn
 

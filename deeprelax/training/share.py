@@ -25,6 +25,7 @@ from ..optim import Relaxation
 from ..optim.state import kept_by_chains, restore_chains
 from ..tasks.task import Task
 from .collectives import Collectives
+from .stepper import Stepper
 
 SMALL = 25 * 2**20  # bytes of gradients
 
@@ -57,19 +58,24 @@ class Share:
         mine = (self.ranks.rank, self.ranks.world)
         return {"chain": mine} if self._chains else {"part": mine}
 
-    def average(self, optimizer: Relaxation, stop: Tensor) -> None:
+    def average(self, optimizer: Stepper, stop: Tensor) -> None:
         """Tell the optimizer what is averaged at the end of a step, and which chain is its own.
 
         `stop`, a number on the device, is averaged in the same all-reduce: a rank that was asked to stop tells
-        the others.
+        the others. Raises UserError on several ranks for an optimizer that is no relaxation.
         """
+        if self.ranks.world == 1:
+            return
+        if not isinstance(optimizer, Relaxation):
+            name = type(optimizer).__name__
+            raise UserError(f"{self.ranks.world} ranks with {name}, which runs on one rank: set hardware.devices=1")
         if self._chains:
             optimizer.chain = self.ranks.rank
             optimizer.reduce_direction = lambda tensors: self.ranks.mean_([*tensors, stop])
         elif self._parts:
             optimizer.reduce_direction = lambda tensors: self.ranks.mean_([tensors[-1], stop])
 
-    def gather_chains(self, optimizer: Relaxation) -> list[Any]:
+    def gather_chains(self, optimizer: Stepper) -> list[Any]:
         """What each rank's chain keeps over outer steps, on the main rank; [] if all ranks have the same.
 
         For a checkpoint; to be called on all ranks.
@@ -79,7 +85,7 @@ class Share:
         kept = kept_by_chains(optimizer)
         return self.ranks.gather({i: {name: t.cpu() for name, t in tensors.items()} for i, tensors in kept.items()})
 
-    def restore_chain(self, optimizer: Relaxation, chains: list[Any]) -> None:
+    def restore_chain(self, optimizer: Stepper, chains: list[Any]) -> None:
         """This rank's part of what `gather_chains` returned: of n chains rank r takes that of rank r modulo n."""
         if chains:
             restore_chains(optimizer, chains[self.ranks.rank % len(chains)])

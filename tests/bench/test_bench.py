@@ -159,6 +159,7 @@ def test_the_whole_run(deeprelax: Command) -> None:
             ["optimizers.a.name=collections:Counter", "only=[a]"],
             "optimizer.*: collections:Counter is no torch.optim.Optimizer: name",
         ),
+        (["optimizers.a.name=lbfgs", "only=[a]"], "optimizers: a step of lbfgs has no cost of its own, for it varies"),
         (["only=[a]"], "only=a is not one of the optimizers sgd, entropy_sgd, "),
         (["optimizers.sgd.name=sgdd"], r"optimizer.name=sgdd is unknown \(did you mean sgd\?\)"),
     ],

@@ -12,7 +12,7 @@ from deeprelax.commands import train
 from deeprelax.parallel import devices
 from tests import quick
 from tests.hooks import spoil
-from tests.optimizers import CHOICES
+from tests.optimizers import CHOICES, NO_RELAXATION
 
 Command = Callable[..., tuple[int, str, str]]
 QUICK = [*quick.QUICK, "epochs=1"]
@@ -93,7 +93,7 @@ def test_pde_relaxed_takes_each_equation(equation: str, deeprelax: Command) -> N
     assert "test error" in out
 
 
-@pytest.mark.parametrize("optimizer", CHOICES)
+@pytest.mark.parametrize("optimizer", [*CHOICES, *NO_RELAXATION])
 def test_experiments_and_their_presets_compose(optimizer: str, deeprelax: Command) -> None:
     from deeprelax.configuration.hydra_app import configuration_folder
 

@@ -11,10 +11,21 @@ import torch
 from torch import nn
 
 import tests.optimizers
-from deeprelax.optim import CHOICES, SGD, AdamW, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
+from deeprelax import optim
+from deeprelax.optim import (
+    CHOICES,
+    LBFGS,
+    SGD,
+    AdamW,
+    EntropySGD,
+    HamiltonJacobi,
+    Heat,
+    Relaxation,
+    pde_relaxed,
+)
 from deeprelax.optim.hyperparameters import RANGES
 from deeprelax.optim.outer import RULES
-from tests.optimizers import OPTIMIZERS
+from tests.optimizers import NO_RELAXATION, OPTIMIZERS
 
 from .problems import descend, network
 
@@ -52,13 +63,21 @@ OUT_OF_RANGE: dict[str, list[object]] = {
     "closure_calls": ["twice"],
     "solver": ["newton"],
     "equation": ["wave"],
+    "max_iter": [0, 2.5],
+    "max_eval": [0, True],
+    "tolerance_grad": [-1e-9, math.inf],
+    "tolerance_change": [0.0, math.nan],
+    "history_size": [0, 10_001],
 }
 
 
 def test_every_choice_of_the_command_line_stands_in_the_table() -> None:
-    assert list(tests.optimizers.CHOICES) == list(CHOICES)
-    for name, (path, fixed) in CHOICES.items():
-        case = OPTIMIZERS[name]
+    assert [*tests.optimizers.CHOICES, *NO_RELAXATION] == list(CHOICES)
+    for name, (path, _) in CHOICES.items():
+        made = getattr(optim, path.partition(":")[2])
+        assert (isinstance(made, type) and not issubclass(made, Relaxation)) == (name in NO_RELAXATION), name
+    for name in tests.optimizers.CHOICES:
+        (path, fixed), case = CHOICES[name], OPTIMIZERS[name]
         assert path.endswith(f":{case.make.__name__}")
         assert fixed.items() <= case.keywords.items()
 
@@ -73,7 +92,7 @@ def test_every_rule_may_be_chosen_and_no_other() -> None:
         assert RANGES[key][2] == " or ".join(RULES)
 
 
-@pytest.mark.parametrize("make", dict.fromkeys(case.make for case in OPTIMIZERS.values()))
+@pytest.mark.parametrize("make", [*dict.fromkeys(case.make for case in OPTIMIZERS.values()), LBFGS])
 def test_values_out_of_range_are_refused_by_name(make: Callable[..., Relaxation]) -> None:
     p = nn.Parameter(torch.ones(1))
     for keyword in set(inspect.signature(make).parameters) & set(RANGES):
@@ -104,6 +123,7 @@ PUBLIC = {
     pde_relaxed: "equation gamma temperature inner_steps lr momentum nesterov weight_decay seed"
     + OUTER
     + " closure_calls",
+    LBFGS: "lr max_iter max_eval tolerance_grad tolerance_change history_size",
 }
 
 

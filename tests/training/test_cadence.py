@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
+from deeprelax.errors import UserError
 from deeprelax.records import checkpoint
 from deeprelax.training.cadence import Budget
 from tests.hooks import before_each
@@ -46,10 +48,29 @@ def test_budget_is_the_same_for_every_optimizer_to_within_a_step() -> None:
     assert [Budget(epochs, 100, 1, 1).evaluations for epochs in (0.29, 0.57, 1.1)] == [29, 57, 110]
 
 
+def test_a_budget_of_steps_that_differ_in_length_is_spent_to_the_last_that_fits() -> None:
+    budget = Budget(10, 100, 10, 26, least=2)
+    assert (budget.evaluations, budget.taken) == (100, 100)
+    assert [n for n in range(95, 102) if budget.spent(n, 0)] == [99, 100, 101]
+    assert not budget.spent(0, 1000)
+    alike = Budget(10, 100, 10, 26)
+    assert alike.taken == 78
+    assert [n for n in range(5) if alike.spent(0, n)] == [3, 4]
+    with pytest.raises(UserError, match=r"epochs=0\.1 allows 1 of the 2 gradient evaluations that a step of this"):
+        Budget(0.1, 100, 10, 26, least=2)
+
+
 def test_crosses_fires_once_for_each_multiple() -> None:
     budget = Budget(10, 1437, 128, 7)
     tenth = Budget(50, 1000, 100, 1)
-    assert [n for n in range(1, 21) if tenth.crosses(0.3, n)] == [3, 6, 9, 12, 15, 18]
-    fired = [n for n in range(1, 17) if budget.crosses(2, 7 * n)]
+    assert [n for n in range(1, 21) if tenth.crosses(0.3, n, n - 1)] == [3, 6, 9, 12, 15, 18]
+    fired = [n for n in range(1, 17) if budget.crosses(2, 7 * n, 7 * n - 7)]
     assert [math.floor(budget.passes(7 * n) / 2) for n in fired] == [1, 2, 3, 4]
-    assert not any(budget.crosses(None, n) for n in range(20))
+    assert not any(budget.crosses(None, n, n - 1) for n in range(20))
+
+
+def test_crosses_goes_by_the_evaluations_that_a_step_took() -> None:
+    budget = Budget(10, 100, 10, 26)  # steps of at most 26; ten evaluations are a pass
+    ends = [0, 4, 9, 11, 12, 30, 31, 40]
+    fired = [now for before, now in itertools.pairwise(ends) if budget.crosses(1, now, before)]
+    assert fired == [11, 30, 40]  # 31 - 26 would have it that 31 and 12 cross a multiple, too

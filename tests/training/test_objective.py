@@ -21,3 +21,17 @@ def test_the_objective_is_a_function_of_its_count() -> None:
     again.evaluations = 2
     torch.rand(7)
     assert again().item() == losses[2]
+
+
+def test_a_fixed_objective_is_one_function_and_counts_all_the_same() -> None:
+    net = nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Linear(16, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+    task = classification(random_images(), 64, seed=3)
+    loss = Loss(task, net, Autocast("float32", CPU))
+    first = Objective(loss, task)().item()
+    fixed = Objective(loss, task, fixed=True)
+    values = []
+    for _ in range(4):
+        torch.rand(7)
+        values.append(fixed().item())
+    assert values == [first] * 4
+    assert fixed.evaluations == 4
