@@ -121,7 +121,7 @@ def check_share(conf: TrainConf, world: int) -> None:
 
 
 def _skip_finished(conf: TrainConf, config: DictConfig, directory: RunDirectory, world: int) -> bool:
-    continuation.check_same(directory, config)
+    continuation.check_same(conf, config, directory)
     if not directory.finished:
         continuation.start_from_finished(conf, config, directory)
         return False

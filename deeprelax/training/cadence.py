@@ -15,13 +15,16 @@ from fractions import Fraction
 class Budget:
     """epochs passes over `examples` training examples in batches of `batch_size`, `per_step` evaluations an outer step.
 
-    Counted in gradient evaluations, the same for every optimizer: equal epochs are equal cost.
+    Counted in gradient evaluations, the same for every optimizer: equal epochs are equal cost. `before` and
+    `steps_before` of them were done by the parts of a chain before this one, with other outer steps.
     """
 
     epochs: float
     examples: int
     batch_size: int
     per_step: int
+    before: int = 0
+    steps_before: int = 0
 
     @property
     def evaluations(self) -> int:
@@ -30,8 +33,18 @@ class Budget:
 
     @property
     def outer_steps(self) -> int:
-        """Whole outer steps in it, at least one."""
-        return max(1, self.evaluations // self.per_step)
+        """Whole outer steps in it, at least one behind those before."""
+        return self.steps_before + max(1, (self.evaluations - self.before) // self.per_step)
+
+    @property
+    def taken(self) -> int:
+        """Gradient evaluations that these outer steps come to."""
+        return self.before + (self.outer_steps - self.steps_before) * self.per_step
+
+    @property
+    def start(self) -> float:
+        """Passes before this part."""
+        return self.passes(self.before)
 
     def passes(self, evaluations: int) -> float:
         """Passes over the training data after so many evaluations."""

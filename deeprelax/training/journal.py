@@ -25,9 +25,8 @@ class Progress:
 
     def __init__(self, budget: Budget, evaluations: int, unit: str, *, show: bool = True) -> None:
         self._budget = budget
-        total = budget.outer_steps * budget.per_step
         self._bar = tqdm(
-            total=total * budget.batch_size, initial=evaluations * budget.batch_size, unit=unit, unit_scale=True,
+            total=budget.taken * budget.batch_size, initial=evaluations * budget.batch_size, unit=unit, unit_scale=True,
             bar_format=BAR, disable=None if show else True, leave=False, dynamic_ncols=True,
         )  # fmt: skip
         self._shown: dict[str, str] = {}
