@@ -26,11 +26,12 @@ WITHOUT_EFFECT = {
 # seed and experiment have a level of their own in the path, and a sweep is what it sets
 NOT_IN_NAME = WITHOUT_EFFECT | {"seed", "experiment", "sweep"}
 # What runs did that were made before there were these keys
-BEFORE: dict[str, dict[str, Any]] = {
+BEFORE: dict[str, Any] = {
     "task": {"name": "classification", "options": {}},
     "hardware": {"channels_last": True},
+    "init_from": None,
 }
-PATHS = ("continue_from",)
+PATHS = ("continue_from", "init_from")
 UNSAFE = r"[^A-Za-z0-9._+-]+"
 LONGEST = 120  # characters of a folder's name; file systems allow 255 bytes
 

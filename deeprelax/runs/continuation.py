@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..files import flat
 from ..records.directory import RunDirectory, named
 
-LENGTH = {"epochs", "continue_from"}  # what a run that continues a finished one may have of its own
+LENGTH = {"epochs", "continue_from", "init_from"}  # what a run that continues a finished one may have of its own
 METHOD = ("optimizer.", "schedule.")  # and with what keys of these begin a new part
 
 
@@ -76,6 +76,18 @@ def start_from_finished(conf: TrainConf, config: DictConfig, directory: RunDirec
     checkpoint.load(source.checkpoint)  # raises if it is corrupt
     _copy(source.metrics, directory.metrics)
     _copy(source.checkpoint, directory.checkpoint)  # last: with it the run counts as begun
+
+
+def initial_place(conf: TrainConf) -> Path | None:
+    """The run's directory or the file that `init_from` names, if it does. Raises UserError if it is not there."""
+    if conf.init_from is None:
+        return None
+    path = Path(conf.init_from).expanduser()
+    if path.is_dir():
+        return named("init_from", conf.init_from, conf.seed).path
+    if not path.is_file():
+        raise UserError(f"init_from={conf.init_from} is not there: give the directory of a run, or a file of weights")
+    return path
 
 
 def _copy(source: Path, target: Path) -> None:

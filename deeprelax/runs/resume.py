@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 def resume(trainer: Trainer, state: dict[str, Any], chain: Chain) -> None:
     """Put the trainer where the checkpoint is. Raises UserError if configuration, data or network are not the same."""
     directory, here = trainer.directory, trainer.identity["configuration"]
-    there = state["configuration"]
+    there = {"init_from": None, **state["configuration"]}  # of a version without that key
     lengthens = here["continue_from"] != there["continue_from"]
     if different := differences(there, here, may_differ(there, here) if lengthens else None):
         raise UserError(f"the checkpoint in {directory} is of another configuration: {different}")

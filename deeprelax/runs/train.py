@@ -35,6 +35,7 @@ from .chain import ALONE, Chain, chain_of, schedule
 from .continuation import decisive
 from .determinism import deterministic
 from .failures import compile_problem, is_out_of_memory, views_explained
+from .initial import start_from
 from .resume import log_what_changed, resume
 
 log = logging.getLogger(__name__)
@@ -67,20 +68,24 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
         raise UserError(
             f"batch_size={conf.batch_size} leaves one {task.noun} to a rank, and batch norm needs two: raise it"
         )
+    # with a checkpoint that one wins: the weights are not loaded again, and may be gone
+    initial = state.get("initial") if state is not None else start_from(conf, model)
     optimizer = build_optimizer(conf.optimizer, model)
     chain = chain_of(decisive(dataclasses.asdict(conf)), state)
     trainer = compose(conf, task, model, optimizer, directory, ranks, chain)
     chain.check(trainer.budget)
+    trainer.identity["initial"] = initial
     _announce(conf, task, trainer.budget)
     if state is not None:
         resume(trainer, state, chain)
-    reached = (trainer.evaluations, trainer.outer_steps)
-    if ranks.from_main(reached) != reached:
-        raise UserError(f"{directory.checkpoint} is not the same file on all machines: put output_dir on a shared disk")
+    reached = (trainer.evaluations, trainer.outer_steps, initial)
+    if (main := ranks.from_main(reached)) != reached:
+        key, file = ("init_from", conf.init_from) if main[:2] == reached[:2] else ("output_dir", directory.checkpoint)
+        raise UserError(f"{file} is not the same file on all machines: put {key} on a shared disk")
     if state is not None:
         log_what_changed(conf, trainer, state, chain)
     if ranks.main:
-        origin = {"chain": chain.ended} if chain.ended else {}
+        origin = ({"initial_weights": initial} if initial else {}) | ({"chain": chain.ended} if chain.ended else {})
         files.write_json(directory.provenance, provenance(device, ranks.world, task.metrics) | origin)
     trainer.fit()
     if ranks.main:
