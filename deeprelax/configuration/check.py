@@ -18,7 +18,7 @@ from ..optim.hyperparameters import check_rules
 from .messages import choice_of, unknown_key
 from .registry import DOTTED, REGISTRY
 from .rules import rules_before
-from .run_name import BEFORE
+from .run_name import BEFORE, value_of
 from .schema import BASES, NO_DATA, SCHEMAS, BenchConf, TrainConf
 
 
@@ -83,6 +83,11 @@ def _problems(node: DictConfig, prefix: str) -> Iterator[str]:
 
 
 def _excluding(node: DictConfig, prefix: str) -> Iterator[str]:
+    if prefix == "" and value_of(node, "continue_from") and value_of(node, "init_from"):
+        yield (
+            f"continue_from={node.continue_from} and init_from={node.init_from} exclude each other: leave out init_from"
+            " to go on with all of that run, or continue_from to start from weights alone"
+        )
     if prefix != "optimizer.":
         return
     try:

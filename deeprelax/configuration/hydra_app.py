@@ -2,7 +2,8 @@
 
 Hydra is used against its grain in five places, each explained where it stands: it would print its own messages instead
 of raising (`run`), put its own text before the error of a job (`Jobs`), refuse free keys without ++ (FREE_KEY), refuse
-overrides behind a flag (`apart`), and apply a preset whatever its values are for (`Loader`).
+overrides behind a flag (`apart`), and know nothing of presets for other rules and of earlier runs
+(`Loader`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ..errors import UserError
 from ..parallel import devices
 from ..records.directory import RunDirectory
-from . import check, rules, run_name
+from . import check, continued, run_name
 from .messages import explain, offered
 from .schema import configuration_folder
 
@@ -53,9 +54,9 @@ def choices(*wanted: str) -> str:
 
 
 class Loader(ConfigLoaderImpl):
-    """Composes configurations and fits them to the rules of the optimizer that is chosen.
+    """Composes configurations, fits them to the rules of the optimizer and takes from a run that is continued.
 
-    What null stands for and whether a preset applies depend on values, and Hydra's defaults list on choices alone.
+    All this depends on values, and Hydra's defaults list on choices alone.
     """
 
     def load_configuration(
@@ -66,7 +67,9 @@ class Loader(ConfigLoaderImpl):
         def compose(overrides: list[str]) -> DictConfig:
             return super(Loader, self).load_configuration(config_name, overrides, run_mode, *args, **keywords)
 
-        return rules.fitted(compose, overrides) if config_name == "train" else compose(overrides)
+        if config_name != "train":
+            return compose(overrides)
+        return continued.composed(compose, overrides, sweeps=run_mode == RunMode.MULTIRUN)
 
 
 def register() -> None:

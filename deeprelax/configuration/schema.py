@@ -150,6 +150,7 @@ class TrainConf:
     data_dir: str | None = MISSING
     output_dir: str = limited(lambda v: v.strip() != "", "the path of a folder")
     continue_from: str | None = limited(lambda v: v is None or v.strip() != "", "the directory of a finished run")
+    init_from: str | None = limited(lambda v: v is None or v.strip() != "", "the directory of a run, or a file")
     force: bool = MISSING
     deterministic: bool = MISSING
 

@@ -40,6 +40,11 @@ def _seal(body: bytes | memoryview) -> bytes:
     return SEAL + hashlib.blake2b(body, digest_size=DIGEST).digest()
 
 
+def is_ours(path: Path) -> bool:
+    """Does the file end as those that `save` writes?"""
+    return path.read_bytes()[-len(SEAL) - DIGEST :].startswith(SEAL)
+
+
 def latest(directory: Path, *, rename_corrupt: bool = False) -> dict[str, Any] | None:
     """The run's last valid checkpoint; None if it has reached none. Raises UserError if all are corrupt.
 

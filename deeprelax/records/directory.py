@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..errors import UserError
 from ..files import corrupt, read_json
 from ..tasks.metric import Metric
 from .scores import of_provenance
@@ -105,3 +106,14 @@ class RunDirectory:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def named(key: str, given: str, seed: int) -> RunDirectory:
+    """The run that a key names, by its directory or the one above its seeds'. Raises UserError if it is none."""
+    path = Path(given).expanduser()
+    of_seed = path / f"seed-{seed}"
+    above = of_seed.is_dir() and not RunDirectory(path).config.exists()
+    found = RunDirectory(of_seed if above else path)
+    if not found.config.exists():
+        raise UserError(f"{key}={found.path} is not the directory of a run: give the one that the run printed")
+    return found

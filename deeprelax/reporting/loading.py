@@ -22,7 +22,7 @@ from ..tasks.metric import Metric
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is eight times faster
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ ([A-Z]+) (.*)")
-SEED_FOLDER = re.compile(r"/seed-\d+/*$")
+SEED_FOLDER = re.compile(r"/seed-\d+(?=/|$)")
 RESULT = ("epochs", "batch_size", "budget", "gradient_evaluations", "seconds")  # positive numbers that each one has
 COUNTS = ("gradient_evaluations", "passes", "seconds")
 TRAINING = b'{"kind": "train"'
@@ -37,7 +37,8 @@ class Run:
 
     settings: the flat configuration without the seed, without keys that cannot change the result, and without those
     that are null or say that the task is classification: a key that an older version lacked then equals one without a
-    value. versions: of the libraries, and the commit.
+    value. The optimizer.name of a chain is that of all its parts, as "adamw > sgd", and what it continues is one of the
+    optimizer's settings. versions: of the libraries, and the commit.
     metrics: how its scores are to be read; none where that is unknown, as of a run that failed early.
     """
 
@@ -128,10 +129,10 @@ def load_run(directory: Path, config: dict[str, Any]) -> Run:
     settings = {key: value for key, value in settings.items() if IMPLIED.get(key) != value}
     rules = rules_before(str(settings.get("optimizer.name")))
     settings = {f"optimizer.{key}": value for key, value in rules.items()} | settings
-    if "continue_from" in settings:
+    for key in {"continue_from", "init_from"} & settings.keys():
         # without the seed, or runs that continue those of the same seeds would be no group; its last two folders alone,
         # which a relative and an absolute path have in common
-        settings["continue_from"] = "/".join(Path(SEED_FOLDER.sub("", str(settings["continue_from"]))).parts[-2:])
+        settings[key] = "/".join(Path(SEED_FOLDER.sub("", str(settings[key]))).parts[-2:])
     if settings.get("optimizer.seed") == config["seed"]:
         del settings["optimizer.seed"]  # it follows the seed
     result: dict[str, Any] = {}
@@ -146,6 +147,7 @@ def load_run(directory: Path, config: dict[str, Any]) -> Run:
             if settings.get("hardware.share") == "chains":  # each chain is one more sample of d
                 settings["ranks"] = provenance.get("ranks")
             metrics = files.score_metrics()
+            settings |= _of_chain(provenance.get("chain"), settings)
         records = read_records(files.metrics)
         if files.finished:
             result = _result(files.result)
@@ -153,6 +155,19 @@ def load_run(directory: Path, config: dict[str, Any]) -> Run:
     except UserError as error:
         state, reason, result = "damaged", str(error), {}
     return Run(directory, settings, config["seed"], state, reason, result, records, versions, metrics)
+
+
+def _of_chain(ended: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a run behind parts that ended, which is not to be taken for one of the last optimizer alone."""
+    if not isinstance(ended, list) or not all(isinstance(part, dict) and "optimizer" in part for part in ended):
+        return {}
+    names = [str(part["optimizer"]) for part in ended]
+    if not names:
+        return {}
+    return {
+        "optimizer.name": " > ".join([*names, str(settings.get("optimizer.name"))]),
+        "optimizer.continue_from": settings.pop("continue_from", None),
+    }
 
 
 def _result(file: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which run may resume from which: one of the same configuration, or a longer one from a finished one."""
+"""Which run may resume from which: one of the same configuration, or one that continues a finished one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from ..configuration.run_name import WITHOUT_EFFECT
 from ..configuration.schema import TrainConf
 from ..errors import UserError
 from ..files import flat
-from ..records.directory import RunDirectory
+from ..records.directory import RunDirectory, named
 
-LENGTH = {"epochs", "continue_from"}  # what may differ between a finished run and the one that continues it
+LENGTH = {"epochs", "continue_from", "init_from"}  # what a run that continues a finished one may have of its own
+METHOD = ("optimizer.", "schedule.")  # and with what keys of these begin a new part
 
 
 def decisive(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,10 +33,17 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any], apart: set[st
     return "; ".join(f"{key} is {theirs} there and {ours} here" for key, theirs, ours in pairs if theirs != ours)
 
 
-def check_same(directory: RunDirectory, config: DictConfig) -> None:
+def may_differ(there: Mapping[str, Any], here: Mapping[str, Any]) -> set[str]:
+    """The keys in which a finished run and the one that continues it may differ."""
+    return LENGTH | {key for key in there.keys() | here.keys() if key.startswith(METHOD)}
+
+
+def check_same(conf: TrainConf, config: DictConfig, directory: RunDirectory) -> None:
     """Raise UserError, listing the keys, if the directory holds a run of another configuration."""
     file = directory.config
     if file.exists() and (different := differences(_stored(file), _decisive(config))):
+        if conf.continue_from is not None:
+            named("continue_from", conf.continue_from, conf.seed)  # raises if it is gone, with what was taken from it
         raise UserError(
             f"{directory.path} holds a run of another configuration ({different}): "
             "force=true starts it anew, another output_dir keeps both"
@@ -45,17 +53,19 @@ def check_same(directory: RunDirectory, config: DictConfig) -> None:
 def start_from_finished(conf: TrainConf, config: DictConfig, directory: RunDirectory) -> None:
     """Give a run with `continue_from` the finished run's checkpoint and records, unless it has a checkpoint already.
 
-    Raises UserError if there is no finished run, it is not shorter, or it differs in more than its length.
+    Raises UserError if there is no finished run, it is not shorter, or it differs in more than it may.
     """
     if conf.continue_from is None or directory.has_checkpoint:
         return
-    source = _finished_run(Path(conf.continue_from).expanduser(), conf.seed)
+    source = named("continue_from", conf.continue_from, conf.seed)
+    if not source.finished:
+        raise UserError(f"continue_from={source.path} is not finished: its own command finishes it")
     load(source.config)  # raises if it is corrupt
-    there = _stored(source.config)
-    if different := differences(there, _decisive(config), LENGTH):
+    there, here = _stored(source.config), _decisive(config)
+    if different := differences(there, here, may_differ(there, here)):
         raise UserError(
             f"continue_from={source.path} is a run of another configuration ({different}): "
-            "only epochs and what cannot change the result may differ"
+            "only epochs, optimizer, schedule and what cannot change the result may differ"
         )
     if conf.epochs <= there["epochs"]:
         raise UserError(
@@ -68,21 +78,21 @@ def start_from_finished(conf: TrainConf, config: DictConfig, directory: RunDirec
     _copy(source.checkpoint, directory.checkpoint)  # last: with it the run counts as begun
 
 
+def initial_place(conf: TrainConf) -> Path | None:
+    """The run's directory or the file that `init_from` names, if it does. Raises UserError if it is not there."""
+    if conf.init_from is None:
+        return None
+    path = Path(conf.init_from).expanduser()
+    if path.is_dir():
+        return named("init_from", conf.init_from, conf.seed).path
+    if not path.is_file():
+        raise UserError(f"init_from={conf.init_from} is not there: give the directory of a run, or a file of weights")
+    return path
+
+
 def _copy(source: Path, target: Path) -> None:
     with source.open("rb") as there:
         files.replace(target, lambda here: shutil.copyfileobj(there, here))
-
-
-def _finished_run(given: Path, seed: int) -> RunDirectory:
-    """The directory meant by `continue_from`: a run's, or the one above the seeds'."""
-    of_seed = given / f"seed-{seed}"
-    above = of_seed.is_dir() and not RunDirectory(given).config.exists()
-    source = RunDirectory(of_seed if above else given)
-    if not source.config.exists():
-        raise UserError(f"continue_from={source.path} is not the directory of a run: give the one that the run printed")
-    if not source.finished:
-        raise UserError(f"continue_from={source.path} is not finished: its own command finishes it")
-    return source
 
 
 def _stored(file: Path) -> dict[str, Any]:

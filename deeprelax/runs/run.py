@@ -135,9 +135,11 @@ def _check_lbfgs(conf: TrainConf, world: int) -> None:
 
 
 def _skip_finished(conf: TrainConf, config: DictConfig, directory: RunDirectory, world: int) -> bool:
-    continuation.check_same(directory, config)
+    continuation.check_same(conf, config, directory)
     if not directory.finished:
         continuation.start_from_finished(conf, config, directory)
+        if not directory.has_checkpoint:
+            continuation.initial_place(conf)  # raises before anything is written
         return False
     result = _result(directory)
     if conf.hardware.share == "chains" and result["ranks"] != world:

@@ -15,7 +15,6 @@ from ..configuration.schema import TrainConf
 from ..errors import UserError
 from ..optim import LBFGS
 from ..optim.batchnorm import has_batch_norm
-from ..optim.state import kept_by_chains
 from ..parallel.ranks import SOLO, Ranks
 from ..parallel.signals import Requests
 from ..records import checkpoint
@@ -29,14 +28,16 @@ from ..training.guard import Guard, GuardedStep
 from ..training.journal import Journal
 from ..training.loop import Trainer
 from ..training.objective import Autocast, Loss, Objective
-from ..training.schedules import Schedule, make_schedule
 from ..training.share import Share
 from ..training.stepper import Stepper
 from ..training.stop import Stop
-from .build import build_model, build_optimizer, build_task, load_weights, set_up_cpu
-from .continuation import LENGTH, decisive, differences
+from .build import build_model, build_optimizer, build_task, set_up_cpu
+from .chain import ALONE, Chain, chain_of, schedule
+from .continuation import decisive
 from .determinism import deterministic
 from .failures import compile_problem, is_out_of_memory, views_explained
+from .initial import start_from
+from .resume import log_what_changed, resume
 
 log = logging.getLogger(__name__)
 LIKELY = ("lr", "inner_lr", "gamma", "sigma", "temperature")  # the keys that may be behind a value that is not finite
@@ -68,30 +69,39 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
         raise UserError(
             f"batch_size={conf.batch_size} leaves one {task.noun} to a rank, and batch norm needs two: raise it"
         )
+    # with a checkpoint that one wins: the weights are not loaded again, and may be gone
+    initial = state.get("initial") if state is not None else start_from(conf, model)
     optimizer = build_optimizer(conf.optimizer, model)
-    trainer = compose(conf, task, model, optimizer, directory, ranks)
+    chain = chain_of(decisive(dataclasses.asdict(conf)), state)
+    trainer = compose(conf, task, model, optimizer, directory, ranks, chain)
+    chain.check(trainer.budget)
+    trainer.identity["initial"] = initial
     _announce(conf, task, trainer.budget)
     if state is not None:
-        _resume(conf, trainer, state)
-    reached = (trainer.evaluations, trainer.outer_steps)
-    if ranks.from_main(reached) != reached:
-        raise UserError(f"{directory.checkpoint} is not the same file on all machines: put output_dir on a shared disk")
+        resume(trainer, state, chain)
+    reached = (trainer.evaluations, trainer.outer_steps, initial)
+    if (main := ranks.from_main(reached)) != reached:
+        key, file = ("init_from", conf.init_from) if main[:2] == reached[:2] else ("output_dir", directory.checkpoint)
+        raise UserError(f"{file} is not the same file on all machines: put {key} on a shared disk")
     if state is not None:
-        _log_what_changed(conf, trainer, state)
+        log_what_changed(conf, trainer, state, chain)
     if ranks.main:
-        files.write_json(directory.provenance, provenance(device, ranks.world, task.metrics))
+        origin = ({"initial_weights": initial} if initial else {}) | ({"chain": chain.ended} if chain.ended else {})
+        files.write_json(directory.provenance, provenance(device, ranks.world, task.metrics) | origin)
     trainer.fit()
     if ranks.main:
         task.report(model, directory.path)
-        files.write_json(directory.result, _result(conf, trainer, device, ranks))
+        files.write_json(directory.result, _result(conf, trainer, device, ranks) | _parts(conf, trainer, chain))
     trainer.stop.raise_if_late()
 
 
 def compose(
-    conf: TrainConf, task: Task, model: nn.Module, optimizer: Stepper, directory: RunDirectory, ranks: Ranks = SOLO
-) -> Trainer:
+    conf: TrainConf, task: Task, model: nn.Module, optimizer: Stepper, directory: RunDirectory, ranks: Ranks = SOLO,
+    chain: Chain = ALONE,
+) -> Trainer:  # fmt: skip
     """Everything that trains, put together from a configuration."""
-    budget = _budget(conf, task, optimizer)
+    least = optimizer.least if isinstance(optimizer, LBFGS) else None
+    budget = Budget(conf.epochs, task.examples, conf.batch_size, optimizer.evaluations, *chain.before, least)
     stop = Stop(Requests(), ranks, task.setting.device)
     objective = compose_objective(conf, task, model, optimizer, ranks, stop.flags)
     autocast = Autocast(conf.hardware.precision, task.setting.device)
@@ -106,7 +116,7 @@ def compose(
         ),
         evaluate=functools.partial(scores, task, model, task.statistics(loop.bn_batches), autocast, ranks),
         budget=budget,
-        schedule=_schedule(conf, conf.epochs),
+        schedule=schedule(conf, conf.epochs, budget.start),
         cadence=Cadence(
             budget, loop.record_every, loop.evaluate_every, loop.checkpoint_every, loop.checkpoint_seconds, ranks.main
         ),
@@ -122,18 +132,18 @@ def compose(
         journal=Journal(directory.path, budget, task, main=ranks.main),
         directory=directory.path,
         writes=ranks.main,
-        identity={
-            "configuration": decisive(dataclasses.asdict(conf)),
-            "data": task.fingerprint,
-            "threads": torch.get_num_threads(),
-            "world": ranks.world,
-        },
+        identity=_identity(conf, task, ranks, chain),
     )
 
 
-def _budget(conf: TrainConf, task: Task, optimizer: Stepper) -> Budget:
-    least = optimizer.least if isinstance(optimizer, LBFGS) else None
-    return Budget(conf.epochs, task.examples, conf.batch_size, optimizer.evaluations, least)
+def _identity(conf: TrainConf, task: Task, ranks: Ranks, chain: Chain) -> dict[str, Any]:
+    return {
+        "configuration": decisive(dataclasses.asdict(conf)),
+        "data": task.fingerprint,
+        "threads": torch.get_num_threads(),
+        "world": ranks.world,
+        "chain": chain.ended,
+    }
 
 
 def compose_objective(
@@ -150,55 +160,6 @@ def compose_objective(
     )  # fmt: skip
 
 
-def _schedule(conf: TrainConf, epochs: float) -> Schedule:
-    return make_schedule(conf.schedule.name, conf.schedule.milestones, conf.schedule.factor, epochs)
-
-
-def _resume(conf: TrainConf, trainer: Trainer, state: dict[str, Any]) -> None:
-    """Put the trainer where the checkpoint is. Raises UserError if configuration, data or network are not the same."""
-    directory, there = trainer.directory, state["configuration"]
-    lengthens = conf.continue_from != there["continue_from"]
-    if different := differences(there, trainer.identity["configuration"], LENGTH if lengthens else None):
-        raise UserError(f"the checkpoint in {directory} is of another configuration: {different}")
-    if state["data"] != trainer.identity["data"]:
-        raise UserError(
-            f"the data are not those that {directory} began with: put them back, or start anew with force=true"
-        )
-    load_weights(trainer.model, state, directory)  # before the rest, for its message
-    trainer.load_state(state)
-
-
-def _log_what_changed(conf: TrainConf, trainer: Trainer, state: dict[str, Any]) -> None:
-    log.info("going on from pass %.4g%s", trainer.passes, _lengthened(conf, state))
-    for key, what in (("threads", "threads"), ("world", "ranks")):
-        now, before = trainer.identity[key], state[key]
-        if now != before:
-            log.warning("%d %s, not %d as before: no longer bit for bit the same run", now, what, before)
-    chains = max(1, len(state["ranks"]))
-    if conf.hardware.share == "chains" and chains != trainer.identity["world"] and _keeps(trainer):
-        log.warning("optimizer.inner_state=keep: rank r takes what the chain of rank r modulo %d kept", chains)
-
-
-def _keeps(trainer: Trainer) -> bool:
-    return bool(kept_by_chains(trainer.optimizer))
-
-
-def _lengthened(conf: TrainConf, state: dict[str, Any]) -> str:
-    """What it means for the schedule that the checkpoint is of a shorter run; "" if it is not."""
-    before = state["configuration"]["epochs"]
-    if before == conf.epochs:
-        return ""
-    if conf.optimizer.name == "lbfgs":
-        return f" of a run of {before:g}, whose last step was cut to its budget: not the same as one of {conf.epochs:g}"
-    if conf.schedule.name != "cosine":
-        return f" of a run of {before:g}, as one run of {conf.epochs:g} would"
-    ended, now = (_schedule(conf, epochs)(before) for epochs in (before, conf.epochs))
-    return (
-        f" of a run of {before:g}: schedule=cosine depends on the total, so the lr goes on at {now:.3g} times its "
-        f"initial value, where that run had come down to {ended:.3g}; not the same as one run of {conf.epochs:g}"
-    )
-
-
 def _announce(conf: TrainConf, task: Task, budget: Budget) -> None:
     steps = f"{budget.outer_steps} outer steps" if budget.least is None else f"outer steps of {budget.per_step} at most"
     log.info(
@@ -211,7 +172,7 @@ def _announce(conf: TrainConf, task: Task, budget: Budget) -> None:
             "f is the loss of batch 0 alone, %d of %d %ss: batch_size=%d takes all",
             budget.batch_size, budget.examples, task.noun, budget.examples,
         )  # fmt: skip
-    if problem := _schedule_problem(conf):
+    if problem := _schedule_problem(conf, budget.start):
         log.warning(problem)
     if abs(budget.taken / budget.evaluations - 1) > 0.02:
         log.warning(
@@ -219,13 +180,21 @@ def _announce(conf: TrainConf, task: Task, budget: Budget) -> None:
         )
 
 
-def _schedule_problem(conf: TrainConf) -> str:
+def _schedule_problem(conf: TrainConf, start: float) -> str:
     """A step schedule whose steps all lie behind the end; "" if there is none."""
     late = conf.schedule.name == "step" and conf.schedule.milestones
-    if late and min(conf.schedule.milestones) >= conf.epochs:
+    if late and min(conf.schedule.milestones) >= conf.epochs - start:
         first = min(conf.schedule.milestones)
-        return f"schedule.milestones begin at {first:g}, beyond epochs={conf.epochs:g}: the lr never changes"
+        of_part = f" in a part that begins at pass {start:.4g}" * (start > 0)
+        return f"schedule.milestones begin at {first:g}{of_part}, beyond epochs={conf.epochs:g}: the lr never changes"
     return ""
+
+
+def _parts(conf: TrainConf, trainer: Trainer, chain: Chain) -> dict[str, Any]:
+    """What a chain's result has beside: the optimizer of each part, and what it took."""
+    if not chain.ended:
+        return {}
+    return {"chain": chain.with_part(conf.optimizer.name, trainer.evaluations, trainer.outer_steps)}
 
 
 def _result(conf: TrainConf, trainer: Trainer, device: torch.device, ranks: Ranks) -> dict[str, Any]:

@@ -17,22 +17,25 @@ from ..errors import UserError
 class Budget:
     """epochs passes over `examples` training examples in batches of `batch_size`, `per_step` evaluations an outer step.
 
-    Counted in gradient evaluations, the same for every optimizer: equal epochs are equal cost. `least`: where steps
-    differ in length, what a further one needs; `per_step` is then the most that one takes. Raises UserError if there is
-    not even that much.
+    Counted in gradient evaluations, the same for every optimizer: equal epochs are equal cost. `before` and
+    `steps_before` of them were done by the parts of a chain before this one, with other outer steps. `least`: where
+    steps differ in length, what a further one needs; `per_step` is then the most that one takes. Raises UserError if
+    there is not even that much.
     """
 
     epochs: float
     examples: int
     batch_size: int
     per_step: int
+    before: int = 0
+    steps_before: int = 0
     least: int | None = None
 
     def __post_init__(self) -> None:
-        if self.least is not None and self.evaluations < self.least:
+        if self.least is not None and self.evaluations - self.before < self.least:
             raise UserError(
-                f"epochs={self.epochs:g} allows {self.evaluations} of the {self.least} gradient evaluations that a "
-                "step of this optimizer may take: raise epochs"
+                f"epochs={self.epochs:g} allows {self.evaluations - self.before} of the {self.least} gradient "
+                "evaluations that a step of this optimizer may take: raise epochs"
             )
 
     @property
@@ -42,13 +45,20 @@ class Budget:
 
     @property
     def outer_steps(self) -> int:
-        """Whole outer steps in it, at least one."""
-        return max(1, self.evaluations // self.per_step)
+        """Whole outer steps in it, at least one behind those before."""
+        return self.steps_before + max(1, (self.evaluations - self.before) // self.per_step)
+
+    @property
+    def start(self) -> float:
+        """Passes before this part."""
+        return self.passes(self.before)
 
     @property
     def taken(self) -> int:
         """Evaluations that the run takes in the end; where steps differ in length, at most."""
-        return self.evaluations if self.least is not None else self.outer_steps * self.per_step
+        if self.least is not None:
+            return self.evaluations
+        return self.before + (self.outer_steps - self.steps_before) * self.per_step
 
     def spent(self, evaluations: int, outer_steps: int) -> bool:
         """Is there no further step in it, after so many?"""

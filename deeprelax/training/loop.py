@@ -171,8 +171,12 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Resume from what `state` returned. The caller has compared identities and loaded the network's weights."""
-        self.optimizer.load_state_dict(state["optimizer"])
+        """Resume from what `state` returned. The caller has compared identities and loaded the network's weights.
+
+        Without the state of an optimizer, the one of a new part of a chain, that one begins afresh.
+        """
+        if state["optimizer"] is not None:
+            self.optimizer.load_state_dict(state["optimizer"])
         self.share.restore_chain(self.optimizer, state["ranks"])
         self.objective.evaluations = state["evaluations"]
         self.outer_steps = state["outer_steps"]

@@ -24,7 +24,7 @@ KEYS = (
 )
 TOP = (
     "task, dataset, model, optimizer, schedule, hardware, train, epochs, batch_size, seed, data_dir, output_dir, "
-    "continue_from, force, deterministic"
+    "continue_from, init_from, force, deterministic"
 )
 MISTAKES = {
     "optimizer.lrr=1": "optimizer.lrr is not a key (did you mean optimizer.lr?): "

@@ -111,7 +111,7 @@ def test_kept_chains_on_another_number_of_ranks(deeprelax: Command) -> None:
     run += ["hardware.share=chains"]
     assert deeprelax(*run, "epochs=2", "hardware.devices=2", "output_dir=two")[0] == 0
     two = directory("two")
-    status, out, err = deeprelax(*run, "epochs=3", f"continue_from={two}", "output_dir=one")
+    status, out, err = deeprelax(*run, "epochs=3", f"continue_from={two}", "hardware.devices=1", "output_dir=one")
     assert status == 0
     assert "optimizer.inner_state=keep: rank r takes what the chain of rank r modulo 2 kept" in out + err
     assert deeprelax(*run, "epochs=3", f"continue_from={two}", "hardware.devices=2", "output_dir=again")[0] == 0

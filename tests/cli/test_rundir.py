@@ -30,6 +30,18 @@ def test_shows_overrides_sorted_with_their_resolved_values_and_leaves_out_what_h
     assert shown == "epochs-10+optimizer-hj+train.bn_batches-5/seed-3"
 
 
+def test_a_long_path_leaves_room_for_what_else_was_given() -> None:
+    given = ["continue_from=...", "optimizer=hj", "epochs=9"]
+    here, there = (
+        name(*given, choices={"optimizer": "hj"}, epochs=9, continue_from=f"/{folder * 40}/train/optimizer-sgd")
+        for folder in ("here", "there")
+    )
+    assert here.startswith("epochs-9+optimizer-hj+continue_from-train_optimizer-sgd-")
+    assert here != there
+    short = name("continue_from=...", "epochs=9", epochs=9, continue_from="runs/a")
+    assert re.fullmatch(r"continue_from-runs_a\+epochs-9-[0-9a-f]{8}/seed-3", short)
+
+
 def test_without_overrides() -> None:
     assert name() == "default/seed-3"
     assert name("seed=3") == "default/seed-3"

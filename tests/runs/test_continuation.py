@@ -57,7 +57,11 @@ def test_what_cannot_be_continued_is_said_in_a_sentence(deeprelax: Command) -> N
     for arguments, message in [
         (["epochs=2", "continue_from=nowhere"], "continue_from=nowhere is not the directory of a run"),
         (["epochs=1", f"continue_from={done}"], "has done 1: give the new total"),
-        (["epochs=2", "optimizer.lr=0.3", f"continue_from={done}"], "optimizer.lr is 0.1 there and 0.3 here"),
+        (
+            ["epochs=2", "batch_size=16", f"continue_from={done}"],
+            "batch_size is 32 there and 16 here): only epochs, opt",
+        ),
+        (["epochs=2", "seed=1", f"continue_from={done}"], "seed is 0 there and 1 here): only epochs, optimizer, sched"),
         (["epochs=2", "continue_from="], "it must be the directory of a finished run"),
     ]:
         status, _, err = deeprelax(*run, *arguments, "output_dir=b")

@@ -1,0 +1,78 @@
+"""`init_from`: start from the weights of another run or of a file, and from nothing else of it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..configuration.schema import TrainConf
+from ..errors import UserError
+from ..records import checkpoint
+from .continuation import initial_place
+
+ADVICE = "give the directory of a run, or a file that torch.save wrote of a state dict"
+
+
+def start_from(conf: TrainConf, model: nn.Module) -> str | None:
+    """Give the network the weights that `init_from` names, if it names any; their digest.
+
+    Raises UserError if they are not there, corrupt, not finite, or of another network.
+    """
+    place = initial_place(conf)
+    if place is None:
+        return None
+    weights = _weights(place)
+    if any(t.is_floating_point() and not torch.isfinite(t).all() for t in weights.values()):
+        raise UserError(f"init_from={place} holds weights that are not finite: take others")
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip().rstrip(".")
+        raise UserError(
+            f"init_from={place} holds the weights of another network than model={conf.model.name} here ({reason}): "
+            "choose the network and the task that they are of, or leave init_from out"
+        ) from None
+    return _digest(weights)
+
+
+def _weights(place: Path) -> dict[str, Tensor]:
+    """The state dict in a run's directory or a file, on the CPU."""
+    try:
+        if place.is_dir():
+            found: Any = (checkpoint.latest(place) or {}).get("model")
+        else:
+            found = checkpoint.load(place)["model"] if checkpoint.is_ours(place) else _of_torch(place)
+    except UserError as error:
+        raise UserError(f"init_from={place}: {error}") from None
+    if found is None:
+        raise UserError(f"init_from={place} has reached no checkpoint yet: its own command goes on with it")
+    if not isinstance(found, dict) or not found or not all(_is_weight(*item) for item in found.items()):
+        raise UserError(f"init_from={place} holds no state dict, names with tensors: {ADVICE}")
+    return dict(found)
+
+
+def _of_torch(place: Path) -> Any:
+    content = io.BytesIO(place.read_bytes())
+    try:
+        return torch.load(content, map_location="cpu", weights_only=True) or {}
+    except Exception:  # whatever torch.load makes of bytes that are not its own, or of code, which it does not run
+        raise UserError(f"the file is corrupt, or holds more than tensors: {ADVICE}") from None
+
+
+def _is_weight(name: object, value: object) -> bool:
+    return isinstance(name, str) and isinstance(value, Tensor) and value.layout is torch.strided
+
+
+def _digest(weights: dict[str, Tensor]) -> str:
+    """Of names, shapes, types and numbers: the same for the same weights, in whichever file."""
+    found = hashlib.blake2b(digest_size=16)
+    for name in sorted(weights):
+        tensor = weights[name].contiguous()
+        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

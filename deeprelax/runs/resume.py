@@ -1,0 +1,75 @@
+"""Put a run where a checkpoint is, its own or that of the run it continues, and say what is not as before."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from ..configuration.schema import TrainConf
+from ..errors import UserError
+from ..optim.state import kept_by_chains
+from ..training.loop import Trainer
+from .build import load_weights
+from .chain import Chain, restore_settings, schedule, settings
+from .continuation import differences, may_differ
+
+log = logging.getLogger(__name__)
+
+
+def resume(trainer: Trainer, state: dict[str, Any], chain: Chain) -> None:
+    """Put the trainer where the checkpoint is. Raises UserError if configuration, data or network are not the same."""
+    directory, here = trainer.directory, trainer.identity["configuration"]
+    there = {"init_from": None, **state["configuration"]}  # of a version without that key
+    lengthens = here["continue_from"] != there["continue_from"]
+    if different := differences(there, here, may_differ(there, here) if lengthens else None):
+        raise UserError(f"the checkpoint in {directory} is of another configuration: {different}")
+    if state["data"] != trainer.identity["data"]:
+        raise UserError(
+            f"the data are not those that {directory} began with: put them back, or start anew with force=true"
+        )
+    load_weights(trainer.model, state, directory)  # before the rest, for its message
+    if not chain.begins:
+        trainer.load_state(state)
+    elif chain.keeps:
+        mine = settings(trainer.optimizer)
+        trainer.load_state(state)
+        restore_settings(trainer.optimizer, mine)
+    else:
+        trainer.load_state({**state, "optimizer": None, "ranks": []})
+
+
+def log_what_changed(conf: TrainConf, trainer: Trainer, state: dict[str, Any], chain: Chain) -> None:
+    """The lines of the log for a run that does not begin at its beginning."""
+    log.info("going on from pass %.4g%s", trainer.passes, _continued(conf, trainer, state, chain))
+    for key, what in (("threads", "threads"), ("world", "ranks")):
+        now, before = trainer.identity[key], state[key]
+        if now != before:
+            log.warning("%d %s, not %d as before: no longer bit for bit the same run", now, what, before)
+    chains = max(1, len(state["ranks"]))
+    other = conf.hardware.share == "chains" and chains != trainer.identity["world"]
+    if other and kept_by_chains(trainer.optimizer):
+        log.warning("optimizer.inner_state=keep: rank r takes what the chain of rank r modulo %d kept", chains)
+
+
+def _continued(conf: TrainConf, trainer: Trainer, state: dict[str, Any], chain: Chain) -> str:
+    """What it means that the checkpoint is of the run that this one continues; "" if it is not."""
+    before = state["configuration"]["epochs"]
+    if chain.begins:
+        took, name = chain.ended[-1]["gradient_evaluations"], chain.ended[-1]["optimizer"]
+        kept = "goes on with its state" if chain.keeps else "begins without a state"
+        return (
+            f" of a run of {before:g}: after {took} gradient evaluations of {name} a new part, whose optimizer "
+            f"({conf.optimizer.name}) {kept} and whose schedule ({conf.schedule.name}) begins here"
+        )
+    if before == conf.epochs:
+        return ""
+    if conf.optimizer.name == "lbfgs":
+        return f" of a run of {before:g}, whose last step was cut to its budget: not the same as one of {conf.epochs:g}"
+    if conf.schedule.name != "cosine":
+        return f" of a run of {before:g}, as one run of {conf.epochs:g} would"
+    start = trainer.budget.start
+    ended, now = (schedule(conf, epochs, start)(before) for epochs in (before, conf.epochs))
+    return (
+        f" of a run of {before:g}: schedule=cosine depends on the total, so the lr goes on at {now:.3g} times its "
+        f"initial value, where that run had come down to {ended:.3g}; not the same as one run of {conf.epochs:g}"
+    )
