@@ -212,7 +212,7 @@ def test_what_is_written_for_null_and_read_again(deeprelax: Command) -> None:
 
 @pytest.mark.slow
 def test_killed_at_random_moments() -> None:
-    run = [*LONGER, "optimizer=lbfgs", "optimizer.max_iter=2", "batch_size=400", "epochs=300"]
+    run = [*LONGER, "optimizer=lbfgs", "optimizer.max_iter=2", "batch_size=400", "epochs=90"]
     moments = random.Random("lbfgs")
     for _ in range(3):
         kill_after(moments.uniform(0.0, 1.5), *run, "output_dir=killed")
