@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deeprelax import tasks
 from deeprelax.files import sole_writer
 from tests.data.fakes import write_cifar, write_mnist
 from tests.reporting.fakes import record, write_fit, write_run
@@ -38,6 +39,25 @@ def test_data_fetches_and_checks_by_name(deeprelax: Command, tmp_path: Path, mon
     status, _, err = deeprelax("data", "cifar")
     assert status == 1
     assert err.startswith("deeprelax: cifar is not a data set (did you mean cifar10?): one of digits, ")
+
+
+def test_tasks_lists_networks_scores_and_experiments(deeprelax: Command) -> None:
+    status, out, _ = deeprelax("tasks")
+    assert status == 0
+    rows = {line.split()[0]: line for line in out.splitlines()[1:]}
+    assert set(rows) == {*tasks.CHOICES, "custom"}
+    assert re.search(r"lenet +error +cifar10_wrn_16_4, .*mnist_lenet", rows["classification"])
+    assert re.search(
+        r"mlp_field +relative_l2, residual, initial, boundary +pinn_burgers, pinn_convection", rows["pinn"]
+    )
+    assert re.search(r"factor +error", rows["matrix_sensing"])
+    status, out, _ = deeprelax("tasks", "pinn")
+    assert status == 0
+    assert "  task.equation: heat         # heat, convection, reaction" in out
+    status, _, err = deeprelax("tasks", "pin")
+    assert (status, err.count("\n")) == (1, 1)
+    assert err.startswith("deeprelax: pin is not a task (did you mean pinn?): one of ")
+    assert deeprelax("tasks", "pinn", "diagonal")[0] == 1
 
 
 def test_runs_lists_finished_running_and_stopped_ones(deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:

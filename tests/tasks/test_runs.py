@@ -13,7 +13,7 @@ from deeprelax import tasks
 from deeprelax.records import checkpoint
 from tests.hooks import interrupt_at
 from tests.optimizers import CHOICES
-from tests.quick import assert_same, directory
+from tests.quick import assert_same, directory, finish, kill_after
 
 Command = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., DictConfig]
@@ -22,8 +22,12 @@ TASKS = {
     "regression": ["batch_size=32", "task.validation=50"],
     "diagonal": ["batch_size=10", "task.noise=0.5", "model.scale=0.1"],
     "matrix_sensing": ["batch_size=20", "task.size=6", "model.rank=6", "model.scale=0.3"],
-    "pinn": ["batch_size=20", "task.points=60", "task.adaptive=0.5", "task.adapt_every=2", "model.hidden=8"],
-}
+    "pinn": [
+        "recipe=sensing", "batch_size=20", "task.points=60", "task.adaptive=0.5", "task.adapt_every=2",
+        "model.hidden=8",
+        "task.coefficient=0.01", "task.initial_weight=0.1", "task.boundary_weight=0.1",  # for the rates that all take
+    ],
+}  # fmt: skip
 METRICS = {
     "regression": {"rmse", "r2"},
     "diagonal": {"error"},
@@ -87,6 +91,17 @@ def test_two_ranks_train_it(task: str, share: str, deeprelax: Command) -> None:
     assert two["ranks"] == 2
     assert (two["test_loss"] == pytest.approx(one["test_loss"], rel=1e-4)) == (share == "data")
     assert deeprelax("evaluate", str(directory("two")))[1].endswith("as in result.json\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("task", TASKS)
+def test_it_is_killed_and_resumes_bit_for_bit(task: str, devices: int) -> None:
+    run = [*SHORT, f"task={task}", *TASKS[task], "optimizer=heat", "optimizer.lr=0.02", "train.checkpoint_every=0.2"]
+    run += [f"hardware.devices={devices}", "epochs=60", "train.record_every=0.5", "train.evaluate_every=20"]
+    for delay in (0.05, 0.3, 1.0):
+        kill_after(delay, *run, "output_dir=killed")
+    assert_same(finish(*run, "output_dir=whole"), finish(*run, "output_dir=killed"))
 
 
 def test_a_choice_on_the_command_line_wins_over_the_tasks(compose: Compose, tmp_path: Path, deeprelax: Command) -> None:
