@@ -22,6 +22,7 @@ from deeprelax.parallel.ranks import Ranks
 from deeprelax.runs.build import build_optimizer
 from deeprelax.runs.train import compose_objective
 from deeprelax.tasks.classification import Classification
+from deeprelax.training import share as share_module
 from deeprelax.training.evaluation import score
 from deeprelax.training.objective import Autocast, Loss, Objective
 from deeprelax.training.share import Share
@@ -124,6 +125,34 @@ def chains(optimizer: str, ranks: Ranks) -> dict[str, Any]:
     return {"d": found[0], "all_reduces": len(calls), "own": own[0]}
 
 
+def averaged(ranks: Ranks) -> dict[str, Any]:
+    """The gradient and its all-reduces by one flat tensor, and by DistributedDataParallel, as large networks have it.
+
+    The network has a parameter that no loss reaches.
+    """
+    found, smallest = {}, share_module.SMALL
+    for name, small in (("flat", smallest), ("ddp", 0)):
+        share_module.SMALL = small
+        try:
+            model, conf = make(Full), configuration("sgd", "data")
+            model.unused = nn.Parameter(torch.ones(3))
+            algorithm = build_optimizer(conf.optimizer, model)
+            objective = compose_objective(conf, task("data", ranks), model, algorithm, ranks, torch.zeros(()))
+            calls, reduce = [], dist.all_reduce
+            dist.all_reduce = lambda *a, _calls=calls, _reduce=reduce, **k: (_calls.append(a), _reduce(*a, **k))[1]
+            try:
+                for _ in range(2):
+                    objective()
+            finally:
+                dist.all_reduce = reduce
+        finally:
+            share_module.SMALL = smallest
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        found[name] = torch.cat([g.flatten() for g in gradients])
+        found[f"{name} calls"] = len(calls)
+    return found
+
+
 def evaluated(ranks: Ranks) -> dict[str, float]:
     whole = task("data", ranks, 3456)
     return score(whole, make(Full), whole.splits()["test"], Autocast("float32", CPU), ranks)
@@ -143,6 +172,7 @@ def main(folder: Path) -> None:
         "weights": {f"{name} {share}": descend(Full, name, share, 50, ranks) for name, share in shares},
         "plain": {name: descend(Plain, name, "data", 20, ranks) for name in TRAINED},
         "chains": {name: chains(name, ranks) for name in CHAINS},
+        "averaged": averaged(ranks),
         "scores": evaluated(ranks),
     }
     torch.save(found, folder / f"{ranks.rank}.pt")

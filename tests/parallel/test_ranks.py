@@ -62,6 +62,14 @@ def test_chains_average_d_in_one_all_reduce(optimizer: str, two: list[dict[str, 
     assert not torch.allclose(found[0]["own"], found[1]["own"])  # the chains still differ after loading
 
 
+def test_a_small_network_is_averaged_in_one_all_reduce_to_the_bits_of_torchs(two: list[dict[str, Any]]) -> None:
+    for rank in two:
+        found = rank["averaged"]
+        assert found["flat calls"] == 2  # one a gradient
+        assert torch.equal(found["flat"], found["ddp"])
+        assert torch.equal(found["flat"], two[0]["averaged"]["flat"])
+
+
 def test_evaluation_counts_every_image_once_and_does_not_depend_on_the_ranks(two: list[dict[str, Any]]) -> None:
     assert two[0]["scores"] == two[1]["scores"] == job.evaluated(SOLO)
 
