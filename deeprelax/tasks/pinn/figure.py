@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -92,8 +93,9 @@ def _against(axes: Any, task: Solved, error: float) -> None:
     tried = [rival(task.equation, points) for points in RIVAL_POINTS[len(task.equation.inputs)]]
     found = [each for each in tried if each is not None]
     if found:
-        axes.loglog([each.seconds for each in found], [each.error for each in found], "o-", label=found[0].method)
+        axes.loglog([each.seconds for each in found], [each.error for each in found], "o-", label="at the last t")
+        axes.set_title(textwrap.fill(found[0].method, 30), fontsize="medium")
     axes.axhline(error, color="tab:red", label="this network, all t")
-    axes.set(title="a classical solver, last t", xlabel="seconds", ylabel="relative L2 error")
+    axes.set(xlabel="seconds", ylabel="relative L2 error")
     axes.xaxis.set_minor_formatter("")  # labels of a short range would lie on each other
     axes.legend(fontsize="small")
