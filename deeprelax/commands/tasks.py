@@ -50,12 +50,15 @@ def listing() -> str:
 
 
 def described(name: str) -> str:
-    """The comments that its file of keys begins with, and the docstring of its class."""
+    """The comments that its file of keys begins with, the keys, and what the class itself lists."""
     file = configuration_folder() / "task" / f"{name}.yaml"
     lines = file.read_text(encoding="utf-8").splitlines()
     head = [line.removeprefix("# ") for line in lines if line.startswith("# ")]
     keys = [line for line in lines if line[:1].isalpha() and not line.startswith(("defaults", "options", "name"))]
-    return "\n".join([*head, "", *(f"  task.{line}" for line in keys)])
+    more: list[str] = getattr(resolve("task", name), "listing", list)()
+    return "\n".join(
+        [*head, "", *(f"  task.{line}" for line in keys), *([""] if more else []), *(f"  {line}" for line in more)]
+    )
 
 
 def _experiments() -> dict[str, list[str]]:

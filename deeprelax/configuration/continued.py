@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError
 from ..files import flat
+from ..optim.hyperparameters import OF_ADAMW
 from ..records.directory import named
 from . import rules
 from .check import load
@@ -66,6 +67,8 @@ def _configuration(shallow: DictConfig) -> dict[str, Any] | None:
 def _merged(compose: Compose, overrides: list[str], given: set[str], theirs: dict[str, Any]) -> DictConfig:
     choices = [f"{group}={_choice(theirs[group]['name'])}" for group in SCHEMAS if group not in given]
     config = rules.fitted(lambda more: compose([*choices, *more]), overrides)
+    if {"optimizer.outer", "optimizer.inner"} & given:  # their rates are of the rules that they had
+        given = given | {f"optimizer.{key}" for key in OF_ADAMW}
     if "recipe" in given:
         given = {*given, "optimizer"}
     for key, value in flat(theirs).items():

@@ -38,25 +38,30 @@ class Finiteness:
             norms, loss = whole_norms([p for block in blocks for p in block.params], norms, loss)
         if not host_knows(loss):
             self._since = step if self._since is None else self._since
-            return self._on_device(norms, loss)
+            return self._on_device(norms, loss, step)
         return self.decide(math.hypot(*(n.item() for n in norms)), loss.item(), step)
 
     def decide(self, norm: float, loss: float, step: int) -> bool:
-        """The same, where the host knows both numbers."""
+        """Are the norm of a step's d and its loss finite? Counts the step if they are not."""
         self._since = step if self._since is None else self._since
         self.norm = norm
         if math.isfinite(norm) and math.isfinite(loss):
             self._in_a_row = 0
             return True
         self._warn()
-        assert isinstance(self._bad, list)
+        if isinstance(self._bad, Tensor):  # of a network that has left a GPU
+            self._bad = self._bad.tolist()
         self._bad = [self._bad[0] + 1, self._bad[1] if self._bad[0] else step - self._since]
         return False
 
-    def _on_device(self, norms: list[Tensor], loss: Tensor) -> Tensor:
+    def _on_device(self, norms: list[Tensor], loss: Tensor, step: int) -> Tensor:
         """Few small kernels, and no number of the host's: a graph may replay them."""
-        if isinstance(self._bad, list):
-            self._bad = torch.zeros(2, dtype=torch.int64, device=loss.device)
+        if isinstance(self._bad, list) or self._bad.device != loss.device:
+            count = self._bad[0] if isinstance(self._bad, list) else self._bad.tolist()[0]
+            if count:  # on another device, and not asked for
+                self._bad = torch.as_tensor(self._bad, device=loss.device)
+            else:
+                self._since, self._bad = step, torch.zeros(2, dtype=torch.int64, device=loss.device)
         total = torch.stack([n.to(loss.device) for n in norms]) if norms else torch.zeros_like(loss)
         self.norm = norm = torch.linalg.vector_norm(total)
         finite = torch.maximum(norm, loss.detach().to(norm.dtype).abs()) < torch.inf  # not so for NaN

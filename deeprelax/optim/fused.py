@@ -12,9 +12,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ._lazy import outside_compiler
 from .scratch import Block
 
 
+@outside_compiler  # to which torch gives no form of these kernels
 def fused_sgd_(
     block: Block, velocity: list[Tensor], momentum: float, nesterov: bool, decay: float, finite: Tensor
 ) -> None:
@@ -29,6 +31,7 @@ def fused_sgd_(
         )  # fmt: skip
 
 
+@outside_compiler
 def fused_adamw_(
     block: Block,
     first: list[Tensor],

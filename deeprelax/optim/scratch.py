@@ -110,7 +110,7 @@ class Workspace:
         self.numbers: dict[Tensor, Tensor] = {}
         self.plain = True  # are all of them the parameters themselves?
         self._like: list[object] = []
-        self._counters: dict[tuple[Tensor, torch.device], Tensor] = {}
+        self._counters: dict[tuple[Tensor, torch.device, torch.dtype], Tensor] = {}
 
     @outside_compiler
     def fit(self, params: list[Tensor]) -> None:
@@ -130,11 +130,12 @@ class Workspace:
             self.held[name] = self.alike()
         return self.held[name]
 
-    def counter(self, key: Tensor, device: torch.device) -> Tensor:
-        """A count on the device, the same from step to step for a parameter."""
-        if (key, device) not in self._counters:
-            self._counters[key, device] = torch.zeros((), device=device)
-        return self._counters[key, device]
+    def counter(self, key: Tensor, like: Tensor) -> Tensor:
+        """A count on a device, the same from step to step for a parameter; one for each data type."""
+        place = (key, like.device, like.dtype)
+        if place not in self._counters:
+            self._counters[place] = torch.zeros((), device=like.device)
+        return self._counters[place]
 
     def alike(self) -> Buffers:
         """New memory of that shape."""

@@ -111,10 +111,10 @@ def chain_steps(optimizer: _Stepper, block: Block, i: int) -> list[Tensor] | lis
 def chain_counts(optimizer: _Stepper, block: Block, i: int) -> list[Tensor]:
     """The same for a GPU, that of gradient i not yet counted: tensors there, to be counted up."""
     if block.group["inner_state"] == "reset":
-        found = {y.device: optimizer.workspace.counter(block.params[0], y.device) for y in block.y}
-        for counter in found.values() if i == 0 else ():
+        found = [optimizer.workspace.counter(block.params[0], y) for y in block.y]
+        for counter in found if i == 0 else ():
             counter.zero_()
-        return [found[y.device] for y in block.y]
+        return found
     _rewind_counts(optimizer, block, i)
     return counts(optimizer.state, block.params, INNER + "step")
 

@@ -43,6 +43,7 @@ class RunDirectory:
             self.provenance,
             self.log,
             self.tensorboard,
+            self.path / "solution.png",  # of task=pinn
         ]
 
     @property

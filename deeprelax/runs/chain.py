@@ -77,7 +77,7 @@ def _method(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 def _structure(configuration: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same for an optimizer's state to fit."""
-    shaping = {"optimizer.name", *(f"optimizer.{key}" for key in CHOSEN_ONCE)}
+    shaping = {"optimizer.name", "optimizer.history_size", *(f"optimizer.{key}" for key in CHOSEN_ONCE)}
     return {
         key: value
         for key, value in configuration.items()

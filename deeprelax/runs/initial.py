@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,21 @@ from .continuation import initial_place
 ADVICE = "give the directory of a run, or a file that torch.save wrote of a state dict"
 
 
-def start_from(conf: TrainConf, model: nn.Module) -> str | None:
+def start_from(conf: TrainConf, model: nn.Module, kept: Collection[str] = ()) -> str | None:
     """Give the network the weights that `init_from` names, if it names any; their digest.
+
+    kept: names of the buffers that the task keeps with the network, which stay as they are.
 
     Raises UserError if they are not there, corrupt, not finite, or of another network.
     """
     place = initial_place(conf)
     if place is None:
         return None
-    weights = _weights(place)
+    weights = {name: tensor for name, tensor in _weights(place).items() if name not in kept}
     if any(t.is_floating_point() and not torch.isfinite(t).all() for t in weights.values()):
-        raise UserError(f"init_from={place} holds weights that are not finite: take others")
+        raise UserError(f"init_from={place} holds weights that are not finite: name another run or file")
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(weights | {name: tensor for name, tensor in model.state_dict().items() if name in kept})
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip().rstrip(".")
         raise UserError(
@@ -50,7 +53,7 @@ def _weights(place: Path) -> dict[str, Tensor]:
     except UserError as error:
         raise UserError(f"init_from={place}: {error}") from None
     if found is None:
-        raise UserError(f"init_from={place} has reached no checkpoint yet: its own command goes on with it")
+        raise UserError(f"init_from={place} has reached no checkpoint yet: resume it by its own command first")
     if not isinstance(found, dict) or not found or not all(_is_weight(*item) for item in found.items()):
         raise UserError(f"init_from={place} holds no state dict, names with tensors: {ADVICE}")
     return dict(found)

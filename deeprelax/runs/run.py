@@ -132,6 +132,11 @@ def _check_lbfgs(conf: TrainConf, world: int) -> None:
             "hardware.cuda_graphs=true replays steps that are all alike, and those of optimizer=lbfgs are not: "
             "leave it out"
         )
+    if share := getattr(conf.task, "adaptive", 0):
+        raise UserError(
+            f"task.adaptive={share:g} changes the loss from time to time, and optimizer=lbfgs needs one that stays: "
+            "leave it out"
+        )
 
 
 def _skip_finished(conf: TrainConf, config: DictConfig, directory: RunDirectory, world: int) -> bool:

@@ -70,7 +70,7 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
             f"batch_size={conf.batch_size} leaves one {task.noun} to a rank, and batch norm needs two: raise it"
         )
     # with a checkpoint that one wins: the weights are not loaded again, and may be gone
-    initial = state.get("initial") if state is not None else start_from(conf, model)
+    initial = state.get("initial") if state is not None else start_from(conf, model, task.buffers)
     optimizer = build_optimizer(conf.optimizer, model)
     chain = chain_of(decisive(dataclasses.asdict(conf)), state)
     trainer = compose(conf, task, model, optimizer, directory, ranks, chain)
@@ -90,7 +90,7 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
         files.write_json(directory.provenance, provenance(device, ranks.world, task.metrics) | origin)
     trainer.fit()
     if ranks.main:
-        task.report(model, directory.path)
+        task.report(model.eval(), directory.path)
         files.write_json(directory.result, _result(conf, trainer, device, ranks) | _parts(conf, trainer, chain))
     trainer.stop.raise_if_late()
 

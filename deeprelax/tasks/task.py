@@ -75,6 +75,7 @@ class Task(ABC):
     additive: ClassVar[bool] = True  # is the loss a mean over examples? Else hardware.share=data is refused
     # Is the loss made of derivatives by the inputs? Then no bfloat16, no batch norm, and double precision is allowed.
     derivatives: ClassVar[bool] = False
+    buffers: ClassVar[tuple[str, ...]] = ()  # names of those that `prepare` registers with the network
     compiles: bool = True  # can torch.compile take the loss?
 
     def __init__(self, setting: Setting) -> None:

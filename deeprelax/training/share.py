@@ -117,14 +117,16 @@ class Share:
     def after_backward(self, loss: nn.Module) -> Callable[[], None] | None:
         """What averages the gradients of a small network, after each backward pass; None if there is nothing to do.
 
-        One all-reduce of all gradients, and to the same bits as DistributedDataParallel, whose overlap with the
-        backward pass pays for large networks alone. A parameter without a gradient, the same on all ranks, has none
+        One all-reduce of all gradients, on two ranks to the same bits as DistributedDataParallel, whose overlap with
+        the backward pass pays for large networks. A parameter without a gradient, the same on all ranks, has none
         afterwards.
         """
         return functools.partial(self._average, list(loss.parameters())) if self._parts and _is_small(loss) else None
 
     def _average(self, params: list[nn.Parameter]) -> None:
         gradients = [p.grad for p in params if p.grad is not None]
+        if any(gradient.layout is not torch.strided for gradient in gradients):
+            return  # the optimizer refuses them, in a sentence
         by_type: dict[torch.dtype, list[Tensor]] = {}
         for gradient in gradients:
             by_type.setdefault(gradient.dtype, []).append(gradient)
@@ -136,7 +138,7 @@ class Share:
 
 
 def _is_small(loss: nn.Module) -> bool:
-    """Do its gradients fit into one bucket of DistributedDataParallel, so that nothing would overlap?"""
+    """Are its gradients so few that they are averaged at once?"""
     return sum(p.nbytes for p in loss.parameters() if p.requires_grad) < SMALL
 
 

@@ -46,6 +46,20 @@ def test_a_choice_is_the_whole_group_with_its_defaults(first: Path, deeprelax: C
     assert directory("second").parent.name.startswith("epochs-9+optimizer-entropy_sgd+optimizer.inner_steps-3+continue")
 
 
+def test_another_rule_has_its_own_rates(deeprelax: Command) -> None:
+    assert deeprelax("train", *QUICK, *ENTROPY, "output_dir=first")[0] == 0
+    given = [f"continue_from={directory('first')}", "epochs=9"]
+    for rule, rates in (
+        ("outer", {"lr": 1e-3}),
+        ("inner", {"inner_lr": 1e-3, "inner_state": "keep", "temperature": 0.0}),
+    ):
+        status, out, err = deeprelax("train", *given, f"optimizer.{rule}=adamw", "--cfg", "job")
+        assert (status, err) == (0, "")
+        found = yaml.safe_load(out)["optimizer"]
+        assert {key: found[key] for key in rates} == rates
+        assert found["inner_steps"] == 3  # as in the run that is continued
+
+
 def test_a_recipe_is_of_the_optimizer_alone_and_an_experiment_of_everything(first: Path, deeprelax: Command) -> None:
     def composed(*overrides: str) -> dict[str, Any]:
         status, out, err = deeprelax("train", f"continue_from={first}", "epochs=9", *overrides, "--cfg", "job")

@@ -75,6 +75,47 @@ def test_they_are_the_rules_of_a_cpu_to_rounding(name: str, monkeypatch: pytest.
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
+def test_a_chain_counts_its_steps_once_for_each_data_type(as_on_a_gpu: None) -> None:
+    params = [nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(2, dtype=torch.float64))]
+    optimizer = EntropySGD(params, inner="adamw", inner_state="reset", inner_steps=4)
+
+    def closure() -> Tensor:
+        for p in params:
+            p.grad = torch.ones_like(p)
+        return torch.tensor(1.0)
+
+    optimizer.step(closure)
+    assert [count.item() for count in optimizer.workspace._counters.values()] == [4.0, 4.0]
+
+
+def test_counts_go_with_a_network_that_leaves_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = parameters()
+    optimizer = SGD(params, 0.1)
+
+    def closure() -> Tensor:
+        for p in params:
+            p.grad = torch.full_like(p, torch.inf)
+        return torch.tensor(1.0)
+
+    for knows in (False, True, False):
+        for module in (scratch, chain, finiteness):
+            monkeypatch.setattr(module, "host_knows", lambda tensor, knows=knows: knows)
+        optimizer.step(closure)
+    assert optimizer.nonfinite_steps() == (3, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_compiler_leaves_the_kernels_out(name: str, as_on_a_gpu: None) -> None:
+    def compiled(params: list[nn.Parameter]) -> Any:
+        optimizer = RULES[name][0](params)
+        optimizer.step = torch.compile(optimizer.step, backend="aot_eager")
+        return optimizer
+
+    for a, b in zip(trained(RULES[name][0]), trained(compiled), strict=True):
+        torch.testing.assert_close(a, b)
+
+
 @pytest.mark.parametrize("name", BOTH)
 def test_a_step_that_is_not_finite_changes_nothing(name: str, as_on_a_gpu: None) -> None:
     optimizers: list[Relaxation] = []

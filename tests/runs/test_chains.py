@@ -192,3 +192,12 @@ def test_compare_names_all_parts(first: Path, deeprelax: Command) -> None:
     assert groups["sgd > adamw"]["gradient_evaluations"] == groups["sgd"]["gradient_evaluations"] == 56
     assert [label for label, each in groups.items() if each["is_baseline"]] == ["sgd"]
     assert groups["sgd > adamw"]["difference"]["from"] == "sgd"
+
+
+def test_lbfgs_with_another_history_begins_anew(deeprelax: Command) -> None:
+    run = ["train", *QUICK, "optimizer=lbfgs", "batch_size=200", "epochs=40", "optimizer.history_size=10"]
+    assert deeprelax(*run, "output_dir=first")[0] == 0
+    given = [f"continue_from={directory('first')}", "epochs=80", "optimizer.history_size=3", "output_dir=second"]
+    status, out, err = deeprelax("train", *given)
+    assert status == 0, err
+    assert "begins without a state" in out

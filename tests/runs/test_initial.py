@@ -90,7 +90,7 @@ def test_what_cannot_be_started_from_is_said_in_a_sentence(first: Path, deeprela
         "folder": "init_from=folder is not the directory of a run: give the one that the run printed",
         "other.pt": "init_from=other.pt holds the weights of another network than model=lenet here (",
         "list.pt": "init_from=list.pt holds no state dict, names with tensors: give the directory of a run",
-        "nan.pt": "init_from=nan.pt holds weights that are not finite: take others",
+        "nan.pt": "init_from=nan.pt holds weights that are not finite: name another run or file",
         "flipped.pt": "init_from=flipped.pt: flipped.pt is not a whole checkpoint of this version of deeprelax",
         "": "init_from= is out of range: it must be the directory of a run, or a file",
         **{name: f"init_from={name}: the file {unreadable}" for name in ("code.pt", "text.pt", "empty.pt", "cut.pt")},

@@ -237,3 +237,4 @@ def test_long_lists_and_tensors_of_other_layouts_stay_whole() -> None:
     x, y = [torch.zeros(100, 90)], [torch.zeros(90, 100).t()]
     assert cut([x, y])[0] is x
     assert len(cut([x, [torch.zeros(100, 90)]])[0]) == 3
+    assert [len(each) for each in cut([[*x, torch.zeros(0)], [1.0, 2.0]])] == [4, 4]

@@ -64,6 +64,8 @@ class Kept:
     def _choose(self, model: nn.Module, number: int, residual: Callable[[Tensor], Tensor]) -> None:
         candidates = self._candidates(number, CANDIDATES * self._size)
         size = torch.cat([residual(part).detach().norm(dim=1) for part in candidates.split(CHUNK)]).double().cpu()
+        if not torch.isfinite(size).all() or not size.any():  # the loop will say what is wrong, or nothing is
+            return
         generator = torch.Generator().manual_seed(derive_seed(self._setting.seed, Purpose.ADAPTIVE, number, 1))
         index = torch.multinomial(size / size.mean() + 1, self._size, generator=generator)
         model.get_buffer(NAME).copy_(candidates[index.to(candidates.device)])

@@ -9,14 +9,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ...errors import UserError
 from ...optim.hyperparameters import check_ranges, given
 from ...randomness import Purpose, derive_seed
-from ..equations import Field
+from ..equations import CATALOG, Field
 from ..equations import equation as build
 from ..hyperparameters import RANGES
 from ..metric import Metric
 from ..task import Chunks, Setting, Task
-from .kept import Kept
+from .kept import NAME, Kept
 from .points import Domain, numbers
 
 CHUNK = 1000  # points
@@ -42,13 +43,14 @@ class Pinn(Task):
         equation: its name in `tasks.equations.CATALOG`.
         coefficient: its one number; None: the default of the equation.
         points: of each kind in a pass, what epochs counts in.
-        conditions: "soft" or "hard".
+        conditions: "soft", or "hard", not for walls with values of their own (oscillator).
         initial_weight, boundary_weight: of the terms.
         adaptive: the share of a batch's points that come from a set which follows the residual.
         adapt_every: passes between two choices of that set.
         differentiation: "reverse", or "forward", which torch.compile can take.
     """
 
+    buffers: ClassVar[tuple[str, ...]] = (NAME,)
     metrics = {name: Metric() for name in ("relative_l2", "residual", "initial", "boundary")}  # noqa: RUF012
     derivatives: ClassVar[bool] = True
     noun: ClassVar[str] = "point"
@@ -75,6 +77,11 @@ class Pinn(Task):
         self.examples, self.hard, self.forward = points, conditions == "hard", differentiation == "forward"
         self.compiles = self.forward
         self.weights = (initial_weight, boundary_weight)
+        if self.hard and self.equation.boundary == "exact":
+            raise UserError(
+                f"task.conditions=hard builds in walls that are zero or periodic, and those of {equation} are neither: "
+                "use task.conditions=soft"
+            )
         self.domain = Domain.of(self.equation, setting.device, setting.dtype)
         periodic = self.equation.boundary == "periodic" and self.hard
         self.shape = {
@@ -87,6 +94,11 @@ class Pinn(Task):
         self.counts = GRIDS[len(self.equation.inputs)]
         self.grid = self.domain.grid(self.counts)
         self.exact = self.equation.exact(self.grid)
+
+    @staticmethod
+    def listing() -> list[str]:
+        """A line for each equation, for `deeprelax tasks pinn`."""
+        return [f"{name:<14} {kind.description}" for name, kind in CATALOG.items()]
 
     # Training -------------------------------------------------------------------------------------------------------
 

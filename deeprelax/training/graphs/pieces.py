@@ -40,7 +40,7 @@ def cut(args: Sequence[Any]) -> list[Any]:
     size = max(SMALLEST, sum(t.numel() for t in tensors) // WANTED)
     if size >= LARGEST or not all(_fit(tensors, others) for others in lists):
         return list(args)
-    pieces = [-(-t.numel() // size) for t in tensors]
+    pieces = [max(1, -(-t.numel() // size)) for t in tensors]
 
     def of(values: Sequence[Any]) -> list[Any]:
         found: list[Any] = []
