@@ -23,15 +23,15 @@ def errors(experiment: str, seeds: range, *words: str) -> list[float]:
 @pytest.mark.slow
 @pytest.mark.parametrize(("experiment", "most"), [("pinn_heat", 1e-3), ("pinn_convection", 3e-2)])
 def test_three_thousand_gradients_are_enough(experiment: str, most: float) -> None:
-    assert statistics.median(errors(experiment, range(3))) < most
+    assert statistics.median(errors(experiment, range(1, 4))) < most
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["mlp_field", "gated_mlp"])
 def test_both_networks_solve_the_oscillator(network: str) -> None:
-    assert statistics.median(errors("pinn_oscillator", range(3), f"model={network}")) < 5e-2
+    assert statistics.median(errors("pinn_oscillator", range(1, 4), f"model={network}")) < 5e-2
 
 
 @pytest.mark.night
 def test_burgers_in_fifteen_thousand_gradients() -> None:
-    assert statistics.median(errors("pinn_burgers", range(3))) < 5e-2
+    assert statistics.median(errors("pinn_burgers", range(1, 4))) < 5e-2
