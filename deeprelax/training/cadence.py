@@ -34,9 +34,10 @@ class Budget:
     def __post_init__(self) -> None:
         if self.least is not None and self.evaluations - self.before < self.least:
             behind = f" behind the {self.before} of the parts before" if self.before else ""
+            count = max(0, self.evaluations - self.before)
             raise UserError(
-                f"epochs={self.epochs:g} allows {max(0, self.evaluations - self.before)} gradient evaluations{behind}, "
-                f"and a step of this optimizer needs {self.least}: raise epochs"
+                f"epochs={self.epochs:g} allows {count} gradient evaluation{'s' * (count != 1)}{behind}, and a step of "
+                f"this optimizer needs {self.least}: raise epochs"
             )
 
     @property

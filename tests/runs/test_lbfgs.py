@@ -186,7 +186,7 @@ def test_a_longer_run_says_that_it_is_not_one_run(deeprelax: Command) -> None:
         ),
         (
             ["epochs=0.001"],
-            "epochs=0.001 allows 1 of the 2 gradient evaluations that a step of this optimizer may take: raise epochs",
+            "epochs=0.001 allows 1 gradient evaluation, and a step of this optimizer needs 2: raise epochs",
         ),
         (["optimizer.lr=-1"], "optimizer.lr=-1.0 is out of range: it must be a number >= 0 and at most 3.4e+38"),
         (["optimizer.max_eval=0"], "optimizer.max_eval=0 is out of range: it must be an integer >= 1, or null"),

@@ -56,7 +56,7 @@ def test_a_budget_of_steps_that_differ_in_length_is_spent_to_the_last_that_fits(
     alike = Budget(10, 100, 10, 26)
     assert alike.taken == 78
     assert [n for n in range(5) if alike.spent(0, n)] == [3, 4]
-    with pytest.raises(UserError, match=r"epochs=0\.1 allows 1 of the 2 gradient evaluations that a step of this"):
+    with pytest.raises(UserError, match=r"epochs=0\.1 allows 1 gradient evaluation, and a step of this"):
         Budget(0.1, 100, 10, 26, least=2)
 
 
