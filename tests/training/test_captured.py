@@ -162,7 +162,7 @@ def test_another_hyper_parameter_has_the_step_captured_anew(tapes: list[World]) 
     plain, replayed = World(entropy_sgd), World(entropy_sgd)
     tapes.append(replayed)
     step = CapturedStep(replayed.optimizer, replayed.objective)
-    for change in ({}, {"momentum": 0.1, "inner_lr": 0.05}):
+    for change in ({"temperature": 0.0}, {"momentum": 0.1, "inner_lr": 0.05}, {"temperature": 1e-3}):
         for world in (plain, replayed):
             world.optimizer.param_groups[0].update(change)
         one = ends(plain, lambda: plain.optimizer.step(plain.objective))

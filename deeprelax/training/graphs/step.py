@@ -61,6 +61,8 @@ class CapturedStep:
     def __call__(self) -> Tensor:
         """One outer step; its loss, a 0-dim tensor. What the drawing of a batch raises aborts it without a trace."""
         optimizer = self._optimizer
+        if self._graphs and self._settings != self._found():  # changed by hand: as at the start
+            self._warm, self._graphs = 0, {}
         if self._warm < WARM_UP:
             self._warm += 1
             self._loss = on_another_stream(lambda: optimizer.step(self._evaluate))
@@ -70,7 +72,7 @@ class CapturedStep:
         if self._draws:
             optimizer.noise()  # where the generators are now, the replays draw
         drawn = self._objective.draw()
-        if self._settings != self._found():
+        if not self._graphs:
             self._capture(drawn)
         assert self._step is not None
         try:
