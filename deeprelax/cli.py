@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         importlib.import_module(COMMANDS[command][0]).main(rest)
     except UserError as error:
-        hint = " (without force=true, which starts anew)" if error.resumes and force_arguments(rest) else ""
+        hint = " (without force=true, which starts again)" if error.resumes and force_arguments(rest) else ""
         print(f"deeprelax: {error}{hint}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # an OSError, so before it: the reader, `| head` perhaps, has closed the pipe
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         # force=true in the printed command would restart the run instead of resuming it
         resume = shlex.join(["deeprelax", *(each for each in arguments if each not in force_arguments(rest))])
-        print(f"deeprelax: {str(stop) or 'interrupted'}; to go on: {resume}", file=sys.stderr)
+        print(f"deeprelax: {str(stop) or 'interrupted'}; to resume: {resume}", file=sys.stderr)
         return getattr(stop, "status", 130)
     finally:
         root.removeHandler(console)

@@ -91,7 +91,7 @@ def corrupt(path: Path) -> UserError:
 def file_error(error: OSError, directory: Path) -> UserError:
     """The UserError for a file error of a run in `directory`: the file, the system's reason, and that it can resume."""
     reason = f"{error.filename or directory}: {error.strerror or error}"
-    return UserError(f"{reason}. What was written before is whole: mend it, and the same command goes on", resumes=True)
+    return UserError(f"{reason}. What was written before is whole: mend it, and the same command resumes", resumes=True)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from ..tables import aligned
 USAGE = """List the runs.
 
 Usage: deeprelax runs [FOLDER ...]
-  FOLDER is by default outputs. State: finished; running (a process holds it); stopped (the same command goes on);
+  FOLDER is by default outputs. State: finished; running (a process holds it); stopped (the same command resumes);
   failed, with the reason; damaged, with the file. Error: the last one on test images, in percent.
   Of other tasks than classification: the first score, on test data."""
 

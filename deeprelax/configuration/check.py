@@ -86,7 +86,7 @@ def _excluding(node: DictConfig, prefix: str) -> Iterator[str]:
     if prefix == "" and value_of(node, "continue_from") and value_of(node, "init_from"):
         yield (
             f"continue_from={node.continue_from} and init_from={node.init_from} exclude each other: leave out init_from"
-            " to go on with all of that run, or continue_from to start from weights alone"
+            " to continue all of that run, or continue_from to start from weights alone"
         )
     if prefix != "optimizer.":
         return

@@ -1,7 +1,7 @@
 """Take from a finished run's configuration what a command with `continue_from` leaves out.
 
 A choice that is given (optimizer=NAME) is the whole group, a key that is given (optimizer.lr=1e-3) that key; the rest
-is as that run had it. `recipe=NAME` chooses the optimizer's group anew, with its values in that recipe.
+is as that run had it. `recipe=NAME` stands for the optimizer's group, with its values in that recipe.
 `experiment=NAME`, `+sweep=NAME` and groups of the user's own stand for a whole configuration: with one of them nothing
 is taken, and the command must say all that the other run's did.
 """

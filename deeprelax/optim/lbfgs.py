@@ -30,7 +30,7 @@ class LBFGS(TorchLBFGS):
 
     H is the inverse Hessian by the last `history_size` differences of x and of grad f. t meets the strong Wolfe
     conditions f(x + t p) <= f(x) + 1e-4 t <p, grad f(x)> and |<p, grad f(x + t p)>| <= 0.9 |<p, grad f(x)>|. An outer
-    step is up to `max_iter` of these iterations, and goes on with the differences that the ones before have left.
+    step is up to `max_iter` of these iterations, and begins with the differences that the ones before have left.
 
     Source: Nocedal and Wright, Numerical Optimization (2006), algorithms 7.4, 7.5, 3.5 and 3.6, by way of minFunc.
 

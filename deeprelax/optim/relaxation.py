@@ -51,7 +51,7 @@ class Relaxation(Stepping):
     """
 
     evaluations_key: str | None = None
-    # Does the host decide nothing anew at each step, so that a graph may replay it? A class says so in its own body.
+    # Are all steps the same work to the host, so that a graph may replay one? A class says so in its own body.
     same_each_step = False
     choice = ""  # whose rows of `hyperparameters.RANGES` hold
     # This process's chain, mixed into the noise. Never saved: every rank would load rank 0's.

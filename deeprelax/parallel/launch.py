@@ -106,11 +106,11 @@ def _raise_first_error(codes: list[int], folder: Path, asked: int | None) -> Non
         rank, number = killed[0]
         name = signal.Signals(number).name
         raise UserError(
-            f"rank {rank} was killed by {name}: the same command goes on from the last checkpoint, if any", resumes=True
+            f"rank {rank} was killed by {name}: the same command resumes from the last checkpoint, if any", resumes=True
         )
     if not errors:
         raise UserError(
-            f"the ranks ended with status {codes}: the same command goes on from the last checkpoint, if any",
+            f"the ranks ended with status {codes}: the same command resumes from the last checkpoint, if any",
             resumes=True,
         )
     first = min(errors, key=lambda error: float(error["time"]))

@@ -60,7 +60,7 @@ def latest(directory: Path, *, rename_corrupt: bool = False) -> dict[str, Any] |
             problems.append(str(error))
             continue
         for problem in problems:
-            log.warning("%s; going on from %s", problem, path.name)
+            log.warning("%s; resuming from %s", problem, path.name)
         if problems and rename_corrupt:
             (directory / NAME).replace(directory / CORRUPT)
         return content

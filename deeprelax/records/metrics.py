@@ -31,8 +31,8 @@ class Records:
             self._digest.update(file.read_bytes()[: state["position"]] if file.exists() else b"")
             if self._digest.hexdigest() != state["digest"]:
                 raise UserError(
-                    f"{file} is not what the checkpoint goes on from (shortened or changed): put it back, "
-                    "or start anew with force=true"
+                    f"{file} is not what the checkpoint resumes from (shortened or changed): put it back, "
+                    "or start again with force=true"
                 )
         self._file = file.open("ab")
         self._file.truncate(state["position"] if state is not None else 0)

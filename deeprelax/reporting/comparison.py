@@ -148,7 +148,7 @@ def _row(each: Group, counted: list[Run], metric: str) -> Row:
     if pooled:
         row.notes.append(f"pools runs that differ in {', '.join(pooled)}: the spread is not over seeds alone")
     skipped = {run.seed: run.result.get("skipped_steps", 0) for run in counted}
-    row.notes += [f"seed {seed}: {n} steps were not finite and left out" for seed, n in sorted(skipped.items()) if n]
+    row.notes += [f"seed {seed}: {n} steps were not finite and skipped" for seed, n in sorted(skipped.items()) if n]
     row.notes += [f"seed {run.seed}: not finite" for run in counted if not math.isfinite(run.result[metric])]
     return row
 

@@ -1,8 +1,8 @@
 """Chains of runs, as Adam then L-BFGS: what the parts before leave to the one that trains now.
 
 A run that continues another with another optimizer, other keys of it or another schedule begins a new part. Batches and
-counts go on, so that part's evaluation k takes batch k of the chain; its schedule runs over the part alone. A run that
-continues another with the same ones makes its last part longer.
+counts continue, so that part's evaluation k takes batch k of the chain; its schedule runs over the part alone. A run
+that continues another with the same ones makes its last part longer.
 """
 
 from __future__ import annotations

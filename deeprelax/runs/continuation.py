@@ -46,7 +46,7 @@ def check_same(conf: TrainConf, config: DictConfig, directory: RunDirectory) -> 
             named("continue_from", conf.continue_from, conf.seed)  # raises if it is gone, with what was taken from it
         raise UserError(
             f"{directory.path} holds a run of another configuration ({different}): "
-            "force=true starts it anew, another output_dir keeps both"
+            "force=true starts it again, another output_dir keeps both"
         )
 
 

@@ -25,7 +25,7 @@ def resume(trainer: Trainer, state: dict[str, Any], chain: Chain) -> None:
         raise UserError(f"the checkpoint in {directory} is of another configuration: {different}")
     if state["data"] != trainer.identity["data"]:
         raise UserError(
-            f"the data are not those that {directory} began with: put them back, or start anew with force=true"
+            f"the data are not those that {directory} began with: put them back, or start again with force=true"
         )
     load_weights(trainer.model, state, directory)  # before the rest, for its message
     if not chain.begins:
@@ -40,7 +40,7 @@ def resume(trainer: Trainer, state: dict[str, Any], chain: Chain) -> None:
 
 def log_what_changed(conf: TrainConf, trainer: Trainer, state: dict[str, Any], chain: Chain) -> None:
     """The lines of the log for a run that does not begin at its beginning."""
-    log.info("going on from pass %.4g%s", trainer.passes, _continued(conf, trainer, state, chain))
+    log.info("resuming from pass %.4g%s", trainer.passes, _continued(conf, trainer, state, chain))
     for key, what in (("threads", "threads"), ("world", "ranks")):
         now, before = trainer.identity[key], state[key]
         if now != before:
@@ -56,7 +56,7 @@ def _continued(conf: TrainConf, trainer: Trainer, state: dict[str, Any], chain: 
     before = state["configuration"]["epochs"]
     if chain.begins:
         took, name = chain.ended[-1]["gradient_evaluations"], chain.ended[-1]["optimizer"]
-        kept = "goes on with its state" if chain.keeps else "begins without a state"
+        kept = "keeps its state" if chain.keeps else "begins without a state"
         return (
             f" of a run of {before:g}: after {took} gradient evaluations of {name} a new part, whose optimizer "
             f"({conf.optimizer.name}) {kept} and whose schedule ({conf.schedule.name}) begins here"
@@ -70,6 +70,6 @@ def _continued(conf: TrainConf, trainer: Trainer, state: dict[str, Any], chain: 
     start = trainer.budget.start
     ended, now = (schedule(conf, epochs, start)(before) for epochs in (before, conf.epochs))
     return (
-        f" of a run of {before:g}: schedule=cosine depends on the total, so the lr goes on at {now:.3g} times its "
+        f" of a run of {before:g}: schedule=cosine depends on the total, so the lr resumes at {now:.3g} times its "
         f"initial value, where that run had come down to {ended:.3g}; not the same as one run of {conf.epochs:g}"
     )

@@ -104,7 +104,7 @@ class Guard:
         if self.skips:
             self.skipped += count
             more = f" and {count - 1} more" if count > 1 else ""
-            log.warning("outer step %d%s: not finite, left out", step, more)
+            log.warning("outer step %d%s: not finite, skipped", step, more)
             return
         latest = step == self._steps() - 1  # not so on a GPU, which is asked at records
         weights = "The weights are as before it" if latest else "It changed no weight, the steps since then did"

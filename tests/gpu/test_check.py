@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gpu import check
+from tests.gpu import check, findings
 
 
 def run(*words: str, out: Path) -> subprocess.CompletedProcess[str]:
@@ -42,7 +42,7 @@ def test_a_part_that_fails_says_so_and_the_others_go_on(monkeypatch: pytest.Monk
 def test_an_error_in_a_part_is_a_line_and_a_part_out_of_time_is_ended(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with check.attempt("sums"):
+    with findings.attempt("sums"):
         raise ValueError("no sum")
     assert json.loads(capsys.readouterr().out.removeprefix("FAILED ")) == {
         "what": "sums",

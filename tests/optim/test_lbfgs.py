@@ -1,12 +1,8 @@
-"""L-BFGS: torch's bit for bit, its closed form, its bound, and what a step that fails leaves."""
+"""L-BFGS: torch's bit for bit, its closed form and its bound."""
 
 from __future__ import annotations
 
-import copy
 import importlib
-import io
-import math
-import pickle
 from collections.abc import Callable
 
 import numpy as np
@@ -17,48 +13,8 @@ from torch import Tensor, nn
 from deeprelax.optim import LBFGS, SGD
 from deeprelax.optim.torch_lbfgs import overshoot
 
+from .functions import closure_of, flat, of_network, rosenbrock
 from .problems import network, quadratic_loss, random_quadratic, same, weights
-
-F = Callable[[], Tensor]
-
-
-def rosenbrock(x: Tensor) -> Tensor:
-    return (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
-
-
-def closure_of(optimizer: torch.optim.Optimizer, f: F, calls: list[float] | None = None) -> F:
-    """f with its gradient, as the README's loop has it; each loss goes into `calls`."""
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = f()
-        loss.backward()
-        if calls is not None:
-            calls.append(loss.item())
-        return loss
-
-    return closure
-
-
-def of_network(net: nn.Module) -> F:
-    """Its loss on one batch."""
-    generator = torch.Generator().manual_seed(7)
-    dtype = next(net.parameters()).dtype
-    x, y = torch.randn(8, 1, 6, 6, generator=generator).to(dtype), torch.randint(4, (8,), generator=generator)
-    return lambda: nn.functional.cross_entropy(net(x), y)
-
-
-def flat(kept: object) -> list[object]:
-    """The numbers of a state, tensors as their data type and bytes."""
-    if isinstance(kept, dict):
-        return [(key, flat(value)) for key, value in kept.items()]
-    if isinstance(kept, list):
-        return [flat(value) for value in kept]
-    return [(str(kept.dtype), kept.numpy().tobytes())] if isinstance(kept, Tensor) else [kept]
-
-
-def state_of(optimizer: torch.optim.Optimizer) -> list[object]:
-    return flat(optimizer.state_dict())
 
 
 def test_it_reaches_the_minimum_of_a_quadratic() -> None:
@@ -159,134 +115,6 @@ def test_a_step_keeps_within_what_is_left(f: Callable[[Tensor], Tensor]) -> None
     optimizer.left = optimizer.least - 1
     with pytest.raises(AssertionError, match="least"):
         optimizer.step(closure_of(optimizer, lambda: f(x)))
-
-
-def test_a_resumed_optimizer_equals_one_that_never_stopped() -> None:
-    """By way of a file that holds no code; in bfloat16 beside float64, where torch's own would round the history."""
-
-    def parameters() -> list[nn.Parameter]:
-        numbers = torch.linspace(-1.2, 1.0, 7)
-        return [nn.Parameter(numbers[:3].to(torch.bfloat16)), nn.Parameter(numbers[3:].double())]
-
-    def f(params: list[nn.Parameter]) -> Tensor:
-        return rosenbrock(torch.cat([p.double() for p in params]))
-
-    params, others = parameters(), parameters()
-    optimizer = LBFGS(params, max_iter=3)
-    for _ in range(3):
-        optimizer.step(closure_of(optimizer, lambda: f(params)))
-    file = io.BytesIO()
-    torch.save(optimizer.state_dict(), file)
-    file.seek(0)
-    resumed = LBFGS(others, max_iter=3)
-    resumed.load_state_dict(torch.load(file, weights_only=True))
-    assert state_of(resumed) == state_of(optimizer)
-    with torch.no_grad():
-        for p, q in zip(others, params, strict=True):
-            p.copy_(q)
-    for _ in range(3):
-        optimizer.step(closure_of(optimizer, lambda: f(params)))
-        resumed.step(closure_of(resumed, lambda: f(others)))
-    assert same(params, others)  # type: ignore[arg-type]
-    assert state_of(resumed) == state_of(optimizer)
-
-
-def test_copies_and_pickles_step_on() -> None:
-    x = nn.Parameter(torch.linspace(-1.2, 1.0, 7, dtype=torch.float64))
-    optimizer = LBFGS([x], max_iter=3)
-    optimizer.step(closure_of(optimizer, lambda: rosenbrock(x)))
-    copies = [copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))]
-    optimizer.step(closure_of(optimizer, lambda: rosenbrock(x)))
-    for other in copies:
-        (y,) = other.param_groups[0]["params"]
-        other.step(closure_of(other, lambda y=y: rosenbrock(y)))
-        assert torch.equal(x, y)
-
-
-def test_a_closure_that_raises_leaves_weights_and_state() -> None:
-    net = network()
-    optimizer = LBFGS(net.parameters(), max_iter=4, history_size=2)
-    f, calls = of_network(net), []
-    for steps in range(3):  # without a state, and with one whose history is full
-        before, state, first = weights(net), state_of(optimizer), len(calls)
-        for failing in range(4):
-
-            def closure(last: int = len(calls) + failing) -> Tensor:
-                if len(calls) == last:
-                    raise RuntimeError("no more data")
-                return closure_of(optimizer, f, calls)()
-
-            with pytest.raises(RuntimeError, match="no more data"):
-                optimizer.step(closure)
-            assert same(before, weights(net)), (steps, failing)
-            assert state_of(optimizer) == state
-            assert all(p.grad is None for p in net.parameters())
-        assert len(calls) == first + 6
-        optimizer.step(closure_of(optimizer, f, calls))
-        assert not same(before, weights(net))
-
-
-@pytest.mark.parametrize("what", ["loss", "gradient"])
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-@pytest.mark.parametrize("at", [0, 1, 2])
-def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(what: str, bad: float, at: int) -> None:
-    net, untouched = network(), network()
-    optimizer, other = LBFGS(net.parameters(), max_iter=4), LBFGS(untouched.parameters(), max_iter=4)
-    f = of_network(net)
-    optimizer.step(closure_of(optimizer, f))
-    other.step(closure_of(other, of_network(untouched)))
-    assert optimizer.finite
-    assert optimizer.direction_norm() > 0
-    calls: list[float] = []
-
-    def spoiled() -> Tensor:
-        loss = closure_of(optimizer, f, calls)()
-        if len(calls) - 1 == at:
-            for p in net.parameters() if what == "gradient" else ():
-                p.grad.view(-1)[0] = bad
-            return loss if what == "gradient" else loss * bad
-        return loss
-
-    loss = optimizer.step(spoiled)
-    assert len(calls) == at + 1  # no further evaluation is spent on it
-    assert (what == "gradient") == bool(torch.isfinite(loss))
-    assert not optimizer.finite
-    assert optimizer.direction_norm().isnan()
-    assert same(weights(net), weights(untouched))
-    assert flat(list(optimizer.state.values())) == flat(list(other.state.values()))
-    assert optimizer.param_groups[0]["outer_steps"] == 2
-    assert optimizer.nonfinite_steps() == (1, 1)
-    assert optimizer.nonfinite_steps() == (0, 0)
-    optimizer.step(closure_of(optimizer, f))
-    other.step(closure_of(other, of_network(untouched)))
-    assert optimizer.finite
-    assert same(weights(net), weights(untouched))
-
-
-def test_weights_that_come_out_not_finite_are_put_back() -> None:
-    """f is linear, so that no loss or gradient tells: the weights alone overflow."""
-    x = nn.Parameter(torch.tensor([3e38]))
-    optimizer = LBFGS([x], lr=3e38)
-
-    def closure() -> Tensor:
-        x.grad = torch.full_like(x, -1.0)
-        return -x.detach().clamp(max=1.0).sum() if x.isfinite() else torch.tensor(-2.0)
-
-    optimizer.step(closure)
-    assert x.item() == pytest.approx(3e38)
-    assert not optimizer.finite
-    assert optimizer.nonfinite_steps() == (1, 0)
-
-
-def test_who_never_asks_is_warned() -> None:
-    x = nn.Parameter(torch.ones(2))
-    optimizer = LBFGS([x])
-    nan = closure_of(optimizer, lambda: x.sum() * math.nan)
-    for _ in range(4):
-        optimizer.step(nan)
-    with pytest.warns(UserWarning, match="5 steps in a row were not finite and changed nothing: lower lr") as found:
-        optimizer.step(nan)
-    assert found[0].filename == __file__
 
 
 def test_the_lr_is_read_at_each_step_and_0_stays() -> None:

@@ -127,7 +127,7 @@ def test_a_killed_process_ends_all_and_the_run_resumes_bit_for_bit(victim: str, 
     _, err = process.communicate(timeout=15)
     if victim == "rank 1":
         assert process.returncode == 1
-        assert "deeprelax: rank 1 was killed by SIGKILL: the same command goes on from the last checkpoint" in err
+        assert "deeprelax: rank 1 was killed by SIGKILL: the same command resumes from the last checkpoint" in err
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ranks), seconds=15)
     assert time.monotonic() - began < 15
     (saved,) = checkpoints("checkpoint.pt")
@@ -135,7 +135,7 @@ def test_a_killed_process_ends_all_and_the_run_resumes_bit_for_bit(victim: str, 
     assert 0 < checkpoint.load(saved)["evaluations"] < 75
     status, out, _ = deeprelax("train", *run)
     assert status == 0
-    assert "going on from pass" in out
+    assert "resuming from pass" in out
     assert deeprelax("train", *run, "output_dir=whole")[0] == 0
     (whole,) = Path("whole").rglob("checkpoint.pt")
     a, b = checkpoint.load(saved)["model"], checkpoint.load(whole)["model"]
@@ -236,5 +236,5 @@ def test_torchrun_restarts_and_the_run_resumes(tmp_path: Path, monkeypatch: pyte
         command = [*torchrun, "-m", "deeprelax", "train", *run, "train.checkpoint_every=1", f"force={force}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=150)
         assert done.returncode == 0, done.stderr
-        assert "going on from pass" in done.stdout
+        assert "resuming from pass" in done.stdout
         assert len(list(Path("outputs").rglob("result.json"))) == 1

@@ -1,4 +1,4 @@
-"""A run that is asked to stop leaves a checkpoint at the end of its step and says how to go on."""
+"""A run that is asked to stop leaves a checkpoint at the end of its step and says how to resume."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_finishes_the_step_writes_a_checkpoint_and_resumes_bit_for_bit(number: s
     _, err = process.communicate(timeout=30)
     assert process.returncode == 128 + number
     (line,) = [line for line in err.splitlines() if line.startswith("deeprelax: ")]
-    assert line.startswith(f"deeprelax: stopped by {number.name}; to go on: deeprelax train ")
+    assert line.startswith(f"deeprelax: stopped by {number.name}; to resume: deeprelax train ")
     (saved,) = reached("stopped")
     assert checkpoint.load(saved)["evaluations"] % 5 == 0
     assert_same(finish(*run, "output_dir=stopped"), finish(*run, "output_dir=whole"))
@@ -97,7 +97,7 @@ def test_under_torchrun(number: signal.Signals, whom: str) -> None:
     os.kill(process.pid if whom == "torchrun" else ranks[1], number)
     _, err = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert f"stopped by {number.name}; to go on: deeprelax train " in err
+    assert f"stopped by {number.name}; to resume: deeprelax train " in err
     (saved,) = reached("stopped")
     state = checkpoint.load(saved)
     assert state["evaluations"] % 5 == 0
@@ -116,7 +116,7 @@ def test_slurms_signal_to_one_process() -> None:
     process.send_signal(signal.SIGUSR1)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGUSR1
-    assert "deeprelax: stopped by SIGUSR1; to go on: deeprelax train " in err
+    assert "deeprelax: stopped by SIGUSR1; to resume: deeprelax train " in err
     assert_same(finish(*run, "output_dir=stopped"), finish(*run, "output_dir=whole"))
 
 

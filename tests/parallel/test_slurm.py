@@ -174,11 +174,11 @@ def test_a_job_that_slurm_signals_ends_with_138_and_resumes() -> None:
     job = submit("first.log")
     stop(job, "stopped/*/*/seed-0")
     assert of_job(job, "ExitCode") == "138:0", Path("first.log").read_text()
-    assert "deeprelax: stopped by SIGUSR1; to go on: deeprelax train " in Path("first.log").read_text()
+    assert "deeprelax: stopped by SIGUSR1; to resume: deeprelax train " in Path("first.log").read_text()
     assert not finished("stopped")
     job = submit("second.log")
     wait_for(lambda: of_job(job, "JobState") == "COMPLETED", seconds=120)
-    assert "going on from pass" in Path("second.log").read_text()
+    assert "resuming from pass" in Path("second.log").read_text()
     assert_same(*finished("stopped"), finish(*run, "output_dir=whole"))
 
 
@@ -203,5 +203,5 @@ def test_a_sweep_by_submitit_resumes_after_a_signal_to_a_job() -> None:
     again = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert again.returncode == 0, again.stderr
     for seed, path in enumerate(sorted(finished("swept"))):
-        assert ("going on from pass" in (path / "train.log").read_text()) == (seed == 0)
+        assert ("resuming from pass" in (path / "train.log").read_text()) == (seed == 0)
         assert_same(path, finish(*run, f"seed={seed}", f"output_dir=whole-{seed}"))

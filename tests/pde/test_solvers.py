@@ -7,17 +7,14 @@ import math
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d, grey_erosion
-from scipy.special import ndtr
 
 from deeprelax.pde.experiments.smooth import relaxations
 from deeprelax.pde.problems.functions import Problem, absolute, cosine, double_well, ellipse, quadratic, rastrigin
 from deeprelax.pde.problems.rough import rough
-from deeprelax.pde.problems.wells import Wells
-from deeprelax.pde.solvers import cole_hopf
-from deeprelax.pde.solvers.cole_hopf import gibbs_moments, local_entropy, local_entropy_gradient
+from deeprelax.pde.solvers.cole_hopf import local_entropy
 from deeprelax.pde.solvers.fokker_planck import generator
 from deeprelax.pde.solvers.godunov import cfl_step, godunov
-from deeprelax.pde.solvers.grid import axis, coordinates, observed_order, second_difference, spacing_of, with_margin
+from deeprelax.pde.solvers.grid import axis, coordinates, observed_order, spacing_of, with_margin
 from deeprelax.pde.solvers.heat import heat
 from deeprelax.pde.solvers.hopf_lax import hopf_lax, minimisers, proximal_points
 
@@ -101,27 +98,6 @@ def test_heat_of_the_absolute_value_has_second_order() -> None:
     assert observed_order(spacing, error) == pytest.approx(2, abs=0.1)
 
 
-@pytest.mark.parametrize("method", ["convolution", "log_sum_exp"])
-@pytest.mark.parametrize("problem", [cosine(), Wells().problem(), cosine(2), Wells(dimension=2).problem()])
-def test_cole_hopf_reaches_the_closed_form_to_rounding(problem: Problem, method: str) -> None:
-    assert problem.local_entropy is not None
-    assert problem.softness is not None
-    time, temperature, d = 0.35, problem.softness, problem.dimension
-    x = axis(*problem.domain, 241 if d == 1 else 81)
-    longer, inner = with_margin(x, 9 * math.sqrt(time * temperature))
-    if problem.name == "two_wells":  # exp(-f/T) of the sharp well must be resolved: its width is sqrt(T/60) = 0.05
-        longer, inner = with_margin(axis(-3, 3, 241 if d == 1 else 181), 0.9)
-        x = longer[inner]
-    value = problem.value(coordinates(*[longer] * d))
-    if np.ptp(value) / temperature > 600 and method == "convolution":
-        pytest.skip("the range of f is beyond the convolution's")
-    u = local_entropy(value, spacing_of(x), time, temperature, method)[(inner,) * d]
-    # what lies beyond the margin, as a share of the integral, bounds the error of the wells at the edge
-    part = tuple([slice(20, -20)] * d)
-    exact = problem.local_entropy(coordinates(*[x] * d), time, temperature)
-    np.testing.assert_allclose(u[part], exact[part], rtol=0, atol=1e-10)
-
-
 @pytest.mark.parametrize("time", [0.05, 0.4])
 def test_an_ellipse_keeps_its_closed_forms(time: float) -> None:
     """A rotated quadratic is not separable: u has the term T/2 log det(I + tA)."""
@@ -145,22 +121,6 @@ def test_an_ellipse_keeps_its_closed_forms(time: float) -> None:
     inverse = np.linalg.inv(np.eye(2) + time * a)
     exact = 0.5 * at @ a @ inverse @ at + temperature / 2 * math.log(np.linalg.det(np.eye(2) + time * a))
     assert problem.local_entropy(at, time, temperature) == pytest.approx(exact, rel=1e-12)
-
-
-def test_the_kernel_of_log_sum_exp_is_normalised_over_the_whole_lattice() -> None:
-    f, time, temperature = np.zeros(21), 4.0, 1.0  # a standard deviation of 20 points
-    one, other = (local_entropy(f, 0.1, time, temperature, m) for m in ("convolution", "log_sum_exp"))
-    np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
-    x = 0.1 * (np.arange(21) - 10)
-    share = [ndtr((1.05 - at) / 2) - ndtr((-1.05 - at) / 2) for at in x]
-    np.testing.assert_allclose(other, -np.log(share), rtol=0, atol=1e-4)
-
-
-def test_the_kernel_in_pieces_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    f = RNG.normal(size=(40, 37))
-    whole = local_entropy(f, 0.1, 0.2, 0.3, "log_sum_exp")
-    monkeypatch.setattr(cole_hopf, "CHUNK", 100)
-    np.testing.assert_array_equal(local_entropy(f, 0.1, 0.2, 0.3, "log_sum_exp"), whole)
 
 
 @pytest.mark.parametrize("temperature", [0.3, 0.02, 0.0])
@@ -202,19 +162,6 @@ def test_the_rough_function_is_the_one_that_is_stated() -> None:
     np.testing.assert_allclose(rough(2).value(np.array([[0.0], [1.3]])), known[3] + known[4], atol=1e-7)
 
 
-def test_the_two_methods_agree_and_only_one_underflows() -> None:
-    x = axis(-3, 3, 501)
-    f = rough().line(x)
-    for temperature in (1.0, 0.1, 0.05):
-        one, other = (local_entropy(f, spacing_of(x), 0.2, temperature, m) for m in ("convolution", "log_sum_exp"))
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-11)
-    with pytest.raises(ValueError, match="underflows"):
-        local_entropy(f, spacing_of(x), 0.2, 1e-3, "convolution")
-    cold = local_entropy(f, spacing_of(x), 0.2, 1e-4)
-    # u is between Hopf-Lax and T times the log of the number of points that matter
-    assert np.abs(cold - hopf_lax(f, spacing_of(x), 0.2)).max() < 1e-4 * math.log(501 * 10)
-
-
 @pytest.mark.parametrize("temperature", [0.0, 0.2])
 def test_godunov_has_first_order(temperature: float) -> None:
     problem, time, spacing, error = cosine(), 0.8, [], []
@@ -244,30 +191,6 @@ def test_godunov_in_two_dimensions_is_the_sum_of_lines_and_keeps_bounds() -> Non
     with pytest.raises(ValueError, match="courant"):
         godunov(f, 2 / 48, 0.3, courant=1.5)
     assert cfl_step(np.abs(x), 2 / 48, 0.0) == pytest.approx(2 / 48)
-
-
-def test_the_residual_of_cole_hopf_vanishes_with_second_order() -> None:
-    problem, time, temperature, residuals, spacing = rough(), 0.2, 0.3, [], []
-    for n in (301, 601, 1201):
-        x = axis(-2, 2, n)
-        longer, inner = with_margin(x, 4.0)
-        dx = spacing_of(x)
-        before, now, after = (local_entropy(problem.line(longer), dx, time + s * dx, temperature) for s in (-1, 0, 1))
-        slope = (now[2:] - now[:-2]) / (2 * dx)
-        residual = (after - before)[1:-1] / (2 * dx) + slope**2 / 2 - temperature / 2 * second_difference(now, dx)
-        residuals.append(np.abs(residual[inner]).max())
-        spacing.append(dx)
-    assert observed_order(spacing, residuals) == pytest.approx(2, abs=0.2)
-
-
-def test_the_gradient_of_local_entropy_and_the_gibbs_variance_on_a_quadratic() -> None:
-    y, x, time, temperature = axis(-9, 9, 1801), axis(-2, 2, 9), 0.7, 0.4
-    mean, variance = gibbs_moments(y, quadratic().line(y), x, time, temperature)
-    np.testing.assert_allclose(mean, x / (1 + 2 * time), atol=1e-12)
-    np.testing.assert_allclose(variance, temperature / (2 + 1 / time), atol=1e-12)
-    wells = Wells()
-    u_x = local_entropy_gradient(y, wells.problem().line(y), x, time, wells.softness)
-    np.testing.assert_allclose(u_x, wells.gradient(x[None], time)[0], atol=1e-10)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_a_corrupt_checkpoint_is_named_and_the_previous_one_is_used(
     assert found is not None
     assert found["evaluations"] == 3
     assert "checkpoint.pt is not a whole checkpoint" in caplog.text
-    assert "going on from checkpoint.previous.pt" in caplog.text
+    assert "resuming from checkpoint.previous.pt" in caplog.text
     assert checkpoint.latest(tmp_path, rename_corrupt=True) == found
     checkpoint.save(tmp_path, {"evaluations": 4})  # the corrupt one does not take the place of the complete one
     assert checkpoint.load(tmp_path / "checkpoint.previous.pt") == found

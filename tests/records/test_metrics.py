@@ -36,7 +36,7 @@ def test_records_that_the_checkpoint_does_not_know_are_refused(damage: str, tmp_
         file.unlink()
     else:
         file.write_bytes(content[:-5] if damage == "shorter" else content.replace(b"2.0", b"1.0"))
-    with pytest.raises(UserError, match=r"metrics\.jsonl is not what the checkpoint goes on from"):
+    with pytest.raises(UserError, match=r"metrics\.jsonl is not what the checkpoint resumes from"):
         Records(tmp_path, state, 1)
     assert file.exists() is (damage != "gone")  # nothing was written
     file.write_bytes(content)

@@ -75,7 +75,7 @@ def test_the_state_is_kept_where_it_fits(first: Path, deeprelax: Command) -> Non
     assert all(torch.equal(value, b["model"][key]) for key, value in a["model"].items())
     assert [part["optimizer"] for part in result(directory("second"))["chain"]] == ["sgd", "sgd"]
     slower = ["train", f"continue_from={first}", "epochs=9", "optimizer.lr=0.05", "output_dir=slower"]
-    assert "whose optimizer (sgd) goes on with its state" in deeprelax(*slower)[1]
+    assert "whose optimizer (sgd) keeps its state" in deeprelax(*slower)[1]
     (group,) = checkpoint.load(directory("slower") / checkpoint.NAME)["optimizer"]["param_groups"]
     assert (group["lr"], group["initial_lr"], group["outer_steps"]) == (0.05, 0.05, 56)
     kept = deeprelax("train", *QUICK, *ENTROPY, "optimizer.inner_state=keep", "epochs=1", "output_dir=kept")
@@ -194,7 +194,7 @@ def test_compare_names_all_parts(first: Path, deeprelax: Command) -> None:
     assert groups["sgd > adamw"]["difference"]["from"] == "sgd"
 
 
-def test_lbfgs_with_another_history_begins_anew(deeprelax: Command) -> None:
+def test_lbfgs_with_another_history_begins_without_a_state(deeprelax: Command) -> None:
     run = ["train", *QUICK, "optimizer=lbfgs", "batch_size=200", "epochs=40", "optimizer.history_size=10"]
     assert deeprelax(*run, "output_dir=first")[0] == 0
     given = [f"continue_from={directory('first')}", "epochs=80", "optimizer.history_size=3", "output_dir=second"]

@@ -45,7 +45,7 @@ def test_what_a_longer_run_means_for_a_schedule_of_the_total(deeprelax: Command)
     status, out, _ = deeprelax(*run, "epochs=2", f"continue_from={above}", "output_dir=b")
     assert status == 0
     assert (
-        "of a run of 1: schedule=cosine depends on the total, so the lr goes on at 0.5 times its initial value" in out
+        "of a run of 1: schedule=cosine depends on the total, so the lr resumes at 0.5 times its initial value" in out
     )
     assert "where that run had come down to 0; not the same as one run of 2" in out
 

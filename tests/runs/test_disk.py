@@ -84,7 +84,7 @@ def test_a_data_file_that_has_gone(deeprelax: Command, tmp_path: Path, monkeypat
     file.write_bytes(content)
     status, out, _ = deeprelax(*RUN, "dataset=mnist", "dataset.train_size=null")
     assert status == 0
-    assert "going on from pass" in out
+    assert "resuming from pass" in out
 
 
 def test_files_that_go_in_mid_run_are_needed_again_at_the_next_start_only(

@@ -37,12 +37,12 @@ def test_the_command_that_resumes_restarts_nothing(deeprelax: Command, monkeypat
         interrupt_at(patch, 20)
         status, _, err = deeprelax(*RUN, "force=true", "train.checkpoint_every=1")
     assert status == 130
-    assert "to go on: deeprelax train " in err
+    assert "to resume: deeprelax train " in err
     assert "force" not in err
     with monkeypatch.context() as patch:
         before(patch, 20, full_disk)
         err = deeprelax(*RUN, "force=true")[2]
-    assert err.endswith("the same command goes on (without force=true, which starts anew)\n")
+    assert err.endswith("the same command resumes (without force=true, which starts again)\n")
     with monkeypatch.context() as patch:
         spoil(patch)
         err = deeprelax(*RUN, "force=true")[2]

@@ -145,7 +145,7 @@ def test_a_step_that_is_not_finite_ends_the_run_or_is_skipped(
         skipped = train(compose, tmp_path / "skip", *run, "train.on_nonfinite=skip", "train.record_every=1")
     assert skipped["skipped_steps"] == 1
     assert skipped["gradient_evaluations"] <= 40
-    assert "not finite, left out" in (tmp_path / "skip" / "train.log").read_text()
+    assert "not finite, skipped" in (tmp_path / "skip" / "train.log").read_text()
     found = records(tmp_path / "skip")
     (bad,) = [i for i, r in enumerate(found) if r["gradient_evaluations"] == 14]
     assert "direction_norm" not in found[bad]

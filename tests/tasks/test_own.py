@@ -33,7 +33,7 @@ def interrupted(run: list[str], deeprelax: Command, patch: pytest.MonkeyPatch, e
         assert deeprelax(*run, "output_dir=parts")[0] == 130
     status, out, err = deeprelax(*run, "output_dir=parts")
     assert (status, err) == (0, "")
-    assert "going on from pass" in out
+    assert "resuming from pass" in out
     assert_same(directory("whole"), directory("parts"))
 
 

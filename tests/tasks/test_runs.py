@@ -67,7 +67,7 @@ def test_every_optimizer_trains_it_and_resumes_bit_for_bit(
     assert 0 < checkpoint.load(directory("parts") / checkpoint.NAME)["evaluations"] < 14
     status, out, err = deeprelax(*run, "output_dir=parts")
     assert (status, err) == (0, "")
-    assert "going on from pass" in out
+    assert "resuming from pass" in out
     assert_same(directory("whole"), directory("parts"))
     result = json.loads((directory("whole") / "result.json").read_text())
     splits = {"test", "validation"} if task == "regression" else {"test"}

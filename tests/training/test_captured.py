@@ -158,7 +158,7 @@ def test_a_replay_that_is_not_finite_changes_nothing_and_is_counted(tapes: list[
     assert world.optimizer.nonfinite_steps() == (0, 0)
 
 
-def test_another_hyper_parameter_has_the_step_captured_anew(tapes: list[World]) -> None:
+def test_another_hyper_parameter_has_the_step_captured_again(tapes: list[World]) -> None:
     plain, replayed = World(entropy_sgd), World(entropy_sgd)
     tapes.append(replayed)
     step = CapturedStep(replayed.optimizer, replayed.objective)

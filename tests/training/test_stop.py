@@ -39,7 +39,7 @@ def test_a_signal_in_the_last_evaluation_lets_the_job_finish_and_ends_the_sweep(
     signal_in_evaluation(monkeypatch, number, 0)
     status, _, err = deeprelax(*RUN, "-m", "seed=0,1,2", "epochs=1")
     assert status == 128 + number
-    assert f"stopped by {signal.Signals(number).name}; to go on: deeprelax train " in err
+    assert f"stopped by {signal.Signals(number).name}; to resume: deeprelax train " in err
     assert [file.parent.name for file in Path("outputs").rglob("result.json")] == ["seed-0"]
 
 

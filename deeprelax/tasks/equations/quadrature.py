@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 CHUNK = 2**20  # numbers held at once: 8 MB in float64
-DIGITS = 45.0  # what is left out, or off, is under exp(-45) = 3e-20 of the largest term
+DIGITS = 45.0  # what is not summed, or off, is under exp(-45) = 3e-20 of the largest term
 
 
 def cole_hopf_cosine(points: Tensor, amplitude: float, temperature: float, last: float = 1.0) -> Tensor:

@@ -150,7 +150,7 @@ def _wave(problem: Equation, x: Array, u: Array) -> Array:
 def _burgers(problem: Equation, x: Array, u: Array) -> Array:
     """-(u^2/2)_x + nu u_xx, the last exactly: Runge and Kutta's method for exp(nu k^2 t) times the Fourier sum.
 
-    The upper third of the modes is left out, so that squares alias into none that is kept.
+    The upper third of the modes is dropped, so that squares alias into none that is kept.
     """
     n, kept = len(x), np.arange(len(x) // 2 + 1) < len(x) / 3
     k = _wave_numbers(x) * kept

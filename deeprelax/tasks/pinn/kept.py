@@ -18,7 +18,7 @@ CHUNK = 1000  # points
 
 
 class Kept:
-    """A set of points that is chosen anew each so many evaluations, between outer steps.
+    """A set of points that is chosen again each so many evaluations, between outer steps.
 
     Of CANDIDATES times as many uniform points each is taken with a probability in proportion to |r| / mean |r| + 1, r
     the residual there. Source: arXiv 2207.10289, its RAD with k = c = 1. Choices are functions of (seed, number), so a
@@ -54,7 +54,7 @@ class Kept:
         return torch.where((index >= 0)[:, None], kept[index.clamp(min=0)], points)
 
     def advance(self, model: nn.Module, evaluations: int, residual: Callable[[Tensor], Tensor]) -> None:
-        """Choose anew if it is time. residual: points (n, d) to (n, r)."""
+        """Choose again if it is time. residual: points (n, d) to (n, r)."""
         number = evaluations // self._every
         if self._choices is not None and number > self._choices:
             self._choose(model, number, residual)

@@ -26,7 +26,7 @@ class Evaluates(Protocol):
 
 
 def can_capture(optimizer: Relaxation) -> bool:
-    """Does the host decide nothing anew at each step, so that a replay is the step?
+    """Are all steps the same work to the host, so that a replay is the step?
 
     Not with `scoping`, for gamma is then another at each; nor in double precision, of which the fused kernels read the
     rate as a float; nor for a class of the user's, of which nobody knows.
@@ -41,7 +41,7 @@ class CapturedStep:
     """The optimizer's step, captured after the warm-up: the same numbers, by as many launches as it has gradients.
 
     There is a graph for the first gradient of a step, one for the last and one for all between. Learning rates are read
-    on the device and may follow a schedule; any other change of a hyper-parameter has the step captured anew. The loss
+    on the device and may follow a schedule; any other change of a hyper-parameter has the step captured again. The loss
     is overwritten by the next step. Raises UserError for a network that cannot be captured.
     """
 
