@@ -58,3 +58,12 @@ def deeprelax(
         return status, out, err
 
     return call
+
+
+@pytest.fixture
+def first(deeprelax: Callable[..., tuple[int, str, str]]) -> Path:
+    """A finished run of SGD, to be continued; keys of its own, so that the defaults would differ."""
+    from tests.quick import RUN, directory  # imports torch, which reads the number of threads above
+
+    assert deeprelax(*RUN, "train.record_every=1", "output_dir=first")[0] == 0
+    return directory("first")

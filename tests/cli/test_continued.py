@@ -6,20 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from tests.quick import QUICK, RUN, directory
 
 Command = Callable[..., tuple[int, str, str]]
 ENTROPY = ["optimizer=entropy_sgd", "optimizer.inner_steps=3"]
-
-
-@pytest.fixture
-def first(deeprelax: Command) -> Path:
-    """A finished run of SGD; keys of its own, so that the defaults would differ."""
-    assert deeprelax(*RUN, "train.record_every=1", "output_dir=first")[0] == 0
-    return directory("first")
 
 
 def configuration(run: Path) -> dict[str, Any]:

@@ -21,13 +21,6 @@ EVALUATIONS = 37  # of 6 passes over 200 images in batches of 32
 ENTROPY = ["optimizer=entropy_sgd", "optimizer.inner_steps=3"]
 
 
-@pytest.fixture
-def first(deeprelax: Command) -> Path:
-    """A finished run of SGD; keys of its own, so that the defaults would differ."""
-    assert deeprelax(*RUN, "train.record_every=1", "output_dir=first")[0] == 0
-    return directory("first")
-
-
 def result(run: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((run / "result.json").read_text())
     return found
