@@ -116,5 +116,7 @@ def named(key: str, given: str, seed: int) -> RunDirectory:
     above = of_seed.is_dir() and not RunDirectory(path).config.exists()
     found = RunDirectory(of_seed if above else path)
     if not found.config.exists():
+        if not above and any(path.glob("seed-*/config.yaml")):
+            raise UserError(f"{key}={path} holds no run of seed {seed}: train that first, or leave the seed out")
         raise UserError(f"{key}={found.path} is not the directory of a run: give the one that the run printed")
     return found

@@ -96,5 +96,11 @@ def test_sweeps_continue_the_run_of_each_seed(deeprelax: Command) -> None:
     status, _, err = deeprelax(*run, "seed=1,2", "optimizer=adamw", "output_dir=third")
     assert status == 1
     assert err.startswith("deeprelax: 1 of 2 jobs failed")
-    assert "is not the directory of a run" in err
+    assert "holds no run of seed 2: train that first, or leave the seed out" in err
     assert len(list(Path("third").rglob("result.json"))) == 1
+
+
+def test_a_seed_that_was_not_trained_is_named(first: Path, deeprelax: Command) -> None:
+    status, _, err = deeprelax("train", f"continue_from={first.parent}", "epochs=9", "seed=7")
+    said = f"deeprelax: continue_from={first.parent} holds no run of seed 7: train that first, or leave the seed out\n"
+    assert (status, err) == (1, said)
