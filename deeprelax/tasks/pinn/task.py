@@ -28,10 +28,10 @@ class Pinn(Task):
     """f = mean |r|^2 + initial_weight * mean |u - u_0|^2 + boundary_weight * mean |u - wall|^2, by Monte Carlo.
 
     u is the network's, r the residual of the equation (`tasks.equations`), each mean over new points for each
-    evaluation, batch_size of each kind; of wave the initial velocity belongs to the initial term, and periodic walls ask
-    for equal values (and slopes, where the equation has second derivatives). With conditions="hard" u is built so that
-    the conditions hold, and their terms are 0: u_0 + tau^k w N, tau the share of the time that has passed, k the order
-    in time, w a function that vanishes at the walls; periodic inputs come as sine and cosine.
+    evaluation, batch_size of each kind; of wave the initial velocity belongs to the initial term, and periodic walls
+    ask for equal values (and slopes, where the equation has second derivatives). With conditions="hard" u is built so
+    that the conditions hold, and their terms are 0: u_0 + tau^k w N, tau the share of the time that has passed, k the
+    order in time, w a function that vanishes at the walls; periodic inputs come as sine and cosine.
 
     "relative_l2" is |u - exact| / |exact| on a grid of the domain; "residual", "initial" and "boundary" are the terms
     of the loss there and on fixed points. Networks map inputs in [-1, 1] (batch, dimensions) to (batch, unknowns).
