@@ -15,7 +15,7 @@ from deeprelax.optim import SGD, EntropySGD, Heat, Relaxation
 from tests.optimizers import OPTIMIZERS
 
 from .problems import ALL, Batches, network, same, weights
-from .test_contract import Mine
+from .test_groups import Mine
 
 
 def call(optimizer: Relaxation, batches: Batches, times: int) -> None:

@@ -19,7 +19,7 @@ from deeprelax.parallel import signals
 from deeprelax.records import checkpoint
 from deeprelax.tasks.classification import Classification
 from tests.hooks import before, before_each, interrupt_at, spoil
-from tests.optim.test_lbfgs import flat
+from tests.optim.functions import flat
 from tests.quick import LONGER, QUICK, assert_same, finish, kill_after, train
 
 Command = Callable[..., tuple[int, str, str]]

@@ -57,7 +57,7 @@ UNUSED = """
             ["task.equation=oscillator", "task.conditions=hard"],
             "those of oscillator are neither: use task.conditions=soft",
         ),
-        (["task.adaptive=0.5", "optimizer=lbfgs"], "task.adaptive=0.5 changes the loss from time to time"),
+        (["task.adaptive=0.5", "optimizer=lbfgs"], "task.adaptive=0.5 change the loss from time to time"),
         (["task.equation=wave", "task.coefficient=2.5"], "the coefficient beta of wave must be an integer"),
         (["model=lenet"], "model=lenet takes channels, image_size, classes; task=pinn gives inputs, outputs"),
     ],
