@@ -107,7 +107,19 @@ def build_task(conf: TrainConf, device: torch.device, share: Share) -> Task:
         raise UserError(f"task.name={name} is not a deeprelax.tasks.Task: derive it from that class")
     share.check(task)
     _check_precision(conf.hardware, task, name)
+    _check_loss(conf, task)
     return task
+
+
+def _check_loss(conf: TrainConf, task: Task) -> None:
+    if conf.hardware.cuda_graphs and not task.captures:
+        raise UserError(f"hardware.cuda_graphs=true cannot capture the loss of task={conf.task.name}: leave it out")
+    if conf.optimizer.name == "lbfgs" and task.scheduled:
+        keys = " and ".join(f"task.{key}={getattr(conf.task, key)}" for key in task.scheduled)
+        raise UserError(
+            f"{keys} change the loss from time to time, and optimizer=lbfgs needs one that stays: leave that out, or "
+            "take another optimizer"
+        )
 
 
 def _check_precision(conf: HardwareConf, task: Task, name: str) -> None:

@@ -132,11 +132,6 @@ def _check_lbfgs(conf: TrainConf, world: int) -> None:
             "hardware.cuda_graphs=true replays steps that are all alike, and those of optimizer=lbfgs are not: "
             "leave it out"
         )
-    if share := getattr(conf.task, "adaptive", 0):
-        raise UserError(
-            f"task.adaptive={share:g} changes the loss from time to time, and optimizer=lbfgs needs one that stays: "
-            "leave it out"
-        )
 
 
 def _skip_finished(conf: TrainConf, config: DictConfig, directory: RunDirectory, world: int) -> bool:
@@ -150,6 +145,7 @@ def _skip_finished(conf: TrainConf, config: DictConfig, directory: RunDirectory,
     if conf.hardware.share == "chains" and result["ranks"] != world:
         log.warning("hardware.share=chains: the result below is that of %d ranks", result["ranks"])
     log.info("finished before: %s", closing_line(result, directory))
+    _show_formula(result)
     log.info("(force=true starts it again)")
     return True
 
@@ -162,7 +158,13 @@ def _write_config(config: DictConfig, directory: RunDirectory) -> None:
 def _end(directory: RunDirectory) -> dict[str, Any]:
     result = _result(directory)
     log.info(closing_line(result, directory))
+    _show_formula(result)
     return result
+
+
+def _show_formula(result: dict[str, Any]) -> None:
+    if "formula" in result:
+        log.info("found %s", result["formula"])
 
 
 def _result(directory: RunDirectory) -> dict[str, Any]:

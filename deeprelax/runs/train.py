@@ -90,8 +90,8 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
         files.write_json(directory.provenance, provenance(device, ranks.world, task.metrics) | origin)
     trainer.fit()
     if ranks.main:
-        task.report(model.eval(), directory.path)
-        files.write_json(directory.result, _result(conf, trainer, device, ranks) | _parts(conf, trainer, chain))
+        told = task.report(model.eval(), directory.path) | _parts(conf, trainer, chain)
+        files.write_json(directory.result, _result(conf, trainer, device, ranks) | told)
     trainer.stop.raise_if_late()
 
 

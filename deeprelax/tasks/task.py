@@ -77,6 +77,8 @@ class Task(ABC):
     derivatives: ClassVar[bool] = False
     buffers: ClassVar[tuple[str, ...]] = ()  # names of those that `prepare` registers with the network
     compiles: bool = True  # can torch.compile take the loss?
+    captures: bool = True  # can a CUDA graph?
+    scheduled: tuple[str, ...] = ()  # the keys by which the loss changes during a run, which L-BFGS cannot follow
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -122,8 +124,12 @@ class Task(ABC):
     def scores(self, sums: Tensor) -> dict[str, float]:
         """ "loss" and every one of `metrics`, from the added sums on the CPU."""
 
-    def report(self, model: nn.Module, folder: Path) -> None:  # noqa: B027
-        """At the end of a run, on the main rank: files of the task's own, as a figure."""
+    def report(self, model: nn.Module, folder: Path) -> dict[str, Any]:
+        """At the end of a run, on the main rank: files of the task's own, as a figure, and what it adds to result.json.
+
+        Of that a "formula" is printed beside the score.
+        """
+        return {}
 
     def check_network(self, name: str, network: Callable[..., Any]) -> None:  # noqa: B027
         """Raise UserError if the network called `name` cannot take this task's inputs."""

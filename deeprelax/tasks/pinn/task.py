@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +90,7 @@ class Pinn(Task):
         }
         self.fingerprint = f"pinn {sorted({**options, 'coefficient': self.equation.coefficient}.items())}"
         every = max(1, round(adapt_every * points / setting.batch_size))  # evaluations
+        self.scheduled = ("adaptive",) if adaptive else ()
         self.kept = Kept(setting, self.domain, adaptive, every) if adaptive else None
         self.counts = GRIDS[len(self.equation.inputs)]
         self.grid = self.domain.grid(self.counts)
@@ -229,7 +230,8 @@ class Pinn(Task):
         loss = terms["residual"] + self.weights[0] * terms["initial"] + self.weights[1] * terms["boundary"]
         return {"loss": loss, "relative_l2": math.sqrt(error / square), **terms}
 
-    def report(self, model: nn.Module, folder: Path) -> None:
+    def report(self, model: nn.Module, folder: Path) -> dict[str, Any]:
         from .figure import draw
 
         draw(self, model, folder / "solution.png")
+        return {}
