@@ -11,6 +11,7 @@ from ..optim.hyperparameters import Row, whole
 
 _COUNT: Row = (int, whole(1, 10**6), "an integer from 1 to 1000000")
 _SIZE: Row = (float, lambda v: 0 <= v < math.inf, "a finite number >= 0")
+ESTIMATED = ("ode", "wave", "burgers", "helmholtz", "kdv", "hjb", "grid")
 EQUATIONS = ("heat", "convection", "reaction", "wave", "burgers", "oscillator", "oscillator_2d", "viscous_hj")
 RANGES: dict[str, Row] = {
     "validation": (int, lambda v: v == 0 or whole(2, 10**6)(v), "0, or an integer from 2 to 1000000"),
@@ -30,5 +31,17 @@ RANGES: dict[str, Row] = {
     "adaptive": (float, lambda v: 0 <= v <= 1, "a number from 0 to 1"),
     "adapt_every": (float, lambda v: 0 < v <= 1e6, "a number > 0 and at most 1000000"),
     "differentiation": (str, lambda v: v in ("reverse", "forward"), "reverse or forward"),
+    "estimation.equation": (str, lambda v: v in ESTIMATED, f"one of {', '.join(ESTIMATED)}"),
+    "path": (str, lambda v: v.strip() != "", "the path of a CSV file"),
+    "terms": (str, lambda v: v.strip() != "", "terms with commas between them, as u_t, u_xx, u*u_x"),
+    "estimation.points": (int, whole(10, 10**6), "an integer from 10 to 1000000"),
+    "residual_weight": _SIZE,
+    "warmup": (float, lambda v: 0 <= v <= 1e6, "a number of passes from 0 to 1000000"),
+    "prune_at": (
+        list[float],
+        lambda v: all(isinstance(each, int | float) and 0 < each <= 1e6 for each in v),
+        "a list of passes, numbers > 0 and at most 1000000",
+    ),
+    "tolerance": (float, lambda v: 0 <= v <= 1, "a number from 0 to 1"),
     "problem_seed": (int, whole(0, 10**9), "an integer from 0 to 1000000000"),
 }

@@ -4,6 +4,8 @@
     equation.py      Equation: residual, exact solution, domain
     catalog.py       eight equations by name
     quadrature.py    the Cole-Hopf formula, for two of them
+    formulas.py      a user's formula in u, its derivatives and the coordinates
+    box.py           the box of their coordinates, and points in it
     rivals.py        the same equations by classical solvers
 
 Knows torch, numpy and scipy; deeprelax.pde.solvers in rivals.py alone.
