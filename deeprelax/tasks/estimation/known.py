@@ -122,8 +122,8 @@ CATALOG: dict[str, Known] = {
         (1.0, 2.0), SECOND, (1.0, 1.0), lambda p: {"u_t": 1.0, "u_xx": -p[0], "u_x**2": p[1]}, _parabola,
     ),
     "grid": Known(
-        "u_t + u_x^2/2 = u_xx/4, local entropy of a double well by the laboratory's grid solver", ("t", "x"),
-        (0.0, -1.5), (0.5, 1.5), "u_t, u_xx, u_x, u, u**2, u*u_x, u_x**2", (),
+        "u_t + u_x^2/2 = u_xx/4, local entropy of cos 2x + sin(x)/2 by the laboratory's grid solver", ("t", "x"),
+        (0.0, -3.0), (1.0, 3.0), "u_t, u_xx, u_x, u, u**2, u*u_x, u_x**2", (),
         lambda p: {"u_t": 1.0, "u_x**2": 0.5, "u_xx": -TEMPERATURE / 2}, None,
     ),
 }  # fmt: skip
@@ -136,11 +136,11 @@ def on_the_grid(count: int) -> tuple[Tensor, Tensor]:
     known = CATALOG["grid"]
     times = max(3, round(math.sqrt(count / 2)))
     each = max(3, count // times)
-    fine, margin = 16, 2.0  # steps of the solver's grid in one of the data's; beyond the margin nothing reaches
+    fine, margin = 16, 5.0  # steps of the solver's grid in one of the data's; beyond the margin nothing reaches
     step = (known.high[1] - known.low[1]) / (each - 1)
     more = math.ceil(margin / step)
     x = known.low[1] + step * torch.arange(-more * fine, (each - 1 + more) * fine + 1, dtype=torch.float64) / fine
-    energy = ((x.square() - 1).square() / 4 + x / 8).numpy()
+    energy = ((2 * x).cos() + x.sin() / 2).numpy()
     t = torch.linspace(known.low[0], known.high[0], times, dtype=torch.float64)
     inside = slice(more * fine, (each - 1 + more) * fine + 1, fine)
     rows = [torch.from_numpy(local_entropy(energy, step / fine, float(time), TEMPERATURE))[inside] for time in t]
