@@ -37,7 +37,7 @@ from .schema import configuration_folder
 Job = Callable[[DictConfig], Any]
 # Keys of free dictionaries. Hydra sets a key that configs/ does not have only with + or ++ before it, so that users
 # would have to know which keys are ours; ++ also replaces those that are there.
-FREE_KEY = re.compile(r"^((?:(?:task|dataset|model|optimizer)\.options|optimizers)\.)")
+FREE_KEY = re.compile(r"^((?:(?:task|dataset|model|optimizer)\.options|optimizers)\.|task\.domain[.=])")
 FLAGS_WITH_VALUE = {
     "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
     "--experimental-rerun",

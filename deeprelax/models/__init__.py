@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .all_cnn import AllCNN as AllCNN
     from .dense import Dense as Dense
     from .diagonal import DiagonalLinear as DiagonalLinear
+    from .expression_tree import ExpressionTree as ExpressionTree
     from .factor import Factor as Factor
     from .gated_mlp import GatedMlp as GatedMlp
     from .lenet import LeNet as LeNet
@@ -28,6 +29,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "all_cnn": ("all_cnn:AllCNN", {}),
     "dense": ("dense:Dense", {}),
     "diagonal": ("diagonal:DiagonalLinear", {}),
+    "expression_tree": ("expression_tree:ExpressionTree", {}),
     "factor": ("factor:Factor", {}),
     "gated_mlp": ("gated_mlp:GatedMlp", {}),
     "lenet": ("lenet:LeNet", {}),

@@ -11,6 +11,7 @@ from typing import Any
 Row = tuple[type[Any], Callable[[Any], bool], str]  # type, whether a value is allowed, "must be ..."
 _PROBABILITY: Row = (float, lambda v: 0 <= v < 1, "a number in [0, 1)")
 _COUNT: Row = (int, lambda v: 1 <= v <= 10**9, "an integer from 1 to 1000000000")
+OPERATORS = ("identity", "square", "sin", "exp", "tanh", "one")
 # "keyword", or "choice.keyword" where one choice of network allows less than the others
 RANGES: dict[str, Row] = {
     "dropout": _PROBABILITY,
@@ -18,6 +19,7 @@ RANGES: dict[str, Row] = {
     "hidden": _COUNT,
     "variant": (str, lambda v: v in ("paper", "original"), "paper or original"),
     "depth": (int, lambda v: v >= 10 and (v - 4) % 6 == 0, "6 n + 4 with n >= 1 (10, 16, 22, 28, 40, ...)"),
+    "expression_tree.depth": (int, lambda v: 1 <= v <= 6, "an integer from 1 to 6"),
     "width": _COUNT,
     "layers": (int, lambda v: 0 <= v <= 1000, "an integer from 0 to 1000"),
     "activation": (str, lambda v: v in ("tanh", "relu", "gelu", "silu"), "tanh, relu, gelu or silu"),
@@ -26,6 +28,12 @@ RANGES: dict[str, Row] = {
     "fourier_scale": (float, lambda v: 0 < v <= 1e6, "a number > 0 and at most 1000000"),
     "experts": (int, lambda v: 1 <= v <= 10**4, "an integer from 1 to 10000"),
     "gate_hidden": _COUNT,
+    "operators": (
+        list[str],
+        lambda v: 0 < len(v) == len(set(v)) and set(v) <= set(OPERATORS),
+        f"a list of {', '.join(OPERATORS)}, each once at most",
+    ),
+    "spread": (float, lambda v: 0 < v <= 1e3, "a number > 0 and at most 1000"),
     "scale": (float, lambda v: 0 <= v <= 1e6, "a number from 0 to 1000000"),
 }
 

@@ -90,7 +90,7 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
         files.write_json(directory.provenance, provenance(device, ranks.world, task.metrics) | origin)
     trainer.fit()
     if ranks.main:
-        told = task.report(model.eval(), directory.path) | _parts(conf, trainer, chain)
+        told = (task.report(model.eval(), directory.path) or {}) | _parts(conf, trainer, chain)
         files.write_json(directory.result, _result(conf, trainer, device, ranks) | told)
     trainer.stop.raise_if_late()
 

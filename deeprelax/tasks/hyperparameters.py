@@ -6,6 +6,7 @@ Values and what they mean stand in the constructors and in configs/task/.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ..optim.hyperparameters import Row, whole
 
@@ -13,6 +14,7 @@ _COUNT: Row = (int, whole(1, 10**6), "an integer from 1 to 1000000")
 _SIZE: Row = (float, lambda v: 0 <= v < math.inf, "a finite number >= 0")
 ESTIMATED = ("ode", "wave", "burgers", "helmholtz", "kdv", "hjb", "grid")
 EQUATIONS = ("heat", "convection", "reaction", "wave", "burgers", "oscillator", "oscillator_2d", "viscous_hj")
+SYMBOLIC = ("heat", "wave", "poisson", "growth", "logistic", "own")
 RANGES: dict[str, Row] = {
     "validation": (int, lambda v: v == 0 or whole(2, 10**6)(v), "0, or an integer from 2 to 1000000"),
     "measurements": _COUNT,
@@ -43,5 +45,13 @@ RANGES: dict[str, Row] = {
         "a list of passes, numbers > 0 and at most 1000000",
     ),
     "tolerance": (float, lambda v: 0 <= v <= 1, "a number from 0 to 1"),
+    "symbolic.equation": (str, lambda v: v in SYMBOLIC, f"one of {', '.join(SYMBOLIC)}"),
+    "residual": (str, lambda v: v.strip() != "", "a formula, as u_t - u_xx"),
+    "symbolic.conditions": (list[str], lambda v: len(v) <= 20, "a list of at most 20 conditions"),
+    "domain": (dict[str, Any], lambda v: len(v) <= 6, "at most 6 coordinates with their ends, as {t: [0, 1]}"),
+    "condition_weight": _SIZE,
+    "harden_after": _SIZE,
+    "sharpness": (float, lambda v: 1 <= v <= 1000, "a number from 1 to 1000"),
+    "entropy": _SIZE,
     "problem_seed": (int, whole(0, 10**9), "an integer from 0 to 1000000000"),
 }

@@ -124,7 +124,7 @@ class Task(ABC):
     def scores(self, sums: Tensor) -> dict[str, float]:
         """ "loss" and every one of `metrics`, from the added sums on the CPU."""
 
-    def report(self, model: nn.Module, folder: Path) -> dict[str, Any]:
+    def report(self, model: nn.Module, folder: Path) -> dict[str, Any] | None:
         """At the end of a run, on the main rank: files of the task's own, as a figure, and what it adds to result.json.
 
         Of that a "formula" is printed beside the score.

@@ -23,9 +23,10 @@ TINY = [
 ]  # fmt: skip
 
 
-# paper_all_cnn and cifar_jpeg_wrn_16_4 stand for them in the default suite, and pinn_heat
+# paper_all_cnn and cifar_jpeg_wrn_16_4 stand for them in the default suite, pinn_heat and symbolic_wave
 LARGE = {"cifar10_wrn_28_10", "cifar10_wrn_16_4", "cifar_jpeg_all_cnn"}
-LARGE |= {name for name in EXPERIMENTS if name.startswith("pinn_")} - {"pinn_heat"}
+NO_IMAGES = {name for name in EXPERIMENTS if name.startswith(("pinn_", "symbolic_"))}
+LARGE |= NO_IMAGES - {"pinn_heat", "symbolic_wave"}
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_experiments_train_with_every_optimizer(
         else []
     )
     write_images(tmp_path / "mine", size=(32, 32))
-    no_images = experiment.startswith("pinn_")
+    no_images = experiment in NO_IMAGES
     tiny = [word for word in TINY if not (no_images and word.startswith("dataset."))]
     own += ["model.hidden=8"] if experiment == "pinn_oscillator_2d" else []  # its test set has 54,621 points
     own += ["task.points=100"] if no_images else []  # what epochs count in

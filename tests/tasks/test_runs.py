@@ -27,18 +27,23 @@ TASKS = {
         "model.hidden=8",
         "task.coefficient=0.01", "task.initial_weight=0.1", "task.boundary_weight=0.1",  # for the rates that all take
     ],
+    "symbolic": [
+        "recipe=sensing", "batch_size=20", "task.points=60", "task.harden_after=3", "hardware.precision=float64",
+        "task.condition_weight=0.1", "model.spread=0.1",  # for the rates that all take
+    ],
 }  # fmt: skip
 METRICS = {
     "regression": {"rmse", "r2"},
     "diagonal": {"error"},
     "matrix_sensing": {"error"},
     "pinn": {"relative_l2", "residual", "initial", "boundary"},
+    "symbolic": {"exact", "residual", "conditions", "relative_l2"},
 }
 
 
 @pytest.mark.parametrize("task", tasks.CHOICES)
 def test_the_task_alone_trains(task: str, deeprelax: Command) -> None:
-    length = ["epochs=1"] if task == "pinn" else ["epochs=40"]  # a pass is 100 gradients
+    length = ["epochs=1"] if task in ("pinn", "symbolic") else ["epochs=40"]  # a pass is 100 gradients
     status, _, err = deeprelax("train", f"task={task}", "hardware.threads=1", *length)
     assert (status, err) == (0, "")
     assert json.loads((directory() / "result.json").read_text())["test_loss"] < 10

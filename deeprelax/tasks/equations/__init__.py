@@ -4,7 +4,7 @@
     equation.py      Equation: residual, exact solution, domain
     catalog.py       eight equations by name
     quadrature.py    the Cole-Hopf formula, for two of them
-    formulas.py      a user's formula in u, its derivatives and the coordinates
+    formulas.py      Formula: an equation as text, for torch and for sympy
     box.py           the box of their coordinates, and points in it
     rivals.py        the same equations by classical solvers
 

@@ -32,15 +32,20 @@ class Box:
         return torch.cartesian_prod(*lines).reshape(-1, len(counts))
 
 
-def spread(count: int, shift: Tensor) -> Tensor:
-    """(count, width) in [0, 1), float64: x_i = (shift + i (1/p, 1/p^2, ...)) mod 1, p^(width + 1) = p + 1.
+def sequence(count: int, width: int) -> Tensor:
+    """x_i = i (1/p, 1/p^2, ...), p^(width + 1) = p + 1, (count, width), float64 on the CPU: modulo 1 evenly spread.
 
-    With a uniform shift (width,) each is uniform, so a mean over them is an unbiased estimate of an integral, and it
+    With a uniform shift added each x_i is uniform, so a mean over them is an unbiased estimate of an integral, and it
     scatters less than one over independent points. The sequence is M. Roberts's.
     """
-    p, width = 2.0, len(shift)
+    p = 2.0
     for _ in range(40):
         p = (1 + p) ** (1 / (width + 1))
-    steps = torch.tensor([p**-j for j in range(1, width + 1)], dtype=torch.float64, device=shift.device)
-    found: Tensor = (torch.arange(count, dtype=torch.float64, device=shift.device)[:, None] * steps + shift) % 1
+    steps = torch.tensor([p**-j for j in range(1, width + 1)], dtype=torch.float64)
+    return torch.arange(count, dtype=torch.float64)[:, None] * steps
+
+
+def spread(count: int, shift: Tensor) -> Tensor:
+    """The `sequence` shifted by (width,), modulo 1: (count, width) in [0, 1), float64, on the shift's device."""
+    found: Tensor = (sequence(count, len(shift)).to(shift.device) + shift) % 1
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -60,12 +60,14 @@ class Formula:
 
     def __call__(self, field: Field) -> Tensor:
         """Its values (n,) for the first output of a field."""
-        values = [
-            field.points[:, self.inputs.index(name)] if name in self.inputs else field.d(0, *self.dims(name))
-            for name in self.symbols
-        ]
-        found = self._function(*values)
-        return found if isinstance(found, Tensor) else torch.full_like(field.points[:, 0], float(found))
+        return self.at(field.points, {name: field.d(0, *self.dims(name)) for name in self.derivatives})
+
+    def at(self, points: Tensor, values: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Its values (n,) at points (n, coordinates), for these values (n,) of its `derivatives`."""
+        values = values or {}
+        given = [values[name] if name in values else points[:, self.inputs.index(name)] for name in self.symbols]
+        found = self._function(*given)
+        return found if isinstance(found, Tensor) else torch.full_like(points[:, 0], float(found))
 
     def substituted(self, solution: Any) -> Any:
         """sympy's expression with `solution`, one in the coordinates, for u."""
@@ -121,8 +123,9 @@ def _known(name: str, text: str, inputs: tuple[str, ...], key: str) -> str:
     unknown, _, letters = name.partition("_")
     derivative = unknown == UNKNOWN and set(letters) <= set(inputs) and (letters or name == UNKNOWN)
     if name not in inputs and not derivative:
+        example = f", as {UNKNOWN}_{inputs[0]} or {UNKNOWN}_{2 * inputs[-1]}" if inputs else ""
         raise UserError(
             f"{key}: {name} in {text!r} is neither a coordinate ({', '.join(inputs)}) nor {UNKNOWN} nor a derivative "
-            f"of it, as {UNKNOWN}_{inputs[0]} or {UNKNOWN}_{2 * inputs[-1]}"
+            f"of it{example}"
         )
     return name
