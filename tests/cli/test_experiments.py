@@ -23,10 +23,11 @@ TINY = [
 ]  # fmt: skip
 
 
-# paper_all_cnn and cifar_jpeg_wrn_16_4 stand for them in the default suite, pinn_heat and symbolic_wave
+# paper_all_cnn and cifar_jpeg_wrn_16_4 stand for them in the default suite, pinn_heat, symbolic_wave
+# and estimate_hjb
 LARGE = {"cifar10_wrn_28_10", "cifar10_wrn_16_4", "cifar_jpeg_all_cnn"}
-NO_IMAGES = {name for name in EXPERIMENTS if name.startswith(("pinn_", "symbolic_"))}
-LARGE |= NO_IMAGES - {"pinn_heat", "symbolic_wave"}
+NO_IMAGES = {name for name in EXPERIMENTS if name.startswith(("pinn_", "symbolic_", "estimate_"))}
+LARGE |= NO_IMAGES - {"pinn_heat", "symbolic_wave", "estimate_hjb"}
 
 
 @pytest.mark.parametrize(
