@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -57,9 +58,12 @@ class Estimation(Task):
         warmup: passes.
         prune_at: passes.
         tolerance: up to what root of the residual an equation is taken to hold, so that a term is not needed.
-        problem_seed: of points and noise.
+        problem_seed: of points and noise; None: the run's seed.
     """
 
+    metrics: Mapping[str, Metric] = {
+        name: Metric() for name in ("coefficient_error", "misfit", "residual", "relative_l2")
+    }
     additive: ClassVar[bool] = False
     derivatives: ClassVar[bool] = True
     compiles = captures = False  # an eigenvector is computed on the host's word
@@ -80,13 +84,14 @@ class Estimation(Task):
         warmup: float = 500.0,
         prune_at: tuple[float, ...] | list[float] = (),
         tolerance: float = 0.15,
-        problem_seed: int = 0,
+        problem_seed: int | None = None,
     ) -> None:
         options = given(locals())
         check_ranges({key: value for key, value in options.items() if value is not None}, "estimation", RANGES)
         super().__init__(setting)
         self.known = CATALOG[equation] if path is None else None
-        self.data = drawn(equation, points, noise, problem_seed) if path is None else read(path)
+        own = setting.seed if problem_seed is None else problem_seed
+        self.data = drawn(equation, points, noise, own) if path is None else read(path)
         inputs = self.data.inputs
         self.dictionary = Dictionary(terms or (self.known.terms if self.known else default_terms(inputs)), inputs)
         self.noise = noise
@@ -96,7 +101,8 @@ class Estimation(Task):
         self.fingerprint = f"estimation {self.data.digest} {self.dictionary.names}"
         self._place()
         self.truth = None if self.known is None else self._direction(self.known.true)
-        self.metrics = {name: Metric() for name in self._scores()}
+        known = {"coefficient_error": self.truth is not None, "relative_l2": self.exact is not None}
+        self.metrics = {name: metric for name, metric in self.metrics.items() if known.get(name, True)}
 
     @staticmethod
     def listing() -> list[str]:
@@ -114,8 +120,8 @@ class Estimation(Task):
         self.mean, self.deviation = self.values.mean(), self.values.std()
         self.grid = self.box.grid(self.counts())
         self.exact = self.known.exact(self.grid) if self.known else None
-        size, seed = self.setting.drawn, self.setting.seed
-        self.order = Order(self.examples, size, seed, device, part=self.setting.part, chain=self.setting.chain[0])
+        own = self.setting
+        self.order = Order(self.examples, own.drawn, own.seed, device, part=own.part, chain=own.chain[0])
 
     def counts(self) -> tuple[int, ...]:
         """Points of the test's grid along each coordinate."""
@@ -131,17 +137,12 @@ class Estimation(Task):
                 f"task.terms={', '.join(self.dictionary.names)} lacks {error.args[0]}, which the equation has: add it"
             ) from None
 
-    def _scores(self) -> list[str]:
-        first = ["coefficient_error"] if self.known else []
-        return [*first, "misfit", "residual", *(["relative_l2"] if self.exact is not None else [])]
-
     # Training -------------------------------------------------------------------------------------------------------
 
     def draw(self, k: int) -> tuple[Tensor, ...]:
         setting = self.setting
-        shift = torch.rand(
-            len(self.data.inputs), generator=setting.generator(k, Purpose.COLLOCATION), dtype=torch.float64
-        )
+        generator = setting.generator(k, Purpose.COLLOCATION)
+        shift = torch.rand(len(self.data.inputs), generator=generator, dtype=torch.float64)
         weight = 0.0 if k < self._evaluations(self.warmup) else self.weight
         own = torch.tensor([*shift.tolist(), weight], dtype=setting.dtype)
         return self.order[k], own.to(setting.device)
@@ -252,9 +253,8 @@ class Estimation(Task):
 
         chunks = self.splits()["test"]
         with torch.no_grad():
-            sums = sum(self.sums(model, *chunks.take(i)) for i in range(chunks.count))
-        assert isinstance(sums, Tensor)
-        _, c, _ = self._found(sums.cpu())
+            sums = torch.stack([self.sums(model, *chunks.take(i)) for i in range(chunks.count)])
+        _, c, _ = self._found(sums.sum(0).cpu())
         floor = {} if self.known is None else floors(self.known, self.data, self._direction)
         draw(self, model, c, floor, folder / "estimate.png")
         return self.dictionary.told(c) | floor
