@@ -78,6 +78,12 @@ def test_another_table_is_another_run(deeprelax: Command, tmp_path: Path) -> Non
     assert "data" in err
 
 
+def test_a_network_that_diverges_is_told_in_a_sentence(deeprelax: Command) -> None:
+    status, _, err = deeprelax(*SHORT, "optimizer=sgd", "optimizer.lr=1e9", "task.warmup=0", "task.prune_at=[2]")
+    assert (status, err.count("\n")) == (1, 1), err
+    assert "not finite" in err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

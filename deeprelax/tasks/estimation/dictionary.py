@@ -96,7 +96,8 @@ def smallest(gram: Tensor, kept: Tensor) -> Tensor:
         gram = gram.detach()
         size = gram.diagonal().clamp(min=1e-60).sqrt()
         scaled = gram / (size * size[:, None]) * kept * kept[:, None] + 2 * len(kept) * torch.diag(1 - kept)
-        c: Tensor = torch.linalg.eigh(scaled)[1][:, 0] * kept / size
+        # the loss of terms that are not finite is not finite either, which the loop tells; eigh would raise
+        c: Tensor = torch.linalg.eigh(scaled.nan_to_num(0.0, 0.0, 0.0))[1][:, 0] * kept / size.nan_to_num(1.0, 1.0)
         unit: Tensor = c / c.norm()
         return unit
 

@@ -23,12 +23,11 @@ class Estimated(Protocol):
     truth: Tensor | None
     noise: float
     grid: Tensor
+    counts: tuple[int, ...]
 
     def u(self, model: nn.Module, points: Tensor) -> Tensor: ...
 
     def terms(self, model: nn.Module, points: Tensor) -> Tensor: ...
-
-    def counts(self) -> tuple[int, ...]: ...
 
 
 def draw(task: Estimated, model: nn.Module, c: Tensor, floor: dict[str, float], file: Path) -> None:
@@ -66,8 +65,7 @@ def _plane(figure: Any, axes: Any, task: Estimated, title: str, values: Any) -> 
     if values is None:
         image = axes.scatter(task.data.points[:, 0], task.data.points[:, 1], c=task.data.values, s=3)
     else:
-        counts = task.counts()
-        table = values.reshape(counts)[(slice(None), slice(None), *(n // 2 for n in counts[2:]))]
+        table = values.reshape(task.counts)[(slice(None), slice(None), *(n // 2 for n in task.counts[2:]))]
         low, high = task.grid.amin(0).tolist(), task.grid.amax(0).tolist()
         image = axes.imshow(table.T, origin="lower", extent=(low[0], high[0], low[1], high[1]), aspect="auto")
     figure.colorbar(image, ax=axes)

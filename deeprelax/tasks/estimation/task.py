@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from .dictionary import Dictionary, default_terms, eliminated, residual, smalles
 from .known import CATALOG
 from .measured import drawn, read
 
+log = logging.getLogger(__name__)
 CHUNK = 1000  # points
 GRID = {1: 1000, 2: 40, 3: 12}  # points of the test along a coordinate, by the number of coordinates
 FLOOR = 1e-4  # under the root, so that the loss is smooth where the network meets the data
@@ -118,15 +120,11 @@ class Estimation(Task):
         ends = (self.known.low, self.known.high) if self.known else (self.points.amin(0), self.points.amax(0))
         self.box = Box(*(torch.as_tensor(end, device=device, dtype=dtype) for end in ends))
         self.mean, self.deviation = self.values.mean(), self.values.std()
-        self.grid = self.box.grid(self.counts())
+        self.counts = (GRID.get(len(ends[0]), 6),) * len(ends[0])
+        self.grid = self.box.grid(self.counts)
         self.exact = self.known.exact(self.grid) if self.known else None
         own = self.setting
         self.order = Order(self.examples, own.drawn, own.seed, device, part=own.part, chain=own.chain[0])
-
-    def counts(self) -> tuple[int, ...]:
-        """Points of the test's grid along each coordinate."""
-        d = len(self.data.inputs)
-        return (GRID.get(d, 6),) * d
 
     def _direction(self, parameters: Tensor) -> Tensor:
         assert self.known is not None
@@ -256,5 +254,7 @@ class Estimation(Task):
             sums = torch.stack([self.sums(model, *chunks.take(i)) for i in range(chunks.count)])
         _, c, _ = self._found(sums.sum(0).cpu())
         floor = {} if self.known is None else floors(self.known, self.data, self._direction)
+        if int(model.get_buffer(PRUNED)) < len(self.prune_at):
+            log.info("terms were not dropped at all of task.prune_at=%s: the run ended before", list(self.prune_at))
         draw(self, model, c, floor, folder / "estimate.png")
         return self.dictionary.told(c) | floor

@@ -128,5 +128,9 @@ def _split(operator: str, axes: list[Any], w: list[float], b: float) -> Any:
 def printed(tree: ExpressionTree, inputs: Sequence[str], *, exact: bool) -> dict[str, str]:
     """The formula that was found, rounded if that is exact, else with 4 digits; in LaTeX; and unrounded."""
     whole = formula(tree, inputs)
-    found = rounded(tree, inputs) if exact else whole.xreplace({n: sympy.Float(n, 4) for n in whole.atoms(sympy.Float)})
+    if exact:
+        proven = rounded(tree, inputs)
+        found = min(proven, sympy.simplify(proven), key=sympy.count_ops)  # 2 sin(t/2) cos(t/2) is sin(t)
+    else:
+        found = whole.xreplace({n: sympy.Float(n, 4) for n in whole.atoms(sympy.Float)})
     return {"formula": str(found), "latex": sympy.latex(found), "formula_unrounded": str(whole)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from ..task import Chunks, Setting, Task
 from .conditions import Condition, constant
 from .problems import PROBLEMS, Problem
 
+log = logging.getLogger(__name__)
 TESTED = 1000  # points of each kind
 NEAR = 1e-2  # a formula whose mean squares add up to more cannot be exact within the tolerance of its rounding
 
@@ -98,6 +100,7 @@ class Symbolic(Task):
         self.shape = {"inputs": len(self.inputs), "outputs": 1}
         self.fingerprint = f"symbolic {sorted((options | {'problem': problem}).items(), key=str)}"
         self.scheduled = ("harden_after",)
+        self.harden_after = harden_after
         self.harden_at = harden_after * points / setting.batch_size  # evaluations
         self.last = (sharpness, entropy)
         self.hardened = False
@@ -214,6 +217,8 @@ class Symbolic(Task):
         from .readout import printed
 
         assert isinstance(model, ExpressionTree)
+        if not model.hardened:
+            log.info("the operators were not frozen, for the run ended before task.harden_after=%g", self.harden_after)
         return printed(model, self.inputs, exact=self._exact(model))
 
     def _tensor(self, values: Any) -> Tensor:
