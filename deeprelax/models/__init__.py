@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .lenet import LeNet as LeNet
     from .mlp import MLP as MLP
     from .mlp_field import MlpField as MlpField
+    from .odenet import OdeNet as OdeNet
     from .wide_resnet import WideResNet as WideResNet
 
 # What `model=` may be: "module:attribute" of this folder, and the keywords that the choice fixes
@@ -35,6 +36,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "lenet": ("lenet:LeNet", {}),
     "mlp": ("mlp:MLP", {}),
     "mlp_field": ("mlp_field:MlpField", {}),
+    "odenet": ("odenet:OdeNet", {}),
     "wrn": ("wide_resnet:WideResNet", {}),
 }
 _PATHS = {path.partition(":")[2]: path for path, _ in CHOICES.values()}

@@ -35,6 +35,10 @@ RANGES: dict[str, Row] = {
     ),
     "spread": (float, lambda v: 0 < v <= 1e3, "a number > 0 and at most 1000"),
     "scale": (float, lambda v: 0 <= v <= 1e6, "a number from 0 to 1000000"),
+    "solver": (str, lambda v: v in ("euler", "midpoint", "rk4"), "euler, midpoint or rk4"),
+    "steps": (int, lambda v: 1 <= v <= 1000, "an integer from 1 to 1000"),
+    "time": (bool, lambda v: isinstance(v, bool), "true or false"),
+    "knots": (int, lambda v: 1 <= v <= 1000, "an integer from 1 to 1000"),
 }
 
 

@@ -26,9 +26,10 @@ SHIPPED = [(kind, name) for kind, room in ROOMS.items() for name in room.CHOICES
 POSITIONAL = {"params", "channels", "image_size", "classes", "inputs", "outputs", "setting"}
 # keywords of constructors that are no keys of the command line: of every choice, and of one
 NO_KEYS = {
-    "": {"solver", "closure_calls"},  # the choice, hj or hj_proximal; the runner has closures of its own
-    "hj": {"inner_lr", "inner_momentum", "inner", "inner_betas", "inner_eps", "inner_state"},  # of the other solver
-    "hj_proximal": {"averaging"},  # of the other solver
+    "": {"closure_calls"},  # the runner has closures of its own
+    # solver is the choice, hj or hj_proximal; the others are of the other solver
+    "hj": {"solver", "inner_lr", "inner_momentum", "inner", "inner_betas", "inner_eps", "inner_state"},
+    "hj_proximal": {"solver", "averaging"},
     "factor": {"size"},  # of the task, as inputs and outputs are
 }
 OTHER_DEFAULT = {"seed"}  # follows the run's on the command line

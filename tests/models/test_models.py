@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from deeprelax.models import MLP, AllCNN, Dense, DiagonalLinear, Factor, LeNet, WideResNet
+from deeprelax.models import MLP, AllCNN, Dense, DiagonalLinear, Factor, LeNet, OdeNet, WideResNet
 
 
-@pytest.mark.parametrize(("network", "count"), [(LeNet, 131_220), (MLP, 1_867_786)])
+@pytest.mark.parametrize(("network", "count"), [(LeNet, 131_220), (MLP, 1_867_786), (OdeNet, 29_226)])
 def test_parameter_counts_on_mnist(network: type[nn.Module], count: int) -> None:
     assert sum(p.numel() for p in network(1, 28, 10).parameters()) == count
 
@@ -65,7 +65,7 @@ def test_networks_for_vectors_compute_what_they_say() -> None:
     assert dense(x).shape == (4, 2)
 
 
-@pytest.mark.parametrize("network", [AllCNN, LeNet, MLP, WideResNet])
+@pytest.mark.parametrize("network", [AllCNN, LeNet, MLP, OdeNet, WideResNet])
 @pytest.mark.parametrize(("channels", "size", "classes"), [(1, 28, 10), (3, 32, 100), (1, 22, 2)])
 def test_maps_images_to_logits(network: type[nn.Module], channels: int, size: int, classes: int) -> None:
     images = torch.zeros(4, channels, size, size).to(memory_format=torch.channels_last)
@@ -135,7 +135,7 @@ def test_the_choices_can_be_read_without_torch() -> None:
     code = (
         "import sys, deeprelax.models as models; from deeprelax.models import hyperparameters\n"
         "assert {'AllCNN', 'Dense', 'DiagonalLinear', 'ExpressionTree', 'Factor', 'GatedMlp', 'LeNet', 'MLP', "
-        "'MlpField', 'WideResNet'} == set(models.__all__)\n"
+        "'MlpField', 'OdeNet', 'WideResNet'} == set(models.__all__)\n"
         "assert not {'torch', 'hydra', 'deeprelax.optim'} & set(sys.modules)\n"
         "from deeprelax.models import LeNet\n"
         "assert not {m for m in sys.modules if m.startswith('deeprelax.') and not m.startswith('deeprelax.models')}\n"
