@@ -47,10 +47,12 @@ slurm-and-ip:
 	  DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $$missing; } >/dev/null 2>&1; } \
 	  || echo "Going without$$missing: only root can install them, with apt-get and a network"
 
-figures: $(INSTALLED) ## draw every figure of docs/pde.md into outputs/pde (two minutes)
-	for figure in $(filter-out verify,$(basename $(notdir $(wildcard configs/pde/*.yaml)))); do \
+figures: $(INSTALLED) ## draw every figure of docs/pde.md into outputs/pde (three minutes)
+	for figure in $(filter-out verify hamiltonian,$(basename $(notdir $(wildcard configs/pde/*.yaml)))); do \
 	  $(BIN)/deeprelax pde $$figure || exit 1; done
 	$(BIN)/deeprelax pde smooth problem=rastrigin dimension=2 time=0.02,0.1,0.5
+	$(BIN)/deeprelax train experiment=odenet_digits optimizer=adamw
+	$(BIN)/deeprelax pde hamiltonian
 
 lint: $(INSTALLED) ## check format, style and types
 	$(BIN)/ruff format --check .

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..configuration.check import load
 from ..errors import UserError
 from ..files import read_json
-from ..records.directory import RunDirectory
 from ..records.scores import of_key
 
 USAGE = """Evaluate a run again from its checkpoint.
@@ -37,33 +35,21 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, float]:
     overrides: "key=value" for keys of ALLOWED. Raises UserError if the directory, its configuration, its checkpoint or
     the data are missing or corrupt.
     """
-    if not path.is_dir():
-        raise UserError(f"{path} is not a directory: give the directory of a run")
-    directory = RunDirectory(path)
-    conf = load(directory.config, overrides)
     from ..parallel.ranks import SOLO
-    from ..records import checkpoint
-    from ..runs.build import build_model, build_task, choose_device, load_weights, set_up_cpu
     from ..runs.failures import views_explained
+    from ..runs.restored import restored
     from ..training.evaluation import scores
     from ..training.objective import Autocast
-    from ..training.share import Share
 
-    state = checkpoint.latest(path)
-    if state is None:
-        raise UserError(f"{directory.checkpoint} is not there: the run has reached no checkpoint yet")
-    set_up_cpu(conf.hardware, state["threads"])
-    device = choose_device(conf.hardware)
-    task = build_task(conf, device, Share(SOLO))
-    model = build_model(conf.model, task, conf.seed, device, channels_last=conf.hardware.channels_last)
-    load_weights(model, state, path)
-    autocast = Autocast(conf.hardware.precision, device)
-    with views_explained(conf.hardware):
-        found = scores(task, model, task.statistics(conf.train.bn_batches), autocast, SOLO)
+    run = restored(path, overrides)
+    task, hardware = run.task, run.conf.hardware
+    autocast = Autocast(hardware.precision, run.device)
+    with views_explained(hardware):
+        found = scores(task, run.model, task.statistics(run.conf.train.bn_batches), autocast, SOLO)
     values = {f"{split}_{name}": value for split, numbers in found.items() for name, value in numbers.items()}
     for name, value in values.items():
         print(f"{name} {value:.6g} {of_key(name, task.metrics).unit}".rstrip())
-    _compare(directory.result, values)
+    _compare(run.directory.result, values)
     return values
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -17,6 +19,12 @@ from ..configuration.check import validated
 from ..errors import UserError, did_you_mean
 from ..pde import experiments
 from ..pde.experiments import COMMANDS
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ..pde.experiments.hamiltonian import Hamiltonian
+    from ..pde.experiments.hamiltonian_depth import Trained
 
 USAGE = "\n".join(
     [
@@ -74,5 +82,32 @@ def job(config: DictConfig) -> None:
     run = experiments.module(command).run
     if command == "verify":
         run(settings, directory)
-    else:
-        run(settings).write(directory, json.dumps(OmegaConf.to_container(config)))
+        return
+    outcome = run(settings, trained(settings)) if command == "hamiltonian" else run(settings)
+    outcome.write(directory, json.dumps(OmegaConf.to_container(config)))
+
+
+def trained(settings: Hamiltonian) -> Trained:
+    """The network of a run, before and after training, in double precision, and test images.
+
+    Here, for the laboratory may know neither runs nor networks (tests/test_house.py). Raises UserError for what is no
+    run, and for a network whose depth is no time.
+    """
+    import torch
+
+    from ..pde.experiments.hamiltonian_depth import Trained
+    from ..runs.restored import restored
+
+    found = restored(Path(settings.run), ["hardware.device=cpu"])
+    if not all(hasattr(found.model, name) for name in ("stem", "field", "advance", "steps", "head")):
+        raise UserError(
+            f"run={settings.run} has model={found.conf.model.name}, whose depth is no time: give a run of model=odenet"
+        )
+    images, *targets = (each[: settings.images] for each in found.task.splits()["test"].take(0))
+
+    def loss_of(head: nn.Module) -> Callable[[Tensor], Tensor]:
+        return lambda last: found.task.loss(head, last, *targets) * len(last)
+
+    networks: dict[str, Any] = {"before training": found.untrained(), "trained": found.model}
+    pairs = {name: (network.double().eval(), loss_of(network.head)) for name, network in networks.items()}
+    return Trained(settings.run, images.to(torch.float64), pairs)

@@ -24,6 +24,7 @@ COMMANDS = {
     "descend": "paths of the optimizers from the same starts, and who reaches the global basin",
     "converge": "errors of the solvers as the grid is refined",
     "directions": "mean directions of the optimizers beside the solvers' gradients",
+    "hamiltonian": "a trained network with depth as time: p.f, momenta and p.dx from layer to layer",
     "verify": "every claim of the paper, measured: a line each; exit status 1 if one fails",
 }
 

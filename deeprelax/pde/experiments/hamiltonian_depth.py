@@ -36,6 +36,18 @@ class OverDepth(Protocol):
     def advance(self, t: float, x: Tensor, h: float) -> Tensor: ...
 
 
+Loss = Callable[["Tensor"], "Tensor"]  # the sum over images of each one's loss, of x(1)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is followed: networks before and after training, each with its loss; of one run, on the same images."""
+
+    name: str  # of the run
+    images: Tensor
+    networks: dict[str, tuple[OverDepth, Loss]]
+
+
 @dataclass(frozen=True)
 class AlongDepth:
     """Of each image, at each t_k = k/n: all but t are (images, n + 1)."""
@@ -58,13 +70,11 @@ class AlongDepth:
         return float(np.abs(self.pairing - self.pairing[:, :1]).max())
 
 
-def along_depth(
-    network: OverDepth, images: Tensor, loss: Callable[[Tensor], Tensor], steps: int | None = None, seed: int = 0
-) -> AlongDepth:
+def along_depth(network: OverDepth, images: Tensor, loss: Loss, steps: int | None = None, seed: int = 0) -> AlongDepth:
     """Follow x, p and a tangent dx through the network, in float64 where network and images are.
 
-    loss: the sum over images of each one's loss, of x(1). steps: n, by default the network's own. dx at t = 0 is
-    Gaussian, of the seed. No image may act on another in the network, as batch norm would have it.
+    steps: n, by default the network's own. dx at t = 0 is Gaussian, of the seed. No image may act on another in the
+    network, as by batch norm.
     """
     import torch
 

@@ -1,0 +1,56 @@
+"""Restore a run's task and network from its directory, for what looks at it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..configuration.check import load
+from ..configuration.schema import TrainConf
+from ..errors import UserError
+from ..parallel.ranks import SOLO
+from ..records import checkpoint
+from ..records.directory import RunDirectory
+from ..tasks.task import Task
+from ..training.share import Share
+from .build import build_model, build_task, choose_device, load_weights, set_up_cpu
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A run as its last checkpoint has it."""
+
+    directory: RunDirectory
+    conf: TrainConf
+    device: torch.device
+    task: Task
+    model: nn.Module
+
+    def untrained(self) -> nn.Module:
+        """The network with the weights that its seed draws."""
+        channels_last = self.conf.hardware.channels_last
+        return build_model(self.conf.model, self.task, self.conf.seed, self.device, channels_last=channels_last)
+
+
+def restored(path: Path, overrides: Iterable[str] = ()) -> Restored:
+    """The run in this directory, its configuration changed by "key=value" overrides; sets the number of threads.
+
+    Raises UserError if the directory, its configuration, its checkpoint or the data are missing or corrupt.
+    """
+    if not path.is_dir():
+        raise UserError(f"{path} is not a directory: give the directory of a run")
+    directory = RunDirectory(path)
+    conf = load(directory.config, overrides)
+    state = checkpoint.latest(path)
+    if state is None:
+        raise UserError(f"{directory.checkpoint} is not there: the run has reached no checkpoint yet")
+    set_up_cpu(conf.hardware, state["threads"])
+    device = choose_device(conf.hardware)
+    task = build_task(conf, device, Share(SOLO))
+    model = build_model(conf.model, task, conf.seed, device, channels_last=conf.hardware.channels_last)
+    load_weights(model, state, path)
+    return Restored(directory, conf, device, task, model)
