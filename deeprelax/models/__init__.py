@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .mlp import MLP as MLP
     from .mlp_field import MlpField as MlpField
     from .odenet import OdeNet as OdeNet
+    from .sde_bnn import SdeBnn as SdeBnn
     from .wide_resnet import WideResNet as WideResNet
 
 # What `model=` may be: "module:attribute" of this folder, and the keywords that the choice fixes
@@ -37,6 +38,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "mlp": ("mlp:MLP", {}),
     "mlp_field": ("mlp_field:MlpField", {}),
     "odenet": ("odenet:OdeNet", {}),
+    "sde_bnn": ("sde_bnn:SdeBnn", {}),
     "wrn": ("wide_resnet:WideResNet", {}),
 }
 _PATHS = {path.partition(":")[2]: path for path, _ in CHOICES.values()}

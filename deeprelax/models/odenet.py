@@ -75,7 +75,7 @@ class OdeNet(nn.Module):
             set is to be used.
     """
 
-    def __init__(  # noqa: PLR0913 -- hyper-parameters
+    def __init__(
         self,
         channels: int,
         image_size: int,

@@ -53,5 +53,7 @@ RANGES: dict[str, Row] = {
     "harden_after": _SIZE,
     "sharpness": (float, lambda v: 1 <= v <= 1000, "a number from 1 to 1000"),
     "entropy": _SIZE,
+    "paths": (int, whole(1, 10**4), "an integer from 1 to 10000"),
+    "kappa": _SIZE,
     "problem_seed": (int, whole(0, 10**9), "an integer from 0 to 1000000000"),
 }

@@ -49,9 +49,12 @@ def test_experiments_train_with_every_optimizer(
     no_images = experiment in NO_IMAGES
     tiny = [word for word in TINY if not (no_images and word.startswith("dataset."))]
     own += ["model.hidden=8"] if experiment == "pinn_oscillator_2d" else []  # its test set has 54,621 points
+    own += ["task.paths=2"] if experiment.startswith("sde_") else []
     own += ["task.points=100"] if no_images else []  # what epochs count in
     for optimizer, keys in CHOICES.items():
-        short = [] if no_images else keys  # its presets have other rules, which exclude some of these keys
+        short = (
+            [] if no_images or experiment.startswith("sde_") else keys
+        )  # its presets have other rules, which exclude some of these keys
         run = ["train", f"experiment={experiment}", f"optimizer={optimizer}", *tiny, *own, *short]
         status, _, err = deeprelax(*run)
         assert (status, err) == (0, ""), optimizer
