@@ -26,7 +26,7 @@ WITH_FORMULA = [name for name, known in CATALOG.items() if known.solution is not
 
 
 def estimation(equation: str = "hjb", batch_size: int = 40, seed: int = 0, **options: Any) -> Estimation:
-    options = {"points": 40, "warmup": 2, "prune_at": [3]} | options
+    options = {"points": 40, "warmup": 2, "prune_at": [3], "residual_weight": 1.0} | options
     return Estimation(Setting(CPU, seed, batch_size, dtype=torch.float64), equation=equation, **options)
 
 

@@ -82,9 +82,9 @@ class Estimation(Task):
         terms: str | None = None,
         points: int = 1000,
         noise: float = 0.1,
-        residual_weight: float = 1.0,
-        warmup: float = 500.0,
-        prune_at: tuple[float, ...] | list[float] = (),
+        residual_weight: float = 10.0,
+        warmup: float = 150.0,
+        prune_at: tuple[float, ...] | list[float] = (800.0, 1100.0, 1400.0),
         tolerance: float = 0.15,
         problem_seed: int | None = None,
     ) -> None:
