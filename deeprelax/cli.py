@@ -25,6 +25,7 @@ COMMANDS = {
     "bench": ("deeprelax.commands.bench", "measure what an optimizer step costs over its gradient evaluations"),
     "pde": ("deeprelax.commands.pde", "solve the equations, draw them, verify the paper's claims"),
     "evaluate": ("deeprelax.commands.evaluate", "evaluate a finished run again from its checkpoint"),
+    "sample": ("deeprelax.commands.sample", "print text that a run of task=tokens has learned to write"),
 }
 
 

@@ -3,7 +3,8 @@
 A network is built with the keywords of the task's shape and its own options. Those of images,
 `Network(channels, image_size, classes, **options)`, map (batch, channels, size, size) to logits (batch, classes); an
 optional attribute `smallest_image`, in pixels, guards against images that they cannot take. Those of vectors,
-`Network(inputs, outputs, **options)`, map (batch, inputs) to (batch, outputs).
+`Network(inputs, outputs, **options)`, map (batch, inputs) to (batch, outputs). Those of tokens,
+`Network(vocabulary, **options)`, map integers (batch, length) to logits (batch, length, vocabulary).
 The classes are imported when they are first used, so that the choices can be read without importing torch.
 """
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .mlp_field import MlpField as MlpField
     from .odenet import OdeNet as OdeNet
     from .sde_bnn import SdeBnn as SdeBnn
+    from .transformer import Transformer as Transformer
     from .wide_resnet import WideResNet as WideResNet
 
 # What `model=` may be: "module:attribute" of this folder, and the keywords that the choice fixes
@@ -39,6 +41,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "mlp_field": ("mlp_field:MlpField", {}),
     "odenet": ("odenet:OdeNet", {}),
     "sde_bnn": ("sde_bnn:SdeBnn", {}),
+    "transformer": ("transformer:Transformer", {}),
     "wrn": ("wide_resnet:WideResNet", {}),
 }
 _PATHS = {path.partition(":")[2]: path for path, _ in CHOICES.values()}

@@ -29,6 +29,7 @@ class Restored:
     device: torch.device
     task: Task
     model: nn.Module
+    data: str  # the fingerprint of what it was trained on
 
     def untrained(self) -> nn.Module:
         """The network with the weights that its seed draws."""
@@ -53,4 +54,4 @@ def restored(path: Path, overrides: Iterable[str] = ()) -> Restored:
     task = build_task(conf, device, Share(SOLO))
     model = build_model(conf.model, task, conf.seed, device, channels_last=conf.hardware.channels_last)
     load_weights(model, state, path)
-    return Restored(directory, conf, device, task, model)
+    return Restored(directory, conf, device, task, model, state["data"])

@@ -145,7 +145,7 @@ def _skip_finished(conf: TrainConf, config: DictConfig, directory: RunDirectory,
     if conf.hardware.share == "chains" and result["ranks"] != world:
         log.warning("hardware.share=chains: the result below is that of %d ranks", result["ranks"])
     log.info("finished before: %s", closing_line(result, directory))
-    _show_formula(result)
+    _show_told(result)
     log.info("(force=true starts it again)")
     return True
 
@@ -158,13 +158,18 @@ def _write_config(config: DictConfig, directory: RunDirectory) -> None:
 def _end(directory: RunDirectory) -> dict[str, Any]:
     result = _result(directory)
     log.info(closing_line(result, directory))
-    _show_formula(result)
+    _show_told(result)
     return result
 
 
-def _show_formula(result: dict[str, Any]) -> None:
+def _show_told(result: dict[str, Any]) -> None:
+    """What a task's report has for the reader."""
     if "formula" in result:
         log.info("found %s", result["formula"])
+    if "floor" in result:
+        log.info("floor %.4f", result["floor"])
+    if "sample" in result:
+        log.info("sample: %s", result["sample"])
 
 
 def _result(directory: RunDirectory) -> dict[str, Any]:

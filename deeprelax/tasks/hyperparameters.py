@@ -55,5 +55,10 @@ RANGES: dict[str, Row] = {
     "entropy": _SIZE,
     "paths": (int, whole(1, 10**4), "an integer from 1 to 10000"),
     "kappa": _SIZE,
+    "tokens.path": (str, lambda v: v.strip() != "", "the path of a text file"),
+    "characters": (int, whole(10, 10**9), "an integer from 10 to 1000000000"),
+    "context": (int, whole(1, 10**5), "an integer from 1 to 100000"),
+    "test_share": (float, lambda v: 0 < v < 1, "a number > 0 and < 1"),
+    "validation_share": (float, lambda v: 0 <= v < 1, "a number >= 0 and < 1"),
     "problem_seed": (int, whole(0, 10**9), "an integer from 0 to 1000000000"),
 }

@@ -127,7 +127,7 @@ class Task(ABC):
     def report(self, model: nn.Module, folder: Path) -> dict[str, Any] | None:
         """At the end of a run, on the main rank: files of the task's own, as a figure, and what it adds to result.json.
 
-        Of that a "formula" is printed beside the score.
+        Of that a "formula", a "floor" (the least first score that can be expected) and a "sample" are printed.
         """
         return {}
 

@@ -23,7 +23,7 @@ from deeprelax.optim.hyperparameters import RANGES
 Command = Callable[..., tuple[int, str, str]]
 ROOMS = {"optimizer": optim, "model": models, "task": tasks}
 SHIPPED = [(kind, name) for kind, room in ROOMS.items() for name in room.CHOICES]
-POSITIONAL = {"params", "channels", "image_size", "classes", "inputs", "outputs", "setting"}
+POSITIONAL = {"params", "channels", "image_size", "classes", "inputs", "outputs", "vocabulary", "setting"}
 # keywords of constructors that are no keys of the command line: of every choice, and of one
 NO_KEYS = {
     "": {"closure_calls"},  # the runner has closures of its own
@@ -98,6 +98,7 @@ def test_entropy_sgd_is_declared_three_times_and_no_more() -> None:
     folder = Path(package.__file__).parent
     # the laboratory, the equations and the yardsticks have settings of their own, by the same letters
     apart = {"optim", "pde", "bench", "equations"}
+    apart |= {"tokens", "sample.py"}  # a text is drawn from a softmax at a temperature
     others = [f for f in folder.rglob("*.py") if not apart & set(f.relative_to(folder).parts)]
     again = {(str(file.relative_to(folder)), name) for file in others for name in declared(file)}
     assert {(file, name) for file, name in again if name in keys - {"seed"}} == set()

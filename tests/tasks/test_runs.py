@@ -39,6 +39,10 @@ TASKS = {
         "batch_size=20", "dataset.image_size=8", "dataset.train_size=80", "dataset.validation=20", "model.width=4",
         "model.hidden=5", "model.steps=3", "model.drift_hidden=4", "task.paths=2", "recipe=sensing",
     ],
+    "tokens": [
+        "recipe=sensing", "batch_size=20", "task.characters=1100", "task.context=16", "model.width=8", "model.depth=1",
+        "model.heads=2", "model.dropout=0.1",
+    ],
 }  # fmt: skip
 METRICS = {
     "regression": {"rmse", "r2"},
@@ -48,12 +52,14 @@ METRICS = {
     "estimation": {"coefficient_error", "misfit", "residual", "relative_l2"},
     "symbolic": {"exact", "residual", "conditions", "relative_l2"},
     "bayesian": {"error", "ece", "nll", "auroc", "divergence"},
+    "tokens": {"bits", "accuracy"},
 }
 
 
 @pytest.mark.parametrize("task", tasks.CHOICES)
 def test_the_task_alone_trains(task: str, deeprelax: Command) -> None:
     length = ["epochs=1"] if task in ("pinn", "symbolic", "bayesian") else ["epochs=40"]  # a pass is many gradients
+    length = ["epochs=1", "task.characters=10000"] if task == "tokens" else length
     status, _, err = deeprelax("train", f"task={task}", "hardware.threads=1", *length)
     assert (status, err) == (0, "")
     assert json.loads((directory() / "result.json").read_text())["test_loss"] < 10

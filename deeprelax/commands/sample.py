@@ -1,0 +1,74 @@
+"""Run `deeprelax sample`: text that a run's network writes."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import NoReturn
+
+from ..configuration.check import load
+from ..configuration.registry import resolve
+from ..errors import UserError
+from ..records.directory import RunDirectory
+
+LONGEST = 1_000_000  # characters
+
+
+class _Parser(argparse.ArgumentParser):
+    """One that raises UserError for arguments that it cannot read."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}: see deeprelax sample --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
+    made = _Parser(
+        prog="deeprelax sample",
+        description="Print text that the network of a run of task=tokens writes, from its latest checkpoint.",
+        allow_abbrev=False,
+    )
+    made.add_argument("run", type=Path, metavar="RUN", help="a run directory, as printed by `deeprelax train`")
+    made.add_argument("--length", type=int, default=200, metavar="N", help="characters (default: %(default)s)")
+    made.add_argument("--prompt", metavar="TEXT", help="what to begin with (default: the end of the training text)")
+    made.add_argument(
+        "--temperature", type=float, default=1.0, metavar="T",
+        help="of the softmax that characters are drawn from; 0: always the likeliest (default: %(default)s)",
+    )  # fmt: skip
+    made.add_argument("--seed", type=int, default=0, metavar="S", help="another one, another text (default: 0)")
+    return made
+
+
+def main(arguments: list[str]) -> None:
+    """Print the prompt and what follows. Raises UserError."""
+    options = parser().parse_args(arguments)
+    if not 1 <= options.length <= LONGEST:
+        raise UserError(f"--length {options.length} is out of range: it must be an integer from 1 to {LONGEST}")
+    if not 0 <= options.temperature < math.inf:
+        raise UserError(f"--temperature {options.temperature:g} is out of range: it must be a finite number >= 0")
+    print((options.prompt or "") + written(options.run, **{k: v for k, v in vars(options).items() if k != "run"}))
+
+
+def written(path: Path, length: int, prompt: str | None, temperature: float, seed: int) -> str:
+    """What the network of the run in `path` writes after the prompt.
+
+    Raises UserError if the directory, its configuration, its checkpoint or its text are missing or corrupt, if the run
+    is not one of task=tokens, and for a prompt with characters that its training text has not.
+    """
+    if not path.is_dir():
+        raise UserError(f"{path} is not a directory: give the directory of a run")
+    conf = load(RunDirectory(path).config)
+    from ..runs.restored import restored
+    from ..tasks.tokens import Tokens
+
+    kind = resolve("task", conf.task.name)
+    if not (isinstance(kind, type) and issubclass(kind, Tokens)):
+        raise UserError(
+            f"{path} is a run of task={conf.task.name}, whose network writes no text: take one of task=tokens"
+        )
+    run = restored(path)
+    assert isinstance(run.task, Tokens)
+    if run.data != run.task.fingerprint:
+        raise UserError(f"the text is not the one that {path} was trained on: has task.path been changed?")
+    return run.task.sample(run.model, length, prompt, temperature, seed)
