@@ -23,11 +23,11 @@ TINY = [
 ]  # fmt: skip
 
 
-# paper_all_cnn and cifar_jpeg_wrn_16_4 stand for them in the default suite, pinn_heat, symbolic_wave
-# and estimate_hjb
+# paper_all_cnn and cifar_jpeg_wrn_16_4 stand for them in the default suite, pinn_heat, symbolic_wave, estimate_hjb
+# and tokens
 LARGE = {"cifar10_wrn_28_10", "cifar10_wrn_16_4", "cifar_jpeg_all_cnn"}
-NO_IMAGES = {name for name in EXPERIMENTS if name.startswith(("pinn_", "symbolic_", "estimate_"))}
-LARGE |= NO_IMAGES - {"pinn_heat", "symbolic_wave", "estimate_hjb"}
+NO_IMAGES = {name for name in EXPERIMENTS if name.startswith(("pinn_", "symbolic_", "estimate_", "tokens"))}
+LARGE |= NO_IMAGES - {"pinn_heat", "symbolic_wave", "estimate_hjb", "tokens"}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,8 @@ def test_experiments_train_with_every_optimizer(
     tiny = [word for word in TINY if not (no_images and word.startswith("dataset."))]
     own += ["model.hidden=8"] if experiment == "pinn_oscillator_2d" else []  # its test set has 54,621 points
     own += ["task.paths=2"] if experiment.startswith("sde_") else []
-    own += ["task.points=100"] if no_images else []  # what epochs count in
+    if no_images:  # what epochs count in
+        own += ["task.characters=3000"] if experiment.startswith("tokens") else ["task.points=100"]
     for optimizer, keys in CHOICES.items():
         short = (
             [] if no_images or experiment.startswith("sde_") else keys

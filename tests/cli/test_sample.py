@@ -111,10 +111,10 @@ def test_what_cannot_be_trained_is_said_in_a_sentence(words: list[str], message:
 @pytest.mark.slow
 def test_bfloat16_and_compiled(deeprelax: Command) -> None:
     found = {}
-    for word in ("hardware.precision=float32", "hardware.precision=bfloat16", "hardware.compile=true"):
-        status, _, err = deeprelax(*RUN, word, f"output_dir={word}")
+    for name, word in (("plain", "precision=float32"), ("half", "precision=bfloat16"), ("compiled", "compile=true")):
+        status, _, err = deeprelax(*RUN, f"hardware.{word}", f"output_dir={name}")
         assert (status, err) == (0, "")
-        found[word] = json.loads((directory(word) / "result.json").read_text())["test_bits"]
+        found[name] = json.loads((directory(name) / "result.json").read_text())["test_bits"]
     plain, half, compiled = found.values()
     assert half == pytest.approx(plain, rel=0.02)
     assert compiled == pytest.approx(plain, rel=1e-4)
