@@ -127,8 +127,8 @@ def near_identity(layers: Array, size: int = 8, seed: int = 0) -> Array:
 
     x <- s(W x + b/L) with W = I + A/L and s(u) = u + g(u)/L, L layers of them, tends to x(1) of
     dx/dt = A x + b + g(x) as 1/L. A and b are Gaussian, of the seed, A of spectral radius about 1; g = tanh. The
-    equation is solved by scipy to a relative 1e-12. Differs from the paper, which writes b where b/L is meant: a b
-    that does not shrink would move x without bound.
+    equation is solved by scipy to a relative 1e-12. The scaling of b is ours, for one that does not shrink would move x
+    without bound; the paper's own form was not at hand.
     """
     from scipy.integrate import solve_ivp
 
