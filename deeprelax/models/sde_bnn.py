@@ -87,12 +87,12 @@ class WeightSde(nn.Module):
 
     def _step(self, field: Field, t: float, dt: float, increment: Tensor, *state: Tensor) -> State:
         h, w, divergence = state
-        drift = self.drift(t, w)
+        drift = self.drift(t, w).to(w.dtype)  # autocast would add up the path in bfloat16
         divergence = divergence + (drift / self.sigma).square().sum() * (dt / 2)
         if self.sticks:
             constant = {name: p.detach() for name, p in self.drift.named_parameters()}
             u = torch.func.functional_call(self.drift, constant, (t, w)) / self.sigma
-            divergence = divergence + u @ increment
+            divergence = divergence + (u * increment).sum()
         return h + dt * field(h, t, w), w + dt * (drift - w) + self.sigma * increment, divergence
 
 
@@ -137,18 +137,15 @@ class SdeBnn(nn.Module):
         else:
             self.stem, side = nn.Sequential(nn.Flatten(), nn.Linear(channels * image_size**2, width)), 1
         self.head = nn.Sequential(nn.Flatten(), nn.Linear(width * side**2, classes))
-        initial = torch.cat([_uniform(shape, weight) for shape, weight in zip(self.shapes, self._fans(), strict=True)])
+        inputs = [math.prod(self.shapes[i][1:]) for i in (0, 0, 2, 2)]  # of a unit
+        initial = torch.cat([_uniform(shape, n) for shape, n in zip(self.shapes, inputs, strict=True)])
         self.weights = WeightSde(initial, Drift(len(initial), rank, drift_hidden), sigma, divergence, memory)
-
-    def _fans(self) -> list[int]:
-        """Inputs of a unit, for each of `shapes`."""
-        first, second = (math.prod(shape[1:]) for shape in self.shapes[::2])
-        return [first, first, second, second]
 
     def sampled(self, images: Tensor, steps: int | None = None) -> tuple[Tensor, Tensor]:
         """Logits (batch, classes) on a new path of weights, and its estimate of the divergence, 0-dim."""
         steps = steps or (self.steps if self.training else self.evaluation_steps)
-        h, _, divergence = self.weights(self.stem(images), self._field, self.weights.increments(steps))
+        increments = self.weights.increments(steps)
+        h, _, divergence = self.weights(self.stem(images).to(increments.dtype), self._field, increments)
         return self.head(h), divergence
 
     def forward(self, images: Tensor) -> Tensor:

@@ -23,9 +23,9 @@ TINY = [
 ]  # fmt: skip
 
 
-# paper_all_cnn and cifar_jpeg_wrn_16_4 stand for them in the default suite, pinn_heat, symbolic_wave, estimate_hjb
-# and tokens
-LARGE = {"cifar10_wrn_28_10", "cifar10_wrn_16_4", "cifar_jpeg_all_cnn"}
+# paper_all_cnn and cifar_jpeg_wrn_16_4 stand for them in the default suite, pinn_heat, symbolic_wave, estimate_hjb,
+# sde_bnn_digits and tokens
+LARGE = {"cifar10_wrn_28_10", "cifar10_wrn_16_4", "cifar_jpeg_all_cnn", "sde_bnn_mnist", "odenet_mnist"}
 NO_IMAGES = {name for name in EXPERIMENTS if name.startswith(("pinn_", "symbolic_", "estimate_", "tokens"))}
 LARGE |= NO_IMAGES - {"pinn_heat", "symbolic_wave", "estimate_hjb", "tokens"}
 
