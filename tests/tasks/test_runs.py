@@ -193,7 +193,7 @@ def test_a_choice_on_the_command_line_wins_over_the_tasks(compose: Compose, tmp_
         ),
         (
             ["task=regresion"],
-            "task=regresion is not a choice (did you mean regression?): one of classification, custom, ",
+            "task=regresion is not a choice (did you mean regression?): one of bayesian, classification, custom, ",
         ),
         (
             ["task.name=diagonal"],
