@@ -6,5 +6,6 @@
     Fokker-Planck     rho_t = div(rho grad f) + diffusivity lap rho    solvers/fokker_planck.py
 
 u(x, 0) = f(x); the time is the optimizers' gamma, the temperature 1/beta (Chaudhari et al., arXiv 1704.04932). Knows
-numpy, scipy and matplotlib; torch only where optimizers are run on these functions (losses.py), and then late.
+numpy, scipy and matplotlib; torch only where optimizers are run on these functions (losses.py) or a network's states
+are followed along its depth (hamiltonian_depth.py), and then late.
 """

@@ -15,7 +15,7 @@ from tests.quick import start
 def test_heat_is_solved_exactly_by_a_share_of_the_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     """The same seeds give the same result on one kind of machine; for new ones, see the rate below.
 
-    Were they new, fewer than 10 of 100 would come with a chance of 8e-05 at the measured rate of 0.24.
+    Were they new, fewer than 10 of 100 would come with a chance of 1e-4 at the measured rate of 0.24.
     """
     words = ["experiment=symbolic_heat", "optimizer=adamw", "seed=range(1,101)", "output_dir=heat"]
     process = start("-m", *words)
