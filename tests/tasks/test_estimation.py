@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from deeprelax.tasks.estimation import Estimation
 from deeprelax.tasks.estimation.bound import covariance, error_bound, maximum_likelihood
 from deeprelax.tasks.estimation.dictionary import Dictionary, default_terms, eliminated, residual, smallest
 from deeprelax.tasks.estimation.known import CATALOG
-from deeprelax.tasks.estimation.measured import drawn, read
+from deeprelax.tasks.estimation.measured import drawn
 from tests.tasks.problems import CPU, scored
 
 WITH_FORMULA = [name for name, known in CATALOG.items() if known.solution is not None]
@@ -224,50 +223,3 @@ def test_an_equation_is_written_for_the_highest_derivative_by_the_first_coordina
 def test_a_dictionary_that_cannot_be_is_refused(terms: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         estimation(terms=terms)
-
-
-def rows(count: int = 12) -> list[str]:
-    return [f"{i / 10},{i * i % 7},{math.sin(i)}" for i in range(count)]
-
-
-def test_a_table_is_read_with_its_names(tmp_path: Path) -> None:
-    file = tmp_path / "mine.csv"
-    file.write_text("\ufefft, x ,u\r\n" + "\r\n".join(rows()) + "\r\n\r\n", encoding="utf-8")
-    data = read(str(file))
-    assert data.inputs == ("t", "x")
-    assert data.points.shape == (12, 2)
-    assert data.values[2].item() == math.sin(2)
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (None, "No such file or directory: it must be a CSV file with columns as t,x,u"),
-        ([], "begins with '', and must with the names of its columns"),
-        (["t,x,v", *rows()], "begins with 't,x,v'"),
-        (["t,t,u", *rows()], "begins with 't,t,u'"),
-        (["time,x,u", *rows()], "begins with 'time,x,u'"),
-        (rows(), "begins with '0.0,0,0.0'"),
-        (["t,x,u", *rows(3)], "has 3 rows below its names: at least 10 are needed"),
-        (["t,x,u", *rows(), "1,2"], "line 14: 2 values, and there are 3 columns"),
-        (["t,x,u", *rows(), "1,2,few"], "line 14: 'few' is no finite number"),
-        (["t,x,u", *rows(), "1,nan,3"], "line 14: 'nan' is no finite number"),
-        (["t,x,u", *(f"1,{i},{i * i}" for i in range(12))], "t is 1 in all rows, and must change"),
-    ],
-)
-def test_a_table_that_cannot_be_read_is_told_by_file_and_line(
-    lines: list[str] | None, message: str, tmp_path: Path
-) -> None:
-    file = tmp_path / "mine.csv"
-    if lines is not None:
-        file.write_text("\n".join(lines))
-    with pytest.raises(UserError) as caught:
-        read(str(file))
-    assert message in str(caught.value)
-    assert str(file) in str(caught.value)
-
-
-def test_a_table_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "mine.csv").write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(UserError, match="is no text in UTF-8"):
-        read(str(tmp_path / "mine.csv"))
