@@ -106,15 +106,3 @@ def test_what_cannot_be_trained_is_said_in_a_sentence(words: list[str], message:
     status, _, err = deeprelax("train", "task=tokens", *TINY, *words)
     assert (status, err.count("\n")) == (1, 1), err
     assert err.startswith(f"deeprelax: {message}")
-
-
-@pytest.mark.slow
-def test_bfloat16_and_compiled(deeprelax: Command) -> None:
-    found = {}
-    for name, word in (("plain", "precision=float32"), ("half", "precision=bfloat16"), ("compiled", "compile=true")):
-        status, _, err = deeprelax(*RUN, f"hardware.{word}", f"output_dir={name}")
-        assert (status, err) == (0, "")
-        found[name] = json.loads((directory(name) / "result.json").read_text())["test_bits"]
-    plain, half, compiled = found.values()
-    assert half == pytest.approx(plain, rel=0.02)
-    assert compiled == pytest.approx(plain, rel=1e-4)

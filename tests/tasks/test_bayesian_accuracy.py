@@ -33,7 +33,7 @@ def test_a_learned_drift_finds_both_modes() -> None:
     """One seed. 2,000 paths know a share of a half to 0.011; Euler's steps and the fit leave the rest."""
     found, (grid, density, evidence) = learned(), exact()
     assert abs(float((found.ends > 0).double().mean()) - 0.5) < 0.1
-    assert evidence - 0.2 < found.bound < evidence + 0.05
-    near = float(torch.trapezoid(torch.where((grid.abs() - 1.35).abs() < 0.6, density, 0.0), grid))
-    assert near > 0.95
-    assert float(((found.ends.abs() - 1.35).abs() < 0.6).double().mean()) > near - 0.1
+    assert evidence - 0.25 < found.bound < evidence + 0.05  # exact drift, 50 steps: 0.04 under the evidence
+    mode = float(grid[density.argmax()].abs())
+    near = float(torch.trapezoid(torch.where((grid.abs() - mode).abs() < 0.6, density, 0.0), grid))
+    assert float(((found.ends.abs() - mode).abs() < 0.6).double().mean()) > near - 0.1

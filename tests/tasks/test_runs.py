@@ -19,6 +19,10 @@ Command = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., DictConfig]
 SHORT = ["hardware.threads=1", "hardware.device=cpu", "train.bn_batches=2", "epochs=6"]
 TASKS = {
+    "classification": [
+        "model=odenet", "dataset=digits", "recipe=sensing", "batch_size=20", "dataset.image_size=8",
+        "dataset.train_size=80", "dataset.validation=20", "model.width=4", "model.steps=2", "model.knots=2",
+    ],
     "regression": ["batch_size=32", "task.validation=50"],
     "diagonal": ["batch_size=10", "task.noise=0.5", "model.scale=0.1"],
     "matrix_sensing": ["batch_size=20", "task.size=6", "model.rank=6", "model.scale=0.3"],
@@ -45,6 +49,7 @@ TASKS = {
     ],
 }  # fmt: skip
 METRICS = {
+    "classification": {"error"},
     "regression": {"rmse", "r2"},
     "diagonal": {"error"},
     "matrix_sensing": {"error"},
@@ -91,7 +96,7 @@ def test_every_optimizer_trains_it_and_resumes_bit_for_bit(
     assert "resuming from pass" in out
     assert_same(directory("whole"), directory("parts"))
     result = json.loads((directory("whole") / "result.json").read_text())
-    splits = {"test", "validation"} if task in ("regression", "bayesian") else {"test"}
+    splits = {"test", "validation"} if task in ("classification", "regression", "bayesian") else {"test"}
     assert {key for key in result if key.partition("_")[0] in splits} == {
         f"{split}_{name}" for split in splits for name in {"loss", *METRICS[task]}
     }
@@ -133,6 +138,22 @@ def test_it_is_killed_and_resumes_bit_for_bit(task: str, devices: int) -> None:
     for delay in (0.05, 0.3, 1.0):
         kill_after(delay, *run, "output_dir=killed")
     assert_same(finish(*run, "output_dir=whole"), finish(*run, "output_dir=killed"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["classification", "bayesian", "tokens"])
+def test_bfloat16_and_compiled(task: str, deeprelax: Command) -> None:
+    """Compiled code draws other random numbers, so weights and dropout of random networks are others."""
+    found = {}
+    run = ["train", *SHORT, f"task={task}", *TASKS[task], "optimizer=adamw", "optimizer.lr=0.01"]
+    for name, word in (("plain", "precision=float32"), ("half", "precision=bfloat16"), ("compiled", "compile=true")):
+        status, _, err = deeprelax(*run, f"hardware.{word}", f"output_dir={name}")
+        assert status == 0, err
+        found[name] = json.loads((directory(name) / "result.json").read_text())["test_loss"]
+    plain, half, compiled = found.values()
+    assert half == pytest.approx(plain, rel=0.02)
+    assert half != plain
+    assert compiled == pytest.approx(plain, rel=1e-4 if task == "classification" else 0.1)
 
 
 def test_a_choice_on_the_command_line_wins_over_the_tasks(compose: Compose, tmp_path: Path, deeprelax: Command) -> None:
