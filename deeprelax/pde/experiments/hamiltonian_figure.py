@@ -27,7 +27,7 @@ def hamiltonian_figure(trained: Trained, steps: list[int], seed: int) -> Outcome
         quantities = {"hamiltonian": r"mean $H=p\cdot f$", "momentum_norm": "mean $|p|$", "speed": "mean $|f|$"}
         for ax, (quantity, label) in zip(axes.flat, quantities.items(), strict=False):
             _along(ax, found, own, quantity)
-            ax.set(xlabel="depth $t$", ylabel=label, title=label.split()[1])
+            ax.set(xlabel="depth $t$", ylabel=label, title=label.removeprefix("mean "))
         _pairing(axes[1, 0], found)
         _drift(axes[1, 1], found)
         _near_identity(axes[1, 2], distances)
@@ -61,8 +61,13 @@ def _pairing(ax: Any, found: Followed) -> None:
 
 def _drift(ax: Any, found: Followed) -> None:
     for name, by_steps in found.items():
-        ax.loglog(list(by_steps), [along.drift for along in by_steps.values()], "o-", color=COLOURS[name], markersize=3)
-    ax.set(xlabel="steps", ylabel="drift of $H$, relative", title="what more steps change")
+        ax.semilogx(
+            list(by_steps), [along.drift for along in by_steps.values()], "o-", color=COLOURS[name], markersize=3
+        )
+    ax.set(xlabel="steps", ylabel="drift of $H$, relative", title="what more steps change", ylim=(0, None))
+    steps = sorted({n for by_steps in found.values() for n in by_steps})
+    ax.set_xticks(steps, [str(n) for n in steps])
+    ax.minorticks_off()
 
 
 def _near_identity(ax: Any, distances: Array) -> None:
