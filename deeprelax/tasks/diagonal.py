@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..optim.hyperparameters import check_ranges, given
+from ..optim.hyperparameters import given
 from ..randomness import Purpose, derive_seed
-from .hyperparameters import RANGES
+from .hyperparameters import check_options
 from .least_squares import LeastSquares
 from .metric import Metric
 from .task import Setting
@@ -54,7 +54,7 @@ class Diagonal(LeastSquares):
         problem_seed: int = 0,
     ) -> None:
         options = given(locals())
-        check_ranges(options, ranges=RANGES)
+        check_options(options)
         if nonzero > dimensions:
             raise UserError(f"task.nonzero={nonzero} is more than task.dimensions={dimensions}: lower it")
         matrix, truth, scales, errors = (_stream(problem_seed, i) for i in range(4))

@@ -6,9 +6,10 @@ Values and what they mean stand in the constructors and in configs/task/.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from ..optim.hyperparameters import Row, whole
+from ..optim.hyperparameters import Row, check_ranges, whole
 
 _COUNT: Row = (int, whole(1, 10**6), "an integer from 1 to 1000000")
 _SIZE: Row = (float, lambda v: 0 <= v < math.inf, "a finite number >= 0")
@@ -62,3 +63,8 @@ RANGES: dict[str, Row] = {
     "validation_share": (float, lambda v: 0 <= v < 1, "a number >= 0 and < 1"),
     "problem_seed": (int, whole(0, 10**9), "an integer from 0 to 1000000000"),
 }
+
+
+def check_options(options: Mapping[str, Any], task: str = "") -> None:
+    """Raise ValueError for the first option of a task that is out of its range; None is one that was not given."""
+    check_ranges({key: value for key, value in options.items() if value is not None}, task, RANGES)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..optim.hyperparameters import check_ranges, given
+from ..optim.hyperparameters import given
 from ..randomness import Purpose, derive_seed
-from .hyperparameters import RANGES
+from .hyperparameters import check_options
 from .least_squares import LeastSquares
 from .metric import Metric
 from .task import Setting
@@ -52,7 +52,7 @@ class MatrixSensing(LeastSquares):
         problem_seed: int = 0,
     ) -> None:
         options = given(locals())
-        check_ranges(options, ranges=RANGES)
+        check_options(options)
         if rank > size:
             raise UserError(f"task.rank={rank} is more than task.size={size}: lower it")
         sensors, truth, errors = (

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..optim.hyperparameters import check_ranges
 from ..randomness import Purpose, derive_seed
-from .hyperparameters import RANGES
+from .hyperparameters import check_options
 from .least_squares import LeastSquares
 from .metric import Metric
 from .task import Setting
@@ -39,7 +38,7 @@ class Regression(LeastSquares):
     def __init__(self, setting: Setting, validation: int = 0) -> None:
         import sklearn.datasets
 
-        check_ranges({"validation": validation}, ranges=RANGES)
+        check_options({"validation": validation})
         found = sklearn.datasets.load_diabetes(scaled=False)
         inputs, targets = torch.from_numpy(found.data).double(), torch.from_numpy(found.target).double()[:, None]
         self.parts = _parts(len(inputs), validation)  # rows of the table in each split

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UserError
-from ...optim.hyperparameters import check_ranges
 from ...randomness import Purpose, derive_seed
 from ..classification import Classification
-from ..hyperparameters import RANGES
+from ..hyperparameters import check_options
 from ..metric import Metric
 from ..task import Setting
 from .calibration import BINS, LEVELS, auroc, ece, levels, reliability, shuffled
@@ -47,7 +46,7 @@ class Bayesian(Classification):
     }  # fmt: skip
 
     def __init__(self, setting: Setting, paths: int = 20, kappa: float = 1.0) -> None:
-        check_ranges({"paths": paths, "kappa": kappa}, ranges=RANGES)
+        check_options({"paths": paths, "kappa": kappa})
         super().__init__(setting)
         self.paths, self.kappa = paths, kappa
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from ...data.batches import Order
 from ...errors import UserError
-from ...optim.hyperparameters import check_ranges, given
+from ...optim.hyperparameters import given
 from ...randomness import Purpose, derive_seed
 from ..equations import Field
 from ..equations.box import Box, spread
-from ..hyperparameters import RANGES
+from ..hyperparameters import check_options
 from ..metric import Metric
 from ..task import Chunks, Setting, Task
 from .bound import floors
@@ -89,7 +89,7 @@ class Estimation(Task):
         problem_seed: int | None = None,
     ) -> None:
         options = given(locals())
-        check_ranges({key: value for key, value in options.items() if value is not None}, "estimation", RANGES)
+        check_options(options, "estimation")
         super().__init__(setting)
         self.known = CATALOG[equation] if path is None else None
         own = setting.seed if problem_seed is None else problem_seed

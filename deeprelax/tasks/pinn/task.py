@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UserError
-from ...optim.hyperparameters import check_ranges, given
+from ...optim.hyperparameters import given
 from ...randomness import Purpose, derive_seed
 from ..equations import CATALOG, Field
 from ..equations import equation as build
-from ..hyperparameters import RANGES
+from ..hyperparameters import check_options
 from ..metric import Metric
 from ..task import Chunks, Setting, Task
 from .kept import NAME, Kept
@@ -71,7 +71,7 @@ class Pinn(Task):
         differentiation: str = "reverse",
     ) -> None:
         options = given(locals())
-        check_ranges({key: value for key, value in options.items() if value is not None}, "pinn", RANGES)
+        check_options(options, "pinn")
         super().__init__(setting)
         self.equation = build(equation, coefficient)
         self.examples, self.hard, self.forward = points, conditions == "hard", differentiation == "forward"

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from ...data.augment import upload
 from ...errors import UserError
 from ...models import ExpressionTree
-from ...optim.hyperparameters import check_ranges, given
+from ...optim.hyperparameters import given
 from ...randomness import Purpose, derive_seed
 from ..equations import Field
 from ..equations.box import sequence
 from ..equations.formulas import UNKNOWN, Formula
-from ..hyperparameters import RANGES
+from ..hyperparameters import check_options
 from ..metric import Metric
 from ..task import Chunks, Setting, Task
 from .conditions import Condition, constant
@@ -83,7 +83,7 @@ class Symbolic(Task):
         entropy: float = 0.01,
     ) -> None:
         options = given(locals())
-        check_ranges({key: value for key, value in options.items() if value is not None}, "symbolic", RANGES)
+        check_options(options, "symbolic")
         super().__init__(setting)
         problem = _problem(equation, residual, list(conditions), dict(domain))
         self.examples, self.condition_weight = points, condition_weight

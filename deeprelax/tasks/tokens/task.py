@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from ...data.batches import Order
 from ...errors import UserError
-from ...optim.hyperparameters import check_ranges, given
+from ...optim.hyperparameters import given
 from ...randomness import Purpose
-from ..hyperparameters import RANGES
+from ..hyperparameters import check_options
 from ..metric import Metric
 from ..task import Chunks, Setting, Task
 from . import sampling
@@ -70,7 +70,7 @@ class Tokens(Task):
         problem_seed: int = 0,
     ) -> None:
         options = given(locals())
-        check_ranges({key: value for key, value in options.items() if value is not None}, "tokens", RANGES)
+        check_options(options, "tokens")
         super().__init__(setting)
         self.grammar = Grammar() if path is None else None
         text = read(path) if path is not None else Grammar().text(characters, problem_seed)
