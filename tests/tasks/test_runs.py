@@ -143,9 +143,12 @@ def test_it_is_killed_and_resumes_bit_for_bit(task: str, devices: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "bayesian", "tokens"])
 def test_bfloat16_and_compiled(task: str, deeprelax: Command) -> None:
-    """Compiled code draws other random numbers, so weights and dropout of random networks are others."""
+    """Compiled code draws other random numbers, so weights and dropout of random networks are others.
+
+    By SGD, for AdamW divides small gradients by their size, and so makes much of rounding.
+    """
     found = {}
-    run = ["train", *SHORT, f"task={task}", *TASKS[task], "optimizer=adamw", "optimizer.lr=0.01"]
+    run = ["train", *SHORT, f"task={task}", *TASKS[task], "optimizer=sgd", "optimizer.lr=0.02"]
     for name, word in (("plain", "precision=float32"), ("half", "precision=bfloat16"), ("compiled", "compile=true")):
         status, _, err = deeprelax(*run, f"hardware.{word}", f"output_dir={name}")
         assert status == 0, err
