@@ -54,7 +54,7 @@ def test_experiments_train_with_every_optimizer(
         own += ["task.characters=3000"] if experiment.startswith("tokens") else ["task.points=100"]
     for optimizer, keys in CHOICES.items():
         short = (
-            [] if no_images or experiment.startswith("sde_") else keys
+            [] if no_images or experiment.startswith(("sde_", "odenet_")) else keys
         )  # its presets have other rules, which exclude some of these keys
         run = ["train", f"experiment={experiment}", f"optimizer={optimizer}", *tiny, *own, *short]
         status, _, err = deeprelax(*run)
