@@ -9,11 +9,12 @@ import shlex
 import signal
 import sys
 import threading
+import traceback
 from types import FrameType
 from typing import Any, TextIO
 
 from . import __version__
-from .errors import Stopped, UserError, did_you_mean
+from .errors import OwnCodeError, Stopped, UserError, did_you_mean, trim
 
 # name: (module with a function main(arguments), one line)
 COMMANDS = {
@@ -50,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command with `arguments`, by default sys.argv's.
 
     Returns the exit status: 0; 1 for a user error, a file error or a closed output; 2 where Hydra refuses its flags;
-    130 for Ctrl-C, 128 + n for signal n. A bug is raised, with its traceback.
+    130 for Ctrl-C, 128 + n for signal n. A bug of ours is raised, with its traceback; of an error in a class
+    of the user's the traceback is printed from her file on, and the status is 1.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if (status := _without_command(arguments)) is not None:
@@ -80,6 +82,12 @@ def main(arguments: list[str] | None = None) -> int:
         resume = shlex.join(["deeprelax", *(each for each in arguments if each not in force_arguments(rest))])
         print(f"deeprelax: {str(stop) or 'interrupted'}; to resume: {resume}", file=sys.stderr)
         return getattr(stop, "status", 130)
+    except Exception as error:
+        if not trim(error):
+            raise
+        own = [str(error)] if isinstance(error, OwnCodeError) else traceback.format_exception(error)
+        print("".join(own).rstrip(), file=sys.stderr)
+        return 1
     finally:
         root.removeHandler(console)
         for number, handler in handlers.items():

@@ -85,7 +85,7 @@ def _beginning(current: str, names: Iterable[str]) -> list[str]:
 
 def _by_hydra(module: str, experiment: str, before: list[str], current: str) -> list[str]:
     """What Hydra offers behind the arguments `before`; nothing if these are wrong."""
-    from .configuration.hydra_app import FLAGS_WITH_VALUE, apart
+    from .configuration.slips import FLAGS_WITH_VALUE, apart
 
     if before and before[-1] in FLAGS_WITH_VALUE:
         return []

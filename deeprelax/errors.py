@@ -1,10 +1,11 @@
-"""Define the exceptions that end a command with a message instead of a traceback: user errors and signals."""
+"""Define the exceptions that end a command with a message instead of a traceback, and where other tracebacks begin."""
 
 from __future__ import annotations
 
 import difflib
 import signal
 from collections.abc import Iterable
+from types import TracebackType
 
 
 class UserError(ValueError):
@@ -29,6 +30,36 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
         self.status = 128 + number
+
+
+class OwnCodeError(RuntimeError):
+    """An error in a class of the user's, in another process; the message is its traceback, as `trim` leaves it."""
+
+
+_own: set[str] = set()  # the packages, or single modules, of the user's classes
+
+
+def own_code(module: str) -> None:
+    """Note that this module has a class of the user's, given as `package.module:Name`, before it is imported."""
+    _own.update({module.partition(".")[0]} - {__package__})
+
+
+def trim(error: BaseException) -> bool:
+    """Let the traceback begin at the first frame in the user's code, if it has one; what is above is not hers.
+
+    The errors that it was raised from, or while handling, are cut in the same way. Returns whether the error is in the
+    user's code.
+    """
+    for above in (error.__cause__, error.__context__):
+        if above is not None:
+            trim(above)
+    first: TracebackType | None = error.__traceback__
+    while first is not None and first.tb_frame.f_globals.get("__name__", "").partition(".")[0] not in _own:
+        first = first.tb_next
+    unread = isinstance(error, SyntaxError) and bool(_own)  # of her file, which has no frame yet, but is named
+    if first is not None or unread:
+        error.__traceback__ = first
+    return first is not None or unread or isinstance(error, OwnCodeError)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

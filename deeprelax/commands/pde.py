@@ -38,8 +38,6 @@ USAGE = "\n".join(
     ]
 )
 
-OmegaConf.register_new_resolver("pde_commands", lambda: ", ".join(COMMANDS), replace=True)  # for the help of each
-
 
 def main(arguments: list[str]) -> None:
     """Compose the configuration of an experiment and run `job`. Raises UserError."""

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ..errors import UserError, did_you_mean
 from ..files import corrupt
 from ..optim.hyperparameters import check_rules
-from .messages import choice_of, unknown_key
+from .messages import choice_of, keys_below, unknown_key
 from .registry import DOTTED, REGISTRY
 from .rules import rules_before
 from .run_name import BEFORE, value_of
@@ -60,7 +60,8 @@ def _problems(node: DictConfig, prefix: str) -> Iterator[str]:
     known = {f.name: f for f in fields(schema)}
     for key in map(str, node):
         if key not in known:
-            yield unknown_key(f"{prefix}{key}", known, choice_of(schema))
+            meant = [] if prefix else [f"{found}={node[key]}" for found in keys_below(node, key)]
+            yield unknown_key(f"{prefix}{key}", known, choice_of(schema), meant)
     # Plain values before groups, whose values may interpolate them: the mistake is reported where it was made
     for name, described in sorted(known.items(), key=lambda item: isinstance(node._get_node(item[0]), DictConfig)):
         key = f"{prefix}{name}"

@@ -39,11 +39,11 @@ def composed(compose: Compose, overrides: list[str], *, sweeps: bool = False) ->
     if "continue_from" not in keys or any(_first_word(key) not in FIRST_WORDS for key in keys):
         return rules.fitted(compose, overrides)
     # Keys of a choice may be those of the other run's choice, which is not known yet: only groups and plain keys
-    shallow = compose([each for each in overrides if "." not in key_of(each) or _first_word(key_of(each)) == "hydra"])
+    choices = compose(shallow(overrides))
     if sweeps:
-        return _under(shallow, [each for each in overrides if _first_word(key_of(each)) != "hydra"])
+        return under(choices, of_task(overrides))
     try:
-        theirs = _configuration(shallow)
+        theirs = _configuration(choices)
     except UserError as problem:
         try:
             return rules.fitted(compose, overrides)  # the job says what is wrong, and the others of a sweep run
@@ -52,16 +52,26 @@ def composed(compose: Compose, overrides: list[str], *, sweeps: bool = False) ->
     return rules.fitted(compose, overrides) if theirs is None else _merged(compose, overrides, set(keys), theirs)
 
 
+def shallow(overrides: list[str]) -> list[str]:
+    """Without the keys of groups."""
+    return [each for each in overrides if "." not in key_of(each) or _first_word(key_of(each)) == "hydra"]
+
+
+def of_task(overrides: list[str]) -> list[str]:
+    """Without Hydra's own."""
+    return [each for each in overrides if _first_word(key_of(each)) != "hydra"]
+
+
 def _first_word(key: str) -> str:
     return key.replace("/", ".").partition(".")[0]
 
 
-def _configuration(shallow: DictConfig) -> dict[str, Any] | None:
+def _configuration(choices: DictConfig) -> dict[str, Any] | None:
     """What the run has that `continue_from` names; None if it names none. Raises UserError if there is no such run."""
-    given = value_of(shallow, "continue_from")
+    given = value_of(choices, "continue_from")
     if not given or not str(given).strip():
         return None
-    return asdict(load(named("continue_from", str(given), shallow.seed).config))
+    return asdict(load(named("continue_from", str(given), choices.seed).config))
 
 
 def _merged(compose: Compose, overrides: list[str], given: set[str], theirs: dict[str, Any]) -> DictConfig:
@@ -74,14 +84,14 @@ def _merged(compose: Compose, overrides: list[str], given: set[str], theirs: dic
     for key, value in flat(theirs).items():
         if key not in OWN and not any(key == each or key.startswith(f"{each}.") for each in given):
             OmegaConf.update(config, key, value, force_add=True)
-    return _under(config, list(config.hydra.overrides.task)[len(choices) :])
+    return under(config, list(config.hydra.overrides.task)[len(choices) :])
 
 
 def _choice(name: str) -> str:
     return "custom" if ":" in name else name
 
 
-def _under(config: DictConfig, overrides: list[str]) -> DictConfig:
+def under(config: DictConfig, overrides: list[str]) -> DictConfig:
     """The configuration under the overrides that were given, of which names of runs and jobs of sweeps are made."""
     with open_dict(config):
         config.hydra.overrides.task = overrides

@@ -1,20 +1,20 @@
 """Run a Hydra application inside a sub-command, with our run directories and our error messages.
 
-Hydra is used against its grain in five places, each explained where it stands: it would print its own messages instead
-of raising (`run`), put its own text before the error of a job (`Jobs`), refuse free keys without ++ (FREE_KEY), refuse
-overrides behind a flag (`apart`), and know nothing of presets for other rules and of earlier runs
-(`Loader`).
+Hydra is used against its grain in six places, each explained where it stands: it would print its own messages instead
+of raising, and its own help (`run`), put its own text before the error of a job (`Jobs`), refuse free keys without ++
+(FREE_KEY), refuse overrides behind a flag (`slips.apart`), and know nothing of presets for other rules, of earlier runs
+and of keys that the jobs of a sweep alone have (`Loader`).
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -27,30 +27,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import UserError
+from ..errors import UserError, trim
 from ..parallel import devices
 from ..records.directory import RunDirectory
-from . import check, continued, run_name
-from .messages import explain, offered
+from . import check, continued, run_name, slips, usage
+from .messages import explain, keys_below
 from .schema import configuration_folder
 
 Job = Callable[[DictConfig], Any]
 # Keys of free dictionaries. Hydra sets a key that configs/ does not have only with + or ++ before it, so that users
 # would have to know which keys are ours; ++ also replaces those that are there.
+SWEEP = "of a job of a sweep"
 FREE_KEY = re.compile(r"^((?:(?:task|dataset|model|optimizer)\.options|optimizers)\.|task\.domain[.=])")
-FLAGS_WITH_VALUE = {
-    "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
-    "--experimental-rerun",
-}  # fmt: skip
-
-
-def choices(*wanted: str) -> str:
-    """The lines of --help that list the choices of these groups of configs/."""
-    folder = configuration_folder()
-    return "\n".join(
-        f"  {group}: {', '.join(sorted(offered(file.stem for file in (folder / group).glob('*.yaml'))))}"
-        for group in wanted
-    )
 
 
 class Loader(ConfigLoaderImpl):
@@ -69,7 +57,28 @@ class Loader(ConfigLoaderImpl):
 
         if config_name != "train":
             return compose(overrides)
-        return continued.composed(compose, overrides, sweeps=run_mode == RunMode.MULTIRUN)
+        if run_mode != RunMode.MULTIRUN:
+            return continued.composed(compose, overrides)
+        try:
+            return continued.composed(compose, overrides, sweeps=True)
+        except (HydraException, OmegaConfBaseException):
+            # Hydra composes a sweep without what is swept over: optimizer.sigma=1 is of no choice then. Of which of the
+            # jobs it is, composing these tells
+            return continued.under(
+                continued.composed(compose, continued.shallow(overrides), sweeps=True), continued.of_task(overrides)
+            )
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """As Hydra's own. Its sweepers compose each job before the first one starts, to find mistakes: noted there."""
+        try:
+            return super().load_sweep_config(master_config, sweep_overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            error.add_note(SWEEP)
+            folder = Path(master_config.hydra.sweep.dir)
+            if [file.name for file in folder.glob("*")] == ["multirun.yaml"]:  # of Hydra's; nothing has run here
+                (folder / "multirun.yaml").unlink()
+                _remove_empty(folder, Path(run_name.run_root(master_config)))
+            raise
 
 
 def register() -> None:
@@ -86,8 +95,6 @@ def register() -> None:
         ("run_name", run_name.run_name),
     ]:
         OmegaConf.register_new_resolver(name, lambda _root_, f=resolver: f(_root_), replace=True)
-    OmegaConf.register_new_resolver("choices", choices, replace=True)
-    OmegaConf.register_new_resolver("configuration_folder", lambda: str(configuration_folder()), replace=True)
 
 
 register()
@@ -103,6 +110,7 @@ class Jobs:
 
     started: int = 0
     failed: list[tuple[str, Path, UserError]] = field(default_factory=list)
+    crashed: Exception | SystemExit | None = None  # what a single run raised
     process: int = field(default_factory=os.getpid)
 
     def run(self, job: Job, config: DictConfig) -> Any:
@@ -117,8 +125,12 @@ class Jobs:
                 raise  # in a launcher's worker process, whose Jobs is a copy: only an exception gets back
             problem = error
         except (Exception, SystemExit) as error:
-            if os.getpid() != self.process or HydraConfig.get().mode == RunMode.RUN:
+            if os.getpid() != self.process:
                 raise
+            if HydraConfig.get().mode == RunMode.RUN:
+                self.crashed = error
+                return None
+            trim(error)
             traceback.print_exc()  # a bug, ours or of the user's own classes, must not end the rest of the sweep
             first, *_ = str(error).strip().splitlines() or [""]
             problem = UserError(f"{type(error).__name__}: {first}")
@@ -129,6 +141,8 @@ class Jobs:
 
     def raise_failures(self) -> None:
         """Raise the error of a single run, or a UserError that lists those of a sweep; return if nothing failed."""
+        if self.crashed is not None:
+            raise self.crashed
         for overrides, _, problem in self.failed:
             if not overrides:  # not a sweep
                 raise problem
@@ -146,11 +160,16 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
     Raises UserError for what Hydra or OmegaConf refuses, and for jobs that raised it; other exceptions of a single job
     pass through. With HYDRA_FULL_ERROR=1 in the environment errors of composition pass through as they are.
     """
+    words, flags = slips.apart(arguments)
+    options = slips.options(flags)
+    configured = functools.partial(_configured, name, words, options.config_dir)
+    slips.refuse_flags(arguments, configured)
+    slips.refuse_spaces(words)
+    overrides = [re.sub(FREE_KEY, r"++\1", slips.with_infinity(each)) for each in words]
     user_wants_traces = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Without it Hydra catches every exception, prints a message with a shortened traceback, and exits with status 1
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # hydra.main reads the arguments from sys.argv alone
-    overrides, flags = apart(arguments)
     sys.argv = [f"deeprelax {name}", *overrides, *flags]
     folder = str(configuration_folder())
     devices.register()
@@ -160,11 +179,17 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
         return jobs.run(job, config)
 
     try:
+        if options.help:  # Hydra's own lists every folder of configs/ by composing anew, which takes seconds
+            print(usage.text(options.config_name or name, overrides, options.config_dir))
+            return
         hydra.main(version_base="1.3", config_path=folder, config_name=name)(run_job)()
     except (HydraException, OmegaConfBaseException) as error:
         if user_wants_traces:
             raise
-        raise UserError(explain(error)) from None
+        none = (
+            "; no job of the sweep was started" if SWEEP in getattr(error, "__notes__", ()) and not jobs.started else ""
+        )
+        raise UserError(explain(error, functools.partial(_below, configured, overrides)) + none) from None
     except (ValueError, AssertionError, AttributeError, TypeError, RuntimeError) as error:
         jobs.raise_failures()  # a sweeper that searches trips over jobs that brought it no number
         if jobs.started or user_wants_traces or isinstance(error, UserError):
@@ -175,19 +200,19 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
     jobs.raise_failures()
 
 
-def apart(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """The overrides, as Hydra reads them, and its flags, which must stand behind them.
+def _configured(name: str, words: list[str], config_dir: str | None) -> DictConfig | None:
+    """The configuration that the choices among the overrides make, to look for keys in; None if they make none."""
+    try:
+        files = usage.choices(config_dir)
+        return usage.composed(name, [word for word in words if files.has(run_name.key_of(word))], config_dir)
+    except (HydraException, OmegaConfBaseException, UserError):
+        return None
 
-    argparse, with which Hydra reads them, wants positional arguments in one piece: of `seed=1 -m epochs=2` it would
-    refuse the last; and of `--info seed=1` it would take `seed=1` for the value of the flag.
-    """
-    flags: list[str] = []
-    overrides: list[str] = []
-    takes_a_value = False
-    for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
-        (flags if argument.startswith("-") or takes_a_value else overrides).append(argument)
-        takes_a_value = argument in FLAGS_WITH_VALUE or (argument in ("--info", "-i") and "=" not in following)
-    return [re.sub(FREE_KEY, r"++\1", each) for each in overrides], flags
+
+def _below(configured: Callable[[], DictConfig | None], overrides: list[str], key: str) -> list[str]:
+    """What may be meant by an override of a key that is not there, but one level down: optimizer.lr=0.1 for lr=0.1."""
+    value = next((each.partition("=")[2] for each in overrides if run_name.key_of(each) == key), "VALUE")
+    return [f"{found}={value}" for found in keys_below(configured(), key)]
 
 
 def _remove_empty(directory: Path, above: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import models, optim, tasks
 from ..data import sources
-from ..errors import UserError, did_you_mean
+from ..errors import UserError, did_you_mean, own_code
 
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # package.module:Name
 
@@ -35,8 +35,10 @@ def resolve(kind: str, name: str) -> Callable[..., Any]:
             f"one of {', '.join(REGISTRY[kind])}, or your own as package.module:Name"
         )
     module_name, _, attribute = path.partition(":")
-    if path == name and str(Path.cwd()) not in sys.path:  # a console script lacks it, unlike `python -m`
-        sys.path.append(str(Path.cwd()))
+    if path == name:
+        own_code(module_name)
+        if str(Path.cwd()) not in sys.path:  # a console script lacks it, unlike `python -m`
+            sys.path.append(str(Path.cwd()))
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module_name), attribute)
     except ModuleNotFoundError as error:

@@ -19,33 +19,33 @@ def whole(low: int, high: float = math.inf) -> Callable[[Any], bool]:
 
 
 LARGEST = 3.4e38  # what a 32-bit float can hold
-_UP_TO = f"and at most {LARGEST:g}"
+UP_TO = f"and at most {LARGEST:g}"
 _SWITCH: Row = (bool, lambda v: v in (False, True), "true or false")
 _RULE: Row = (str, lambda v: v in ("momentum", "adamw"), "momentum or adamw")
 _BETAS: Row = (list[float], lambda v: len(v) == 2 and all(0 <= b < 1 for b in v), "two numbers in [0, 1)")
-_EPS: Row = (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}")
+_EPS: Row = (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}")
 # "keyword", or "choice.keyword" where one choice of optimizer allows less than the others
 RANGES: dict[str, Row] = {
-    "lr": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
+    "lr": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
     "gamma": (float, lambda v: v > 0, "a number > 0 (inf switches the spring off)"),
     "pde_relaxed.gamma": (float, lambda v: 0 < v < math.inf, "a finite number > 0"),
     "inner_steps": (int, whole(1), "an integer >= 1"),
-    "inner_lr": (float, lambda v: 0 < v <= LARGEST, f"a number > 0 {_UP_TO}"),
-    "temperature": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
+    "inner_lr": (float, lambda v: 0 < v <= LARGEST, f"a number > 0 {UP_TO}"),
+    "temperature": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
     "averaging": (float, lambda v: 0 <= v < 1, "a number in [0, 1)"),
     "momentum": (float, lambda v: 0 <= v < 1, "a number in [0, 1)"),
     "nesterov": _SWITCH,
     "inner_momentum": (float, lambda v: 0 <= v < 1, "a number in [0, 1)"),
-    "weight_decay": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
+    "weight_decay": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
     "scoping": (float, lambda v: 0 <= v < math.inf, "a finite number >= 0"),
-    "sigma": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
+    "sigma": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
     "samples": (int, whole(1), "an integer >= 1"),
     "filter_normalized": _SWITCH,
     "seed": (int, whole(0), "an integer >= 0"),
     "outer": _RULE,
     "betas": _BETAS,
     "eps": _EPS,
-    "decoupled_weight_decay": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
+    "decoupled_weight_decay": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
     "inner": _RULE,
     "inner_betas": _BETAS,
     "inner_eps": _EPS,
@@ -55,9 +55,9 @@ RANGES: dict[str, Row] = {
     "equation": (str, lambda v: v in ("viscous_hj", "hj", "heat"), "viscous_hj, hj or heat"),
     "max_iter": (int, whole(1), "an integer >= 1"),
     "max_eval": (int, whole(1), "an integer >= 1"),
-    "tolerance_grad": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {_UP_TO}"),
+    "tolerance_grad": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
     # at 0 the line search would divide by the length of a bracket that rounding has closed
-    "tolerance_change": (float, lambda v: 0 < v <= LARGEST, f"a number > 0 {_UP_TO}"),
+    "tolerance_change": (float, lambda v: 0 < v <= LARGEST, f"a number > 0 {UP_TO}"),
     "history_size": (int, whole(1, 10_000), "an integer from 1 to 10000"),
 }
 # What None (in YAML: null) stands for with the rules of a choice: `outer`, or `inner` for what the chain steps with

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..configuration.schema import HardwareConf
-from ..errors import Stopped, UserError
+from ..errors import OwnCodeError, Stopped, UserError
 from .processes import Processes
 from .ranks import Ranks
 from .signals import STOPPING
@@ -39,8 +39,8 @@ def launch(command: Sequence[str], world: int) -> None:
     """Run `command` as ranks 0 to world - 1 and wait for all of them.
 
     Rank 0 has this process's output. If a rank dies or fails, the others are ended, and its error is raised here:
-    UserError for the user's mistakes, Stopped for signals, RuntimeError with the traceback for ours. If this process
-    dies, the ranks end too (`end_with_parent`).
+    UserError for the user's mistakes, Stopped for signals, OwnCodeError with the traceback for errors in her own
+    classes, RuntimeError with it for ours. If this process dies, the ranks end too (`end_with_parent`).
     """
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as listener:
         parent, held = os.pipe()  # the ranks read `parent`, which ends when this process, who holds the other end, does
@@ -116,7 +116,7 @@ def _raise_first_error(codes: list[int], folder: Path, asked: int | None) -> Non
     first = min(errors, key=lambda error: float(error["time"]))
     if first["user"]:
         raise UserError(first["message"], resumes=first["resumes"])
-    raise RuntimeError(f"rank {first['rank']} failed:\n{first['message']}")
+    raise (OwnCodeError if first["own"] else RuntimeError)(f"rank {first['rank']} failed:\n{first['message']}")
 
 
 # Called inside a rank's process -----------------------------------------------------------------------------------
@@ -142,13 +142,14 @@ def end_with_parent() -> None:
     os._exit(1)
 
 
-def report(error: BaseException, message: str) -> None:
-    """Leave an error for the process that started this one."""
+def report(error: BaseException, message: str, *, own: bool = False) -> None:
+    """Leave an error for the process that started this one; own: it is in a class of the user's."""
     content = {
         "time": time.time(),
         "rank": int(os.environ["RANK"]),
         "user": isinstance(error, UserError),
         "resumes": isinstance(error, UserError) and error.resumes,
+        "own": own,
         "message": message,
     }
     Path(os.environ[ERROR_FILE]).write_text(json.dumps(content))

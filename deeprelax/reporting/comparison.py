@@ -81,10 +81,14 @@ def _check_metrics(tables: Sequence[Table], runs: Sequence[Run]) -> None:
 def _no_metric(metric: str, metrics: Sequence[str], runs: Sequence[Run]) -> str:
     if any(metric in run.result for run in runs):
         return f"--metric {metric} is no number to compare runs by: there are {', '.join(metrics)}"
-    if metric.startswith("validation_"):
-        held_out = f"no run held {_examples(runs)} out (dataset.validation=N)"
-        return f"--metric {metric}: {held_out}: there are {', '.join(metrics)}"
-    return f"--metric {metric}: no run has it{did_you_mean(metric, metrics)}: there are {', '.join(metrics)}"
+    there = f"there are {', '.join(metrics)}"
+    split, _, score = metric.rpartition("_")
+    if split and "validation".startswith(split):  # val_error too
+        if not any(name.startswith("validation_") for name in metrics):
+            return f"--metric {metric}: no run held {_examples(runs)} out (dataset.validation=N): {there}"
+        split = "validation"
+    near = did_you_mean(f"{split}_{score}" if split else metric, metrics)
+    return f"--metric {metric}: no run has it{near}: {there}"
 
 
 def _contradiction(run: Run, counted: Run, metric: str) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from ..errors import UserError
+from ..errors import UserError, trim
 
 
 class _LogFile(logging.FileHandler):
@@ -34,6 +34,7 @@ def logging_to(file: Path) -> Iterator[None]:
         with logging_redirect_tqdm() if both else contextlib.nullcontext():
             yield
     except BaseException as error:
+        trim(error)
         with contextlib.suppress(OSError):  # the error itself is perhaps that nothing can be written
             ours = isinstance(error, Exception) and not isinstance(error, UserError)
             record = {"levelname": "ERROR", "msg": str(error).strip() or type(error).__name__}

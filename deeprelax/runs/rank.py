@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 
 from ..configuration.check import load
-from ..errors import Stopped, UserError
+from ..errors import Stopped, UserError, trim
 from ..files import file_error
 from ..parallel import launch
 from ..parallel.ranks import from_environment, join, leave
@@ -37,7 +37,8 @@ def main(directory: Path) -> int:
         launch.report(problem, str(problem))
         return 1
     except Exception as error:
-        launch.report(error, traceback.format_exc())
+        own = trim(error)
+        launch.report(error, traceback.format_exc(), own=own)
         return 1
     return 0
 

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from .. import files
-from ..configuration.schema import TrainConf
+from ..configuration.schema import HardwareConf, TrainConf
 from ..errors import UserError
 from ..parallel import launch
 from ..parallel.ranks import Ranks, from_environment, join, leave
@@ -43,7 +43,8 @@ def _run(conf: TrainConf, config: DictConfig, directory: RunDirectory) -> dict[s
         return _run_among_peers(conf, config, directory, ranks)
     world = launch.wanted(conf.hardware)
     check_share(conf, world)
-    if world > 1:
+    begins = conf.force or not directory.finished  # a finished run needs no GPU, and no torch
+    if world > 1 or (begins and needs_gpu(conf.hardware)):  # before the directory is made, and data are read
         from .build import choose_device
 
         choose_device(conf.hardware, Ranks(0, world, 0, world))
@@ -108,6 +109,11 @@ def _run_among_peers(conf: TrainConf, config: DictConfig, directory: RunDirector
                 _end(directory)
         ranks.from_main(None)  # the result is there before anybody reads it
         return _result(directory)
+
+
+def needs_gpu(conf: HardwareConf) -> bool:
+    """Does it ask for what GPUs alone do?"""
+    return conf.device == "cuda" or conf.sync_batchnorm or conf.cuda_graphs
 
 
 def check_share(conf: TrainConf, world: int) -> None:
