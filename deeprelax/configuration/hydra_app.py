@@ -31,7 +31,7 @@ from ..errors import UserError, trim
 from ..parallel import devices
 from ..records.directory import RunDirectory
 from . import check, continued, run_name, slips, usage
-from .messages import explain, keys_below
+from .messages import explain, keys_below, not_started
 from .schema import configuration_folder
 
 Job = Callable[[DictConfig], Any]
@@ -186,10 +186,9 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         if user_wants_traces:
             raise
-        none = (
-            "; no job of the sweep was started" if SWEEP in getattr(error, "__notes__", ()) and not jobs.started else ""
-        )
-        raise UserError(explain(error, functools.partial(_below, configured, overrides)) + none) from None
+        said = explain(error, functools.partial(_below, configured, overrides))
+        of_job = SWEEP in getattr(error, "__notes__", ()) and not jobs.started
+        raise UserError(said + (not_started(error) if of_job else "")) from None
     except (ValueError, AssertionError, AttributeError, TypeError, RuntimeError) as error:
         jobs.raise_failures()  # a sweeper that searches trips over jobs that brought it no number
         if jobs.started or user_wants_traces or isinstance(error, UserError):

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 import sys
+from abc import ABCMeta
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,17 @@ def resolve(kind: str, name: str) -> Callable[..., Any]:
 def call(kind: str, name: str, /, *arguments: Any, **keywords: Any) -> Any:
     """Call what `resolve` finds, with the arguments and the keywords that the name fixes.
 
-    Raises UserError if it does not take these keywords, or refuses their values with a ValueError.
+    Raises UserError if it does not take these keywords, or refuses their values with a ValueError, and for a class that
+    lacks methods.
     """
     function = resolve(kind, name)
     _, fixed = REGISTRY[kind].get(name, (name, {}))
     for key in fixed.keys() & keywords:
         raise UserError(f"{kind}.options: {name} does not take {key}, which is {fixed[key]} there: leave it out")
     keywords |= fixed
+    if isinstance(function, ABCMeta) and function.__abstractmethods__:
+        lacking = ", ".join(sorted(function.__abstractmethods__))
+        raise UserError(f"{kind}.name={name} lacks {lacking}: write {'them' if ',' in lacking else 'it'}")
     try:  # bound beforehand: a TypeError from inside the call would be a bug, which must keep its traceback
         inspect.signature(function).bind(*arguments, **keywords)
     except TypeError as error:

@@ -156,12 +156,12 @@ def test_the_version_of_no_command() -> None:
     assert main(["trian", "--version"]) == 1
 
 
-def test_train_help_names_every_choice_and_key(deeprelax: Command) -> None:
+def test_train_help_names_every_choice(deeprelax: Command) -> None:
     status, out, _ = deeprelax("train", "--help")
     assert status == 0
-    assert f"  task: {', '.join(sorted([*tasks.CHOICES, 'custom']))}\n" in out
-    assert f"  optimizer: {', '.join(OFFERED)}\n" in out
-    assert "  dataset: cifar10, cifar100, custom, digits, fashion_mnist, image_folder, mnist, none\n" in out
-    assert "  experiment: " in out
-    assert "schema" not in out
-    assert "evaluate_every" in out
+    text = " ".join(out.split())
+    assert f" task: {', '.join(sorted([*tasks.CHOICES, 'custom']))} " in text
+    assert f" optimizer: {', '.join(OFFERED)} " in text
+    assert " dataset: cifar10, cifar100, custom, digits, fashion_mnist, image_folder, mnist, none " in text
+    assert " experiment: " in text
+    assert "schema" not in text

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from deeprelax.commands.pde import as_list
+from deeprelax.configuration.comments import read
 from deeprelax.configuration.hydra_app import configuration_folder
 from deeprelax.pde import experiments
 from deeprelax.pde.claims import Claim
@@ -94,6 +95,13 @@ def test_a_command_writes_a_figure_and_its_arrays(command: str, deeprelax: Comma
         stated = json.loads(str(arrays["configuration"]))
         assert stated["output_dir"] == "outputs"
         assert all(np.isfinite(arrays[key]).any() for key in arrays if key != "configuration")
+        told = "|".join(re.sub(r"[A-Z]{2,}|(?<= )N(?= )", ".+", name) for name in of_help(command))
+        assert [key for key in arrays if key != "configuration" and not re.fullmatch(told, key)] == []
+
+
+def of_help(command: str) -> list[str]:
+    """The arrays that `--help` says are written."""
+    return re.findall("`(.*?)`", read(configuration_folder() / "pde" / f"{command}.yaml").head)
 
 
 def test_lists_with_commas(deeprelax: Command, tmp_path: Path) -> None:
