@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from deeprelax.data.augment import augmentation
 from deeprelax.data.batches import Data, Images
 from deeprelax.data.images import Split
 from deeprelax.data.normalize import fit
@@ -28,4 +29,6 @@ def classification(
     """The task of these images, for training and for testing; `share`: part or chain of its setting."""
     shape = images.chunk(0, 1)[0].shape
     data = Data(images, images, None, shape[1], shape[2], tuple("0123456789"))
-    return Classification(Setting(CPU, seed, batch_size, load_data=lambda: (data, augment), **share))
+    return Classification(
+        Setting(CPU, seed, batch_size, load_data=lambda: (data, augmentation(augment, shape[2])), **share)
+    )

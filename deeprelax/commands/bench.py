@@ -80,7 +80,7 @@ def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
         for split in (images.train, images.test)
     )
     data = Data(train, test, None, shape["channels"], shape["image_size"], images.classes)
-    task = Classification(Setting(device, 0, conf.batch_size, load_data=lambda: (data, "none")))
+    task = Classification(Setting(device, 0, conf.batch_size, load_data=lambda: (data, None)))
 
     report = Report(conf, device)
     for name in conf.only or conf.optimizers:

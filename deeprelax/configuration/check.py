@@ -18,7 +18,7 @@ from ..optim.hyperparameters import check_rules
 from .messages import choice_of, keys_below, unknown_key
 from .registry import DOTTED, REGISTRY
 from .rules import rules_before
-from .run_name import BEFORE, value_of
+from .run_name import BEFORE, FOLDERS_BEFORE, value_of
 from .schema import BASES, NO_DATA, SCHEMAS, BenchConf, TrainConf
 
 
@@ -89,12 +89,22 @@ def _excluding(node: DictConfig, prefix: str) -> Iterator[str]:
             f"continue_from={node.continue_from} and init_from={node.init_from} exclude each other: leave out init_from"
             " to continue all of that run, or continue_from to start from weights alone"
         )
+    if prefix == "dataset.":
+        yield from _without_effect(node)
     if prefix != "optimizer.":
         return
     try:
         check_rules({str(key): node[key] for key in node if not OmegaConf.is_missing(node, str(key))})
     except ValueError as error:
         yield f"optimizer.{error}"
+
+
+def _without_effect(dataset: DictConfig) -> Iterator[str]:
+    """A key of a crop that is not made."""
+    augment = value_of(dataset, "augment")
+    for key, crops in (("crop_padding", ("crop", "flip_crop")), ("crop_scale", ("resized_crop",))):
+        if value_of(dataset, key) is not None and augment not in crops:
+            yield f"dataset.{key} does nothing with dataset.augment={augment}: take dataset.augment={crops[0]}"
 
 
 def _wrong_name(node: DictConfig, prefix: str) -> Iterator[str]:
@@ -130,9 +140,9 @@ def stored(file: Path) -> DictConfig:
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError):
         content = None
     if isinstance(content, DictConfig):
-        content = OmegaConf.merge(
-            BEFORE, {"optimizer": rules_before(str(OmegaConf.select(content, "optimizer.name")))}, content
-        )
+        rules = {"optimizer": rules_before(str(OmegaConf.select(content, "optimizer.name")))}
+        of_folders = FOLDERS_BEFORE if OmegaConf.select(content, "dataset.name") == "image_folder" else {}
+        content = OmegaConf.merge(BEFORE, rules, of_folders, content)
     if not isinstance(content, DictConfig) or not all(isinstance(content.get(key), DictConfig) for key in SCHEMAS):
         raise corrupt(file)
     return content

@@ -30,7 +30,9 @@ BEFORE: dict[str, Any] = {
     "task": {"name": "classification", "options": {}},
     "hardware": {"channels_last": True},
     "init_from": None,
+    "dataset": {"parts": "balanced", "mirror": None, "crop_padding": None, "crop_scale": None, "color_jitter": 0.0},
 }
+FOLDERS_BEFORE: dict[str, Any] = {"dataset": {"split": None, "split_seed": 0}}  # and those of dataset=image_folder
 PATHS = ("continue_from", "init_from")
 UNSAFE = r"[^A-Za-z0-9._+-]+"
 LONGEST = 120  # characters of a folder's name; file systems allow 255 bytes

@@ -27,6 +27,14 @@ _NUMBERS: Check = (
     lambda v: all(isinstance(each, int | float) and 0 <= each < math.inf for each in v),
     "a list of numbers >= 0",
 )
+_SCALE: Check = (
+    lambda v: v is None or (len(v) == 2 and 0 < v[0] <= v[1] <= 1),
+    "two shares of the image's area, the least and the largest, above 0 and at most 1, as [0.08,1]",
+)
+_SPLIT: Check = (
+    lambda v: v is None or (len(v) == 3 and min(v) >= 0 and v[0] * v[2] > 0 and abs(sum(v) - 1) < 1e-6),
+    "three shares that add up to 1, of train, validation (0: none) and test, as [0.7,0.15,0.15]",
+)
 
 
 def configuration_folder() -> Path:
@@ -46,20 +54,31 @@ class DatasetConf:
     image_size: int | None = whole(1, 4096)
     train_size: int | None = whole(1)
     validation: int = whole(0)
+    parts: str = choice("balanced", "stratified")
     normalize: str = choice("mean_std", "gcn_zca", "none")
-    augment: str = choice("none", "flip_crop")
+    augment: str = choice("none", "crop", "flip_crop", "resized_crop")
+    mirror: bool | None = MISSING
+    crop_padding: int | None = whole(0, 4096)
+    crop_scale: list[float] | None = field(default=MISSING, metadata={"check": _SCALE})
+    color_jitter: float = limited(lambda v: 0 <= v <= 1, "a number from 0 to 1")
     options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class ImageFolderConf(DatasetConf):
-    """The group `dataset` for a user's own images; path: the folder that holds train/ and test/."""
+    """The group `dataset` for a user's own images; path: the folder of the classes, or of train/ and test/."""
 
     path: str | None = MISSING
+    split: list[float] | None = field(default=MISSING, metadata={"check": _SPLIT})
+    split_seed: int = whole(0)
+
+
+def _nothing(value: Any) -> Check:
+    return lambda v: v == value, f"{'null' if value is None else value}, for dataset=none has no images"
 
 
 def _only(value: Any) -> Any:
-    return limited(lambda v: v == value, f"{'null' if value is None else value}, for dataset=none has no images")
+    return limited(*_nothing(value))
 
 
 @dataclass
@@ -69,8 +88,13 @@ class NoDataConf(DatasetConf):
     image_size: int | None = _only(None)
     train_size: int | None = _only(None)
     validation: int = _only(0)
+    parts: str = _only("balanced")
     normalize: str = _only("none")
     augment: str = _only("none")
+    mirror: bool | None = _only(None)
+    crop_padding: int | None = _only(None)
+    crop_scale: list[float] | None = field(default=MISSING, metadata={"check": _nothing(None)})
+    color_jitter: float = _only(0)
 
 
 @dataclass

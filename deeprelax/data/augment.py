@@ -1,14 +1,16 @@
-"""Augment training images: random crops and mirrorings, on uint8 pixels before they are normalised."""
+"""Augment training images: random crops, mirrorings and colours, on uint8 pixels before they are normalised."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-PADDING = 4  # pixels
+from .augmentations.colour import draw_factors, jittered
+from .augmentations.resized_crop import draw_boxes, resized_boxes
+
+SCALE = (0.08, 1.0)  # of torchvision.transforms.v2.RandomResizedCrop
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,29 +18,69 @@ class Augmentation:
     """Random draws, and the transformation that they determine; apart, for a CUDA graph replays the second alone.
 
     The draws are made on the CPU for the full batch, so they depend neither on the device nor on the number of ranks.
+    Where an image is cut and mirrored is drawn before its colours are, so these do not change that.
+
+    Args:
+        size: height and width of the images in pixels.
+        padding: if above 0, pad by so many black pixels and cut a random window of the old size.
+        scale: in the place of that, the least and the largest share of the image that a box takes, which is enlarged
+            to the old size; None: no box.
+        mirror: mirror with probability 1/2.
+        jitter: brightness, contrast and saturation are multiplied by random factors from 1 - jitter to 1 + jitter.
+
+    Source: of windows and mirrorings, the usual ones of CIFAR, for example arXiv 1605.07146, section 3.
     """
 
-    draw: Callable[[torch.Generator, int], Tensor]
-    """(CPU generator, number of images) to int64 (draws, images)."""
-    apply: Callable[[Tensor, Tensor], Tensor]
-    """(images uint8 (batch, height, width, channels), their draws on the same device) to images of the same shape."""
+    size: int
+    padding: int = 0
+    scale: tuple[float, float] | None = None
+    mirror: bool = False
+    jitter: float = 0.0
+
+    def draw(self, generator: torch.Generator, images: int) -> Tensor:
+        """(draws, images), int64, or float32 with jitter, by a generator on the CPU."""
+        drawn = []
+        if self.scale is not None:
+            drawn.append(draw_boxes(generator, images, self.size, self.scale))
+        elif self.padding:
+            drawn.append(torch.randint(2 * self.padding + 1, (2, images), generator=generator))
+        if self.mirror:
+            drawn.append(torch.randint(2, (1, images), generator=generator))
+        if self.jitter:
+            drawn.append(draw_factors(generator, images, self.jitter))
+        return torch.cat(drawn)
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """(images uint8 (batch, height, width, channels), their draws on the same device) to the same shape."""
+        place, factors = draws.tensor_split([len(draws) - 3 * bool(self.jitter)])
+        place = place.long()
+        mirror = place[-1].bool() if self.mirror else None
+        if self.scale is not None:
+            images = resized_boxes(images, place[:4], mirror)
+        elif self.padding:
+            images = window(images, place[0], place[1], mirror, self.padding)
+        elif mirror is not None:
+            images = torch.where(mirror[:, None, None, None], images.flip(2), images)
+        return jittered(images, factors) if self.jitter else images
 
 
-def draw_flip_crop(generator: torch.Generator, images: int) -> Tensor:
-    """int64 (3, images): the window's upper left corner as (top, left), and 1 for a mirrored image."""
-    corner = torch.randint(2 * PADDING + 1, (2, images), generator=generator)
-    return torch.cat([corner, torch.randint(2, (1, images), generator=generator)])
+def augmentation(
+    name: str, size: int, *, mirror: bool | None = None, padding: int | None = None,
+    scale: tuple[float, float] = SCALE, jitter: float = 0.0,
+) -> Augmentation | None:  # fmt: skip
+    """What `dataset.augment` and the keys beside it say of images of `size` pixels; None if that is nothing.
 
-
-def flip_crop(images: Tensor, draws: Tensor) -> Tensor:
-    """Pad by 4 black pixels, cut a random window of the old size, mirror with probability 1/2.
-
-    images: uint8 (batch, height, width, channels); draws: those of `draw_flip_crop`, on the same device.
-
-    Source: the usual augmentation of CIFAR, for example arXiv 1605.07146, section 3.
+    name: none, crop, flip_crop or resized_crop. mirror: None stands for true with flip_crop, else for false. padding:
+    None stands for an eighth of the size, rounded: 4 pixels at 28 and at 32.
     """
-    top, left, mirrored = draws
-    return window(images, top, left, mirrored.bool())
+    made = Augmentation(
+        size,
+        padding=0 if name in ("none", "resized_crop") else (size + 4) // 8 if padding is None else padding,
+        scale=scale if name == "resized_crop" else None,
+        mirror=name == "flip_crop" if mirror is None else mirror,
+        jitter=jitter,
+    )
+    return None if made == Augmentation(size) else made
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
@@ -48,21 +90,17 @@ def upload(tensor: Tensor, device: torch.device) -> Tensor:
     )
 
 
-def window(images: Tensor, top: Tensor, left: Tensor, mirror: Tensor) -> Tensor:
-    """The window of each padded image whose upper left corner is (top, left), mirrored where `mirror` is true.
+def window(images: Tensor, top: Tensor, left: Tensor, mirror: Tensor | None, padding: int) -> Tensor:
+    """The window of each image, padded by black pixels, whose corner is (top, left), mirrored where `mirror` is true.
 
     images: (batch, height, width, channels); top, left, mirror: (batch,). Returns the shape of `images`.
     """
     _, height, width, _ = images.shape
-    padded = torch.nn.functional.pad(images, (0, 0, PADDING, PADDING, PADDING, PADDING))
-    columns = torch.arange(width, device=images.device)
-    columns = torch.where(mirror[:, None], width - 1 - columns, columns) + left[:, None]  # (batch, width)
+    padded = torch.nn.functional.pad(images, (0, 0, padding, padding, padding, padding))
+    columns = torch.arange(width, device=images.device)[None]
+    if mirror is not None:
+        columns = torch.where(mirror[:, None], width - 1 - columns, columns)
+    columns = columns + left[:, None]  # (batch, width)
     rows = torch.arange(height, device=images.device) + top[:, None]  # (batch, height)
     index = torch.arange(len(images), device=images.device)[:, None, None]
     return padded[index, rows[:, :, None], columns[:, None, :]]
-
-
-AUGMENTATIONS: dict[str, Augmentation | None] = {
-    "none": None,
-    "flip_crop": Augmentation(draw_flip_crop, flip_crop),
-}

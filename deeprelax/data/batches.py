@@ -27,7 +27,7 @@ class Images:
         self._pixels = split.images.permute(0, 2, 3, 1).contiguous().to(device)  # (images, height, width, channels)
         self._labels = split.labels.to(device)
         self._normalization = normalization.to(device)
-        self.device, self._channels_last = device, channels_last
+        self.device, self._channels_last, self.files = device, channels_last, split.files
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -70,6 +70,12 @@ class Data:
         """A hash of all splits and the names of the classes: a run resumes only with the data that it began with."""
         digests = [split.digest() for split in (self.train, self.test, self.validation) if split is not None]
         return hashlib.blake2b(f"{self.classes} {digests}".encode(), digest_size=16).hexdigest()
+
+    @property
+    def files(self) -> dict[str, tuple[str, ...]]:
+        """The names of the images of each part, where they are known."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: images.files for name, images in parts.items() if images is not None and images.files is not None}
 
 
 class Order:

@@ -1,4 +1,4 @@
-"""Hold a data set in memory, and take class-balanced parts of it."""
+"""Hold a data set in memory, and take parts of it: balanced, or in proportion to the classes."""
 
 from __future__ import annotations
 
@@ -13,23 +13,44 @@ from ..randomness import Purpose, derive_seed
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Images uint8 (images, channels, size, size) and their labels int64 (images,), from 0 to classes - 1."""
+    """Images and what they show.
+
+    Args:
+        images: uint8 (N, channels, size, size), pixels from 0 to 255; N, channels and size are 1 or more. 1 channel is
+            grey, 3 are red, green and blue; other numbers train too, but are not augmented in colour.
+        labels: int64 (N,), from 0 to the number of classes less one.
+        files: N names, if they are to be written to split.json in the run's directory; None: nothing is written.
+    """
 
     images: Tensor
     labels: Tensor
+    files: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: Tensor) -> Split:
-        return Split(self.images[index], self.labels[index])
+        """The images of an index int64 (M,), with their labels and names."""
+        files = None if self.files is None else tuple(self.files[i] for i in index.tolist())
+        return Split(self.images[index], self.labels[index], files)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageData:
-    """A data set: training and test images of one size, and the names of the classes.
+    """A data set: what the function behind `dataset=custom dataset.name=package.module:load` returns.
 
-    `validation` is held out of the training images, if at all. `sources.checked` refuses what does not fit together.
+    The function is called as load(data_dir, **options), data_dir a pathlib.Path, options those of `dataset.options`, at
+    every start of a run and on every rank, so it must return the same images in the same order: a run resumes only with
+    the data that it began with. Tensors lie on the CPU; all images are of one shape, the order within a split is free.
+
+    Args:
+        train: what is trained on. Of these `dataset.validation` and `dataset.train_size` take parts.
+        test: what the scores test_error and test_loss are of; never trained on.
+        classes: a name for each label; the network has so many outputs. Every class should be in `train`.
+        validation: images of its own that hyper-parameters are chosen by, scored as the test images are; None: those
+            that `dataset.validation` holds out of `train`, if any.
+
+    `sources.checked` refuses, with a UserError that names the part, what is of another type or shape.
     """
 
     train: Split
@@ -48,18 +69,29 @@ class ImageData:
         return self.train.images.shape[2]
 
 
-def part(data: ImageData, *, train_size: int | None, validation: int) -> ImageData:
-    """Hold out `validation` training images, then keep `train_size` of the rest: class-balanced, whatever the seed.
+def part(data: ImageData, *, train_size: int | None, validation: int, parts: str = "balanced") -> ImageData:
+    """Hold out `validation` training images, then keep `train_size` of the rest, the same whatever the seed.
 
-    Raises UserError if there are too few images.
+    parts: balanced (equally many of each class) or stratified (in proportion to the classes). Raises UserError if there
+    are too few images, or validation images already.
     """
-    classes = len(data.classes)
+
+    def taken(size: int, key: str, spare: int) -> tuple[Tensor, Tensor]:
+        labels = data.train.labels
+        if parts == "balanced":
+            return balanced(labels, size, len(data.classes), key)
+        return stratified(labels, size, key, spare)
+
+    if validation and data.validation is not None:
+        raise UserError(
+            f"dataset.validation={validation}, but there are {len(data.validation)} validation images already: "
+            "leave it out"
+        )
     if validation:
-        held_out, rest = balanced(data.train.labels, validation, classes, "dataset.validation")
+        held_out, rest = taken(validation, "dataset.validation", 1)
         data = replace(data, train=data.train[rest], validation=data.train[held_out])
     if train_size is not None:
-        kept, _ = balanced(data.train.labels, train_size, classes, "dataset.train_size")
-        data = replace(data, train=data.train[kept])
+        data = replace(data, train=data.train[taken(train_size, "dataset.train_size", 0)[0]])
     if not len(data.train):
         raise UserError(f"dataset.validation={validation} leaves no training images: lower it")
     return data
@@ -70,13 +102,46 @@ def balanced(labels: Tensor, size: int, classes: int, key: str) -> tuple[Tensor,
 
     A fixed choice, independent of the run's seed. Raises UserError, naming `key`, if a class has too few images.
     """
+    counts = torch.bincount(labels, minlength=classes)
+    wanted = size // classes + (torch.arange(classes) < size % classes).long()
+    if (wanted > counts).any():
+        raise UserError(
+            f"{key}={size} needs {int(wanted[wanted > counts][0])} training images of each class: at most "
+            f"{classes * int(counts.min())} are there; dataset.parts=stratified takes them in proportion"
+        )
+    return _chosen(labels, wanted)
+
+
+def stratified(
+    labels: Tensor, size: int, key: str, spare: int = 1, stream: tuple[int, str] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Indices of `size` images, of each class in proportion to its images to within one, and of the others; ascending.
+
+    At least one of each class if there are enough, and `spare` of each class at least are left: a class of one image
+    stays whole. A function of `stream`, a seed and a word, not of the run's seed. Raises UserError, naming `key`, if
+    there are too few images.
+    """
+    counts = torch.bincount(labels)
+    most = (counts - spare).clamp(min=0)
+    if size > (total := int(most.sum())):
+        left = f" that can be taken and leave {spare} of each class" if spare else " there are"
+        raise UserError(f"{key}={size} is more than the {total} training images{left}: lower it")
+    quota = counts.double() * size / len(labels)
+    least = most.clamp(max=1) if size >= int((most > 0).sum()) else torch.zeros_like(most)
+    wanted = quota.floor().long().maximum(least).minimum(most)
+    while (missing := size - int(wanted.sum())) > 0:  # at most as often as there are classes, as below
+        wanted[torch.where(wanted < most, quota - wanted, -torch.inf).argmax()] += 1
+    for _ in range(-missing):
+        wanted[torch.where(wanted > least, wanted - quota, -torch.inf).argmax()] -= 1
+    return _chosen(labels, wanted, stream)
+
+
+def _chosen(labels: Tensor, wanted: Tensor, stream: tuple[int, str] | None = None) -> tuple[Tensor, Tensor]:
+    """Indices of so many images of each class, at random, and of the others; both ascending."""
     chosen = torch.zeros(len(labels), dtype=torch.bool)
-    for label in range(classes):
-        wanted = size // classes + (label < size % classes)
+    seed, *word = stream or (0,)
+    for label, count in enumerate(wanted.tolist()):
         of_class = torch.nonzero(labels == label).flatten()
-        if wanted > len(of_class):
-            most = classes * int(torch.bincount(labels, minlength=classes).min())
-            raise UserError(f"{key}={size} needs {wanted} training images of each class: at most {most} are there")
-        generator = torch.Generator().manual_seed(derive_seed(0, Purpose.SPLIT, label))
-        chosen[of_class[torch.randperm(len(of_class), generator=generator)[:wanted]]] = True
+        generator = torch.Generator().manual_seed(derive_seed(seed, Purpose.SPLIT, label, *word))
+        chosen[of_class[torch.randperm(len(of_class), generator=generator)[:count]]] = True
     return torch.nonzero(chosen).flatten(), torch.nonzero(~chosen).flatten()

@@ -26,6 +26,7 @@ class RunDirectory:
         self.path = path
         self.config, self.result = path / "config.yaml", path / "result.json"
         self.provenance, self.log = path / "provenance.json", path / "train.log"
+        self.split = path / "split.json"  # of a folder of images that the run has split: its files by part
         self.metrics, self.tensorboard = path / "metrics.jsonl", path / "tensorboard"
         self.checkpoint, self.previous, self.corrupt = path / CHECKPOINT, path / PREVIOUS, path / CORRUPT
 
@@ -43,6 +44,7 @@ class RunDirectory:
             self.provenance,
             self.log,
             self.tensorboard,
+            self.split,
             self.path / "solution.png",  # of task=pinn
         ]
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ..configuration.rules import rules_before
-from ..configuration.run_name import BEFORE, NOT_IN_NAME
+from ..configuration.run_name import BEFORE, FOLDERS_BEFORE, NOT_IN_NAME
 from ..errors import UserError
 from ..files import flat, is_held, read_json
 from ..records.directory import RunDirectory
@@ -27,7 +27,7 @@ RESULT = ("epochs", "batch_size", "budget", "gradient_evaluations", "seconds")  
 COUNTS = ("gradient_evaluations", "passes", "seconds")
 TRAINING = b'{"kind": "train"'
 NO_SETTING = NOT_IN_NAME | {"train.evaluate_every"}  # looking at x more often changes no weight
-IMPLIED = flat(BEFORE)  # older runs are in one group with new ones that have these values
+IMPLIED = flat(BEFORE) | flat(FOLDERS_BEFORE)  # older runs are in one group with new ones that have these values
 GROUPS = ("dataset", "model", "optimizer")  # every training run's configuration has these
 
 

@@ -23,6 +23,7 @@ from ..configuration.schema import (
     OptimizerConf,
     TrainConf,
 )
+from ..data.augment import SCALE, Augmentation, augmentation
 from ..data.batches import Data, Images
 from ..data.images import part
 from ..data.normalize import fit
@@ -81,10 +82,12 @@ def load_data(conf: DatasetConf, data_dir: str | None, device: torch.device, *, 
 
     Raises UserError for files missing or corrupt, and for a data set of the user's that is not of the right form.
     """
-    own = {"image_size": conf.image_size} | ({"path": conf.path} if isinstance(conf, ImageFolderConf) else {})
+    own: dict[str, Any] = {"image_size": conf.image_size}
+    if isinstance(conf, ImageFolderConf):
+        own |= {"path": conf.path, "split": conf.split, "split_seed": conf.split_seed, "device": device}
     options = {**({} if ":" in conf.name else own), **conf.options}
     whole = checked(call("dataset", conf.name, data_folder(data_dir), **options), conf.name)
-    data = part(whole, train_size=conf.train_size, validation=conf.validation)
+    data = part(whole, train_size=conf.train_size, validation=conf.validation, parts=conf.parts)
     on_device = functools.partial(
         Images, normalization=fit(conf.normalize, data.train.images), device=device, channels_last=channels_last
     )
@@ -139,9 +142,14 @@ def _check_precision(conf: HardwareConf, task: Task, name: str) -> None:
         )
 
 
-def _loaded(conf: TrainConf, device: torch.device) -> tuple[Data, str]:
-    data = load_data(conf.dataset, conf.data_dir, device, channels_last=conf.hardware.channels_last)
-    return data, conf.dataset.augment
+def _loaded(conf: TrainConf, device: torch.device) -> tuple[Data, Augmentation | None]:
+    dataset = conf.dataset
+    data = load_data(dataset, conf.data_dir, device, channels_last=conf.hardware.channels_last)
+    least, largest = dataset.crop_scale or SCALE
+    return data, augmentation(
+        dataset.augment, data.image_size, mirror=dataset.mirror, padding=dataset.crop_padding, scale=(least, largest),
+        jitter=dataset.color_jitter,
+    )  # fmt: skip
 
 
 def build_model(conf: ModelConf, task: Task, seed: int, device: torch.device, *, channels_last: bool) -> nn.Module:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
+from ..configuration.run_name import BEFORE, FOLDERS_BEFORE
 from ..configuration.schema import TrainConf
+from ..data.augment import augmentation
 from ..errors import UserError
+from ..files import flat
 from ..optim.state import kept_by_chains
 from ..training.loop import Trainer
 from .build import load_weights
@@ -19,10 +23,11 @@ log = logging.getLogger(__name__)
 def resume(trainer: Trainer, state: dict[str, Any], chain: Chain) -> None:
     """Put the trainer where the checkpoint is. Raises UserError if configuration, data or network are not the same."""
     directory, here = trainer.directory, trainer.identity["configuration"]
-    there = {"init_from": None, **state["configuration"]}  # of a version without that key
+    there = {**_before(here), **state["configuration"]}  # of a version without these keys
     lengthens = here["continue_from"] != there["continue_from"]
     if different := differences(there, here, may_differ(there, here) if lengthens else None):
         raise UserError(f"the checkpoint in {directory} is of another configuration: {different}")
+    _check_shifts(trainer, there, state["configuration"])
     if state["data"] != trainer.identity["data"]:
         raise UserError(
             f"the data are not those that {directory} began with: put them back, or start again with force=true"
@@ -36,6 +41,23 @@ def resume(trainer: Trainer, state: dict[str, Any], chain: Chain) -> None:
         restore_settings(trainer.optimizer, mine)
     else:
         trainer.load_state({**state, "optimizer": None, "ranks": []})
+
+
+def _before(here: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint that lacks these keys was trained with."""
+    known = {"init_from": None} | flat({"dataset": BEFORE["dataset"]}) | flat(FOLDERS_BEFORE)
+    return {key: value for key, value in known.items() if key in here}
+
+
+def _check_shifts(trainer: Trainer, there: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:
+    """Images were shifted by 4 pixels, whatever their size, before there was a key for it."""
+    size = trainer.objective.task.shape.get("image_size", 0)
+    older = there.get("dataset.augment") == "flip_crop" and "dataset.crop_padding" not in recorded
+    if older and augmentation("flip_crop", size) != augmentation("flip_crop", size, padding=4):
+        raise UserError(
+            f"{trainer.directory} began with images shifted by up to 4 pixels; of {size} pixels they now are by an "
+            "eighth: start again with force=true dataset.crop_padding=4"
+        )
 
 
 def log_what_changed(conf: TrainConf, trainer: Trainer, state: dict[str, Any], chain: Chain) -> None:

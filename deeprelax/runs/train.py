@@ -88,6 +88,8 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
     if ranks.main:
         origin = ({"initial_weights": initial} if initial else {}) | ({"chain": chain.ended} if chain.ended else {})
         files.write_json(directory.provenance, provenance(device, ranks.world, task.metrics) | origin)
+        if task.files:
+            files.write_json(directory.split, task.files)
     trainer.fit()
     if ranks.main:
         told = (task.report(model.eval(), directory.path) or {}) | _parts(conf, trainer, chain)

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..data.augment import AUGMENTATIONS
 from ..data.batches import Batches, Images
 from ..errors import UserError
 from ..randomness import Purpose
@@ -34,13 +33,13 @@ class Classification(Task):
         super().__init__(setting)
         if setting.load_data is None:
             raise UserError("task=classification needs images: choose a dataset, as dataset=mnist")
-        self.data, augment = setting.load_data()
+        self.data, augmentation = setting.load_data()
         self.examples, self.fingerprint = len(self.data.train), self.data.fingerprint
+        self.files = self.data.files
         size, classes = self.data.image_size, len(self.data.classes)
         self.shape = {"channels": self.data.channels, "image_size": size, "classes": classes}
         self.batches = Batches(
-            self.data.train, setting.drawn, setting.seed, AUGMENTATIONS[augment], part=setting.part,
-            chain=setting.chain[0],
+            self.data.train, setting.drawn, setting.seed, augmentation, part=setting.part, chain=setting.chain[0]
         )  # fmt: skip
 
     def draw(self, k: int) -> tuple[Tensor, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..data.augment import upload
+from ..data.augment import Augmentation, upload
 from ..data.batches import Data
 from ..randomness import Purpose, derive_seed
 from .metric import Metric
@@ -31,7 +31,7 @@ class Setting:
 
     A gradient is of `batch_size` examples on all ranks together. With `part` = (i, n) this rank takes the i-th of n
     equal parts of each batch; with `chain` = (i, n) it draws batches of its own of batch_size/n examples. `load_data`
-    reads the data set that is configured, and names its augmentation; None where there is none.
+    reads the data set that is configured, with its augmentation if there is one; None where there is none.
     """
 
     device: torch.device
@@ -39,7 +39,7 @@ class Setting:
     batch_size: int
     part: tuple[int, int] = (0, 1)
     chain: tuple[int, int] = (0, 1)
-    load_data: Callable[[], tuple[Data, str]] | None = None
+    load_data: Callable[[], tuple[Data, Augmentation | None]] | None = None
     dtype: torch.dtype = torch.float32  # of the weights, and of what the task computes with
 
     @property
@@ -78,6 +78,7 @@ class Task(ABC):
     buffers: ClassVar[tuple[str, ...]] = ()  # names of those that `prepare` registers with the network
     compiles: bool = True  # can torch.compile take the loss?
     captures: bool = True  # can a CUDA graph?
+    files: Mapping[str, Sequence[str]] = {}
     scheduled: tuple[str, ...] = ()  # the keys by which the loss changes during a run, which L-BFGS cannot follow
 
     def __init__(self, setting: Setting) -> None:

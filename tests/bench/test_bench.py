@@ -133,7 +133,7 @@ def small_task() -> Classification:
     images = random_images(Path(), channels=1, image_size=28, classes=10, train=40, test=10)
     train, test = (Images(split, fit("mean_std", images.train.images), CPU) for split in (images.train, images.test))
     data = Data(train, test, None, 1, 28, images.classes)
-    return Classification(Setting(CPU, 0, 4, load_data=lambda: (data, "none")))
+    return Classification(Setting(CPU, 0, 4, load_data=lambda: (data, None)))
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Test augmentation and whitening."""
+"""Test windows of images, the place of augmentation in a batch, and whitening."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision.transforms.functional as tf
 
-from deeprelax.data.augment import AUGMENTATIONS, PADDING, draw_flip_crop, flip_crop, window
+from deeprelax.data.augment import Augmentation, augmentation, window
 from deeprelax.data.batches import Batches, Images
 from deeprelax.data.images import Split
 from deeprelax.data.normalize import fit
@@ -20,18 +20,19 @@ def pixels(n: int = 64, size: int = 9, seed: int = 0) -> torch.Tensor:
 
 def test_windows_equal_torchvisions_functional_operations() -> None:
     images, generator = pixels(), torch.Generator().manual_seed(1)
-    top, left = (torch.randint(2 * PADDING + 1, (64,), generator=generator) for _ in range(2))
+    top, left = (torch.randint(7, (64,), generator=generator) for _ in range(2))
     mirror = torch.randint(2, (64,), generator=generator).bool()
-    ours = window(images.permute(0, 2, 3, 1), top, left, mirror).permute(0, 3, 1, 2)
+    ours = window(images.permute(0, 2, 3, 1), top, left, mirror, 3).permute(0, 3, 1, 2)
     for image, t, le, m, found in zip(images, top.tolist(), left.tolist(), mirror.tolist(), ours, strict=True):
-        expected = tf.crop(tf.pad(image, [PADDING]), t, le, 9, 9)
+        expected = tf.crop(tf.pad(image, [3]), t, le, 9, 9)
         assert torch.equal(found, tf.hflip(expected) if m else expected)
 
 
 def test_flip_crop_draws_every_shift_and_both_sides_for_each_image_alone() -> None:
     marked = torch.zeros(20_000, 11, 11, 1, dtype=torch.uint8)
     marked[:, 5, 4] = 255  # the centre is row 5; column 4 becomes 6 when mirrored
-    out = flip_crop(marked, draw_flip_crop(torch.Generator().manual_seed(0), 20_000))[..., 0]
+    flip_crop = Augmentation(11, padding=4, mirror=True)
+    out = flip_crop.apply(marked, flip_crop.draw(torch.Generator().manual_seed(0), 20_000))[..., 0]
     found = out.nonzero()
     assert len(found) == 20_000  # a shift by at most 4 keeps it inside
     rows, columns = (torch.bincount(found[:, i], minlength=11) / 20_000 for i in (1, 2))
@@ -44,13 +45,13 @@ def test_flip_crop_draws_every_shift_and_both_sides_for_each_image_alone() -> No
 def test_augmentation_is_a_function_of_seed_and_batch_and_comes_before_normalisation() -> None:
     split = Split(pixels(100), torch.arange(100))
     images = Images(split, fit("none", split.images), torch.device("cpu"))
-    augmentation = AUGMENTATIONS["flip_crop"]
-    batches, plain = Batches(images, 40, 0, augmentation), Batches(images, 40, 0)
+    flip_crop = augmentation("flip_crop", 9)
+    batches, plain = Batches(images, 40, 0, flip_crop), Batches(images, 40, 0)
     x, y = batches[3]
     assert torch.equal(x, batches[3][0])
     assert torch.equal(y, plain[3][1])
     assert not torch.equal(x, plain[3][0])
-    assert not torch.equal(x, Batches(images, 40, 1, augmentation)[3][0])
+    assert not torch.equal(x, Batches(images, 40, 1, flip_crop)[3][0])
     assert x.is_contiguous(memory_format=torch.channels_last)
     assert set((x * 255).round().unique().tolist()) <= set(range(256))
 

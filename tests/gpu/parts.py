@@ -17,6 +17,7 @@ import torch
 from deeprelax.bench.images import random_images
 from deeprelax.bench.steps import Bare, stepping
 from deeprelax.configuration.registry import call
+from deeprelax.data.augment import augmentation
 from deeprelax.data.batches import Data, Images
 from deeprelax.data.normalize import fit
 from deeprelax.models import LeNet, WideResNet
@@ -57,7 +58,7 @@ def parts_of_a_run(
     images = Images(found.train, fit("mean_std", found.train.images), DEVICE)
     data = Data(images, images, None, channels, size, found.classes)
     batch = 128 if GPU else 16
-    task = Classification(Setting(DEVICE, 0, batch, load_data=lambda: (data, augment)))
+    task = Classification(Setting(DEVICE, 0, batch, load_data=lambda: (data, augmentation(augment, size))))
     torch.manual_seed(0)
     keywords = {} if network == "lenet" else {"depth": 16, "width": 4 if GPU else 1, "dropout": 0.3}
     model = (LeNet if network == "lenet" else WideResNet)(channels=channels, image_size=size, classes=10, **keywords)

@@ -29,7 +29,7 @@ def task(**options: float) -> Bayesian:
     rule = fit("mean_std", pixels)
     train, test = (Images(whole[torch.arange(a, b)], rule, CPU) for a, b in ((0, 40), (40, 70)))
     data = Data(train, test, None, 1, 6, ("a", "b", "c"))
-    return Bayesian(Setting(CPU, 0, 8, load_data=lambda: (data, "none")), **options)  # type: ignore[arg-type]
+    return Bayesian(Setting(CPU, 0, 8, load_data=lambda: (data, None)), **options)  # type: ignore[arg-type]
 
 
 def network(divergence: str = "kl") -> SdeBnn:

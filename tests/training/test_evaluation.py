@@ -48,7 +48,7 @@ def test_random_numbers_of_an_evaluation_are_functions_of_seed_split_and_chunk()
     data = Data(images, images, None, 1, 8, tuple("01234"))
 
     def found(seed: int, split: str, first: int = 0) -> float:
-        task = Noisy(Setting(CPU, seed, 20, load_data=lambda: (data, "none")))
+        task = Noisy(Setting(CPU, seed, 20, load_data=lambda: (data, None)))
         whole = task.splits()["test"]
         chunks = Chunks(lambda i: whole.take(first + i), whole.count - first)
         return score(task, nn.Flatten(), chunks, Autocast("float32", CPU), SOLO, split=split)["loss"]
