@@ -34,7 +34,7 @@ COMMON = [
 ]  # fmt: skip
 RUNS = {
     "lenet": [*COMMON, "dataset.train_size=400", "batch_size=16", "epochs=2"],
-    "all_cnn": [*COMMON, "model=all_cnn", "dataset.image_size=12", "dataset.train_size=160", "batch_size=8",
+    "all_cnn": [*COMMON, "model=all_cnn", "dataset.image_size=28", "dataset.train_size=160", "batch_size=8",
                 "epochs=2", "dataset.augment=flip_crop", "schedule=step", "schedule.milestones=[1]"],
 }  # fmt: skip
 WITHOUT = {"adamw": ("optimizer.momentum",), "lbfgs": ("optimizer.momentum", "optimizer.weight_decay")}  # keys

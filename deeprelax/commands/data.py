@@ -47,6 +47,6 @@ def listing(data_dir: str | None) -> str:
             where = str(folder / entry.folder)
         rows.append((name, f"{entry.train} + {entry.test}", entry.shape, str(entry.classes), state, where))
     assert set(CATALOG) | {"image_folder"} == set(REGISTRY["dataset"])
-    own = "dataset.path=FOLDER with train/<class>/ and test/<class>/"
-    rows.append(("image_folder", "your own", "jpg or png", "", "", own))
+    own = "dataset.path=FOLDER with train/<class>/ and test/<class>/, or <class>/"
+    rows.append(("image_folder", "your own", "jpg, png, ...", "", "", own))
     return "\n".join(aligned(rows, "<" * len(rows[0])))
