@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from deeprelax.data.images import ImageData
 from deeprelax.data.sources.cifar import load_cifar10, load_cifar100
@@ -111,9 +112,18 @@ def test_cifar_pickles(classes: int, file: str, tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["train/ant/0.jpg", "train/bee/1.png", "test/cow/2.jpg"])
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # what it says of tags
+@pytest.mark.parametrize(
+    "file",
+    ["train/ant/0.jpg", "train/bee/1.png", "test/cow/2.jpg", "train/ant/9.webp", "train/bee/9.tif", "test/cow/9.bmp"],
+)
 def test_images(file: str, tmp_path: Path) -> None:
     root = write_images(tmp_path / "mine", per_class=2)
+    if file.partition("9")[1]:
+        exif = Image.Exif()
+        exif[0x0112] = 6  # turned
+        how = {} if file.endswith("bmp") else {"exif": exif}
+        Image.effect_noise((12, 12), 90).save(root / file, **how)
 
     @many
     @given(damages)
