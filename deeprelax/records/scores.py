@@ -41,6 +41,17 @@ def of_key(key: str, metrics: Mapping[str, Metric]) -> Metric:
     return metrics.get(key.partition("_")[2], LOSS)
 
 
+def resolution(key: str, metrics: Mapping[str, Metric], result: Mapping[str, Any]) -> float:
+    """What one example changes in a score that is a share of them, as 100/N percent of N test images.
+
+    0 for other numbers of result.json, and where N is not known, as in results of older versions.
+    """
+    metric = of_key(key, metrics)
+    count = result.get(f"{key.partition('_')[0]}_{metric.share_of}")
+    whole = 100.0 if metric.unit == "%" else 1.0
+    return whole / count if metric.share_of and isinstance(count, int) and count > 0 else 0.0
+
+
 def cost(result: Mapping[str, Any], metrics: Mapping[str, Metric]) -> float:
     """What sweepers minimise: the cost of the first metric on validation data if held out, else on test data."""
     name, metric = first(metrics)

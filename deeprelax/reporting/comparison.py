@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ..errors import UserError, did_you_mean
+from ..records.scores import resolution
 from ..tasks.metric import Metric
 from .budgets import flag, same_budget
 from .groups import ABSENT, METHOD, Group, group, matches, resolve_key, split
@@ -15,7 +16,8 @@ from .summary import Difference, paired_difference, summarize
 
 NOT_METRICS = {
     "seed", "epochs", "batch_size", "budget", "gradient_evaluations", "outer_steps", "skipped_steps", "parameters",
-    "training_images", "examples", "images_per_second", "examples_per_second", "threads", "ranks",
+    "training_images", "test_images", "validation_images", "examples", "images_per_second", "examples_per_second",
+    "threads", "ranks",
 }  # fmt: skip
 DATA = ("dataset.path", "dataset.train_size", "dataset.validation")
 PROBLEM = ("task.name", "dataset.name", "model.name", *DATA)  # one table each
@@ -189,11 +191,21 @@ def _difference(row: Row, baselines: list[Row], table: Table) -> None:
     if mine is None or theirs is None:  # grouped by too few keys to pair the runs
         row.difference = Difference(0, None, None, None, "a seed occurs twice")
         return
-    row.difference = paired_difference(mine, theirs)
+    one = max(resolution(table.metric, table.metrics, run.result) for run in (*row.counted, *base.counted))
+    row.difference = paired_difference(mine, theirs, one)
+    row.notes += _few_examples(row.difference, one, table)
     for seeds, whose in ((mine.keys() - theirs.keys(), "its"), (theirs.keys() - mine.keys(), "the baseline's")):
         if seeds and row.difference.pairs:
             listed = ", ".join(map(str, sorted(seeds)))
             row.notes.append(f"{whose} seeds without a partner are in no difference: {listed}")
+
+
+def _few_examples(found: Difference, one: float, table: Table) -> list[str]:
+    """A note if a difference is under two examples, of which each changes the metric by `one`, else nothing."""
+    if found.mean is None or one == 0 or round(abs(found.mean) / one, 6) >= 2:
+        return []
+    metric, split = table.shown_as, table.metric.partition("_")[0]
+    return [f"its difference is under two {split} {metric.share_of} (one is {one:.2g} {metric.unit}".rstrip() + ")"]
 
 
 def _apart(row: Row, base: Row) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 CONFIDENCE = 0.95
+ROUNDING = 1e-6  # of the largest value: networks compute in single precision, of seven digits
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,13 @@ def summarize(values: Sequence[float]) -> Summary:
     return Summary(len(values), statistics.fmean(values), spread)
 
 
-def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Difference:
+def paired_difference(
+    values: Mapping[int, float], baseline: Mapping[int, float], resolution: float = 0.0
+) -> Difference:
     """Mean and 95 % interval of values - baseline, both seed -> value, over the seeds that both have.
 
+    resolution: the values are multiples of it, but for rounding; 0 if they are real numbers. Differences that are alike
+    to half of it, or to single precision, are alike: they have no interval, which would be one of rounding, of width 0.
     The interval assumes that the differences are independent and normal; it holds for one comparison at a time.
     """
     differences = [values[seed] - baseline[seed] for seed in sorted(values.keys() & baseline.keys())]
@@ -56,9 +61,10 @@ def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]
         return Difference(pairs, None, None, None, "not finite")
     if pairs == 1:
         return Difference(1, mean, None, None, "one pair")
-    error = statistics.stdev(differences) / math.sqrt(pairs)
-    if error == 0:  # equal differences are a coincidence of rounding, not a certainty: no interval of width 0
+    largest = max(abs(each[seed]) for each in (values, baseline) for seed in values.keys() & baseline.keys())
+    if max(differences) - min(differences) <= max(resolution / 2, ROUNDING * largest):
         return Difference(pairs, mean, None, None, "all pairs alike")
+    error = statistics.stdev(differences) / math.sqrt(pairs)
     from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats takes a second to import
 
     reach = float(stdtrit(pairs - 1, (1 + CONFIDENCE) / 2)) * error

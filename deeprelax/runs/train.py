@@ -214,6 +214,7 @@ def _result(conf: TrainConf, trainer: Trainer, device: torch.device, ranks: Rank
         "skipped_steps": trainer.guard.skipped,
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         task.result_keys[0]: budget.examples,
+        **{f"{split}_{task.noun}s": chunks.examples for split, chunks in task.splits().items() if chunks.examples},
         **{f"{split}_{name}": value for split, scores in trainer.scores.items() for name, value in scores.items()},
         "seconds": clock.seconds,
         task.result_keys[1]: trainer.evaluations * budget.batch_size / clock.step_seconds,

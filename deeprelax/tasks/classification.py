@@ -27,7 +27,7 @@ class Classification(Task):
     abbreviation: ClassVar[str] = "img"
     result_keys: ClassVar[tuple[str, str]] = ("training_images", "images_per_second")
     takes_data: ClassVar[bool] = True
-    metrics = {"error": Metric("%", 2)}  # noqa: RUF012
+    metrics = {"error": Metric("%", 2, share_of="images")}  # noqa: RUF012
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
@@ -85,4 +85,4 @@ class Classification(Task):
 
 def every_image(images: Images) -> Chunks:
     """A split, each image once."""
-    return Chunks(lambda i: images.chunk(i * CHUNK, (i + 1) * CHUNK), -(-len(images) // CHUNK))
+    return Chunks(lambda i: images.chunk(i * CHUNK, (i + 1) * CHUNK), -(-len(images) // CHUNK), len(images))

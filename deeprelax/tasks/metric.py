@@ -7,11 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A score's unit, its decimals (None: four significant digits), and which way is better."""
+    """A score's unit, its decimals (None: four significant digits), and which way is better.
+
+    share_of: the score is the share, in percent if that is its unit, of what result.json counts under this name behind
+    the split's, as "images" of test_images; its values are then multiples of one of these.
+    """
 
     unit: str = ""
     decimals: int | None = None
     smaller_is_better: bool = True
+    share_of: str = ""
 
     def number(self, value: float) -> str:
         """The value without its unit."""

@@ -19,10 +19,14 @@ from .metric import Metric
 
 @dataclass(frozen=True, slots=True)
 class Chunks:
-    """What to evaluate on: take(0) to take(count - 1), each as `Task.make` returns it, the network's input first."""
+    """What to evaluate on: take(0) to take(count - 1), each as `Task.make` returns it, the network's input first.
+
+    examples: in all chunks together; with it result.json has their number.
+    """
 
     take: Callable[[int], tuple[Tensor, ...]]
     count: int
+    examples: int | None = None
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from deeprelax.errors import UserError
+from deeprelax.records.scores import to_json
 from deeprelax.reporting.export import as_csv, as_json
 from deeprelax.reporting.text import WIDTH, markdown, terminal, warnings
+from deeprelax.tasks.metric import Metric
 from tests.reporting.compared import HEAT, compared, rows, write_both
 from tests.reporting.fakes import write_run
 
@@ -36,6 +39,36 @@ def test_another_baseline(tmp_path: Path) -> None:
     assert sgd.difference.mean == pytest.approx(0.2)
     with pytest.raises(UserError, match="--baseline optimizer=adam: no run is of this kind"):
         compared(tmp_path, baseline="optimizer=adam")
+
+
+def write_scored(folder: Path, optimizer: str, wrong: list[int], images: int | None) -> None:
+    """Runs of seeds 0, 1, ... with so many misclassified of the test images; None: a result that has no number."""
+    for seed, each in enumerate(wrong):
+        counted = {} if images is None else {"test_images": images}
+        directory = write_run(folder, optimizer, seed, 100 * each / (images or 360), result=counted)
+        metrics = {"metrics": to_json({"error": Metric("%", 2, share_of="images")})}
+        (directory / "provenance.json").write_text(json.dumps(metrics))
+
+
+def test_a_difference_of_one_image_in_each_pair_is_no_interval_of_rounding(tmp_path: Path) -> None:
+    write_scored(tmp_path, "sgd", [17, 23], 360)
+    write_scored(tmp_path, "heat", [16, 22], 360)
+    write_scored(tmp_path, "hj", [14, 22], 360)  # two images on average, and no two alike
+    found = compared(tmp_path)
+    text = terminal(found)
+    assert "-0.28 (all pairs alike)" in text
+    assert "-0.56 [-4.09, +2.97]" in text
+    assert warnings(found.tables[0]) == ["heat: its difference is under two test images (one is 0.28 %)"]
+
+
+def test_results_without_a_number_of_images_have_no_note_on_them(tmp_path: Path) -> None:
+    write_scored(tmp_path, "sgd", [17, 23], None)
+    write_scored(tmp_path, "heat", [16, 22], None)
+    found = compared(tmp_path)
+    assert "-0.28 (all pairs alike)" in terminal(found)
+    assert warnings(found.tables[0]) == []
+    with pytest.raises(UserError, match="--metric test_images: no run has it"):
+        compared(tmp_path, "test_images")
 
 
 def test_without_the_baseline_there_are_no_differences(tmp_path: Path) -> None:

@@ -54,6 +54,26 @@ def test_no_interval_is_made_up(values: dict[int, float], why: str) -> None:
     assert (found.low, found.high, found.why_not) == (None, None, why)
 
 
+def test_differences_that_are_one_but_for_rounding_have_no_interval() -> None:
+    """One image of 360 more in each pair: in binary the two differences are not the same."""
+    one = 100 / 360
+    baseline = {seed: 100 * wrong / 360 for seed, wrong in enumerate((17, 23, 40))}
+    values = {seed: 100 * wrong / 360 for seed, wrong in enumerate((16, 22, 39))}
+    assert len({values[seed] - baseline[seed] for seed in values}) > 1
+    for resolution in (one, 0.0):  # without it by the digits that single precision has
+        found = paired_difference(values, baseline, resolution)
+        assert (found.pairs, found.mean, found.low, found.why_not) == (3, pytest.approx(-one), None, "all pairs alike")
+    two_apart = paired_difference(values | {2: 100 * 38 / 360}, baseline, one)
+    assert two_apart.low is not None
+    assert two_apart.low < -one * 4 / 3 < two_apart.high
+
+
+@pytest.mark.parametrize(("apart", "alike"), [(1e-8, True), (1e-4, False)])
+def test_real_numbers_are_alike_to_the_digits_of_single_precision(apart: float, alike: bool) -> None:
+    found = paired_difference({0: 0.5, 1: 0.5 + apart}, {0: 0.25, 1: 0.25})
+    assert (found.low is None) == alike
+
+
 def test_values_that_are_not_finite_give_no_difference() -> None:
     found = paired_difference({0: math.inf, 1: 1.0}, {0: 1.0, 1: 1.0})
     assert (found.mean, found.why_not) == (None, "not finite")

@@ -67,6 +67,7 @@ def test_a_run_writes_what_it_promises(compose: Compose, tmp_path: Path) -> None
     }  # fmt: skip
     assert (result["gradient_evaluations"], result["outer_steps"], result["budget"]) == (36, 9, 37)
     assert result["parameters"] == 131_220
+    assert (result["training_images"], result["test_images"], result["validation_images"]) == (200, 360, 50)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert {record["kind"] for record in records} == {"train", "test", "validation"}
     last = [record for record in records if record["kind"] == "test"][-1]

@@ -41,7 +41,7 @@ class Bayesian(Classification):
     """
 
     metrics = {  # noqa: RUF012
-        "error": Metric("%", 2), "ece": Metric(decimals=4), "nll": Metric(decimals=4),
+        "error": Metric("%", 2, share_of="images"), "ece": Metric(decimals=4), "nll": Metric(decimals=4),
         "auroc": Metric(decimals=4, smaller_is_better=False), "divergence": Metric("nats"),
     }  # fmt: skip
 
