@@ -58,6 +58,8 @@ def candidates(line: str, commands: Mapping[str, tuple[str, str]]) -> list[str]:
     if not words:
         return _beginning(current, commands)
     command, *before = words
+    if command in commands and command not in HYDRA and current.startswith("-"):
+        return _beginning(current, _flags(commands[command][0]))
     if command == "data":
         from .data.sources.catalog import CATALOG
 
@@ -81,6 +83,12 @@ def candidates(line: str, commands: Mapping[str, tuple[str, str]]) -> list[str]:
 
 def _beginning(current: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(current)]
+
+
+def _flags(module: str) -> list[str]:
+    """The flags of a command that has an argument parser, by its usage."""
+    parser = getattr(importlib.import_module(module), "parser", None)
+    return sorted(set(re.findall(r"--[a-z]+", parser().format_usage()))) if parser else []
 
 
 def _by_hydra(module: str, experiment: str, before: list[str], current: str) -> list[str]:

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from ..errors import UserError
 from ..files import replace_text
 from ..reporting import export, text
 from ..reporting.comparison import compare
-from ..reporting.loading import find_runs
+from ..reporting.loading import find_runs, tagged
 from ..reporting.rows import Comparison
+from .arguments import Parser
 
 AXES = ("evaluations", "passes", "seconds")
 FOLDER = "compare"  # inside the first directory
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that raises UserError instead of printing its usage and exiting."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}: see deeprelax compare --help")
 
 
 def parser() -> Parser:
@@ -32,7 +24,6 @@ def parser() -> Parser:
         description="Group runs by what differs between them, and compare the groups: mean and standard deviation over "
         "seeds, paired differences from SGD, cost, curves. Writes table.md, table.csv, table.json, curves.png and "
         "curves.pdf.",
-        allow_abbrev=False,
     )
     made.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="a folder of runs, as outputs/smoke")
     made.add_argument("--x", choices=AXES, default=AXES[0], help="axis of the curves (default: %(default)s)")
@@ -45,6 +36,12 @@ def parser() -> Parser:
     made.add_argument(
         "--baseline", metavar="KEY=VALUE,...", help="runs to take differences from (default: optimizer=sgd)"
     )
+    made.add_argument(
+        "--tag",
+        action="append",
+        default=[],
+        help="only runs with this tag (tags=[...] of deeprelax train); again: and this",
+    )
     made.add_argument("--out", type=Path, help=f"folder of what is written (default: DIR/{FOLDER} of the first DIR)")
     return made
 
@@ -55,6 +52,7 @@ def main(arguments: list[str]) -> None:
     runs, notes = find_runs(options.directories)
     if not runs:
         raise UserError(f"no runs under {', '.join(map(str, options.directories))}: deeprelax train makes some")
+    runs = tagged(runs, options.tag)
     by = [key.strip() for key in options.by.split(",") if key.strip()] if options.by else None
     found = compare(runs, options.metric, by or None, options.baseline)
     found.notes.extend(notes)

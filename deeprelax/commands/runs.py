@@ -2,50 +2,91 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
+from ..configuration.run_name import CUT, whole_name
+from ..records.directory import RunDirectory
 from ..records.scores import LOSS, first
-from ..reporting.loading import Run, find_runs
+from ..reporting.loading import Loader, Run, find_runs, tagged
 from ..tables import aligned
+from .arguments import Parser
 
-USAGE = """List the runs.
+STATES = """state: finished; running (a process holds it); stopped (the same command resumes); failed, with the reason;
+  damaged, with the file. error: the last one on test images, in percent; of other tasks than classification the
+  first score, on test data. Where a directory's name is no longer whole, the overrides stand below it."""
 
-Usage: deeprelax runs [FOLDER ...]
-  FOLDER is by default outputs. State: finished; running (a process holds it); stopped (the same command resumes);
-  failed, with the reason; damaged, with the file. Error: the last one on test images, in percent.
-  Of other tasks than classification: the first score, on test data."""
+
+def parser() -> Parser:
+    """The parser of the command's arguments."""
+    made = Parser(
+        prog="deeprelax runs",
+        description="List the runs.",
+        epilog=STATES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="folders of runs (default: outputs)")
+    made.add_argument(
+        "--tag",
+        action="append",
+        default=[],
+        help="only runs with this tag (tags=[...] of deeprelax train); again: and this",
+    )
+    return made
 
 
 def main(arguments: list[str]) -> None:
     """Print a line for each run under the folders, by default outputs. Raises UserError."""
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE)
-        return
-    folders = [Path(argument) for argument in arguments] or [Path("outputs")]
+    options = parser().parse_args(arguments)
+    folders = options.folders or [Path("outputs")]
     runs, notes = find_runs(folders)
-    if not runs:
-        print(f"no runs under {', '.join(map(str, folders))}")
-    else:
-        compared_by = {first(run.metrics) for run in runs if run.metrics}
-        name, metric = compared_by.pop() if len(compared_by) == 1 else ("", LOSS)
-        title = f"{name} {metric.unit}".strip() or "score"
-        rows = [("state", title, "passes", "run"), *(row for run in runs for row in rows_of(run, named=not name))]
-        print("\n".join(aligned(rows, "<>><")))
+    runs = tagged(runs, options.tag)
+    print("\n".join(table(runs)) if runs else f"no runs under {', '.join(map(str, folders))}")
     for note in notes:
         print(f"! {note}")
 
 
-def rows_of(run: Run, *, named: bool) -> list[tuple[str, str, str, str]]:
-    """A line of state, score, passes and directory; a second one with the reason of a failure.
+def table(runs: list[Run]) -> list[str]:
+    """The lines of the list; columns of names and tags only where a run has one."""
+    compared_by = {first(run.metrics) for run in runs if run.metrics}
+    name, metric = compared_by.pop() if len(compared_by) == 1 else ("", LOSS)
+    title = f"{name} {metric.unit}".strip() or "score"
+    rows: list[Sequence[str]] = [("state", title, "passes", "name", "tags", "run")]
+    rows += [row for run in runs for row in rows_of(run, named=not name)]
+    labelled = [any(row[i] for row in rows[1:]) for i in (3, 4)]
+    kept = [0, 1, 2, *(i for i, wanted in zip((3, 4), labelled, strict=True) if wanted), 5]
+    return aligned([[row[i] for i in kept] for row in rows], "<>>" + "<" * (len(kept) - 3))
 
-    named: with the score's name and unit, where runs of several tasks are in one list.
+
+def rows_of(run: Run, *, named: bool) -> list[Sequence[str]]:
+    """A line of state, score, passes, name, tags and directory.
+
+    Below it the reason of a failure, and what a directory's name no longer shows. named: with the score's name and
+    unit, where runs of several tasks are in one list.
     """
     shown = ""
     if (score := test_score(run)) is not None:
         name, metric = first(run.metrics)
         shown = f"{name} {metric.show(score)}" if named else metric.number(score)
-    line = (run.state, shown, f"{run.passes:.4g}" if run.records else "", str(run.directory))
-    return [line, ("", "", "", run.reason)] if run.state in ("failed", "damaged") else [line]
+    passes = f"{run.passes:.4g}" if run.records else ""
+    lines: list[Sequence[str]] = [(run.state, shown, passes, run.name, " ".join(run.tags), str(run.directory))]
+    below = [whole(run.directory), run.reason if run.state in ("failed", "damaged") else ""]
+    return lines + [("", "", "", "", "", each) for each in below if each]
+
+
+def whole(directory: Path) -> str:
+    """The overrides of a run whose directory's name does not show them all; "" if it does, or none are known."""
+    file = RunDirectory(directory).overrides
+    if not CUT.search(directory.absolute().parent.name) or not file.is_file():
+        return ""
+    try:
+        overrides = yaml.load(file.read_bytes(), Loader)
+    except yaml.YAMLError:
+        return ""
+    return whole_name([str(each) for each in overrides]) if isinstance(overrides, list) else ""
 
 
 def test_score(run: Run) -> float | None:

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 from pathlib import Path
-from typing import NoReturn
 
 from ..configuration.check import load
 from ..configuration.registry import resolve
 from ..errors import UserError
 from ..records.directory import RunDirectory
+from .arguments import Parser
 
 LONGEST = 1_000_000  # characters
 
 
-class _Parser(argparse.ArgumentParser):
-    """One that raises UserError for arguments that it cannot read."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}: see deeprelax sample --help")
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The parser of the command's arguments."""
-    made = _Parser(
+    made = Parser(
         prog="deeprelax sample",
         description="Print text that the network of a run of task=tokens writes, from its latest checkpoint.",
-        allow_abbrev=False,
     )
     made.add_argument("run", type=Path, metavar="RUN", help="a run directory, as printed by `deeprelax train`")
     made.add_argument("--length", type=int, default=200, metavar="N", help="characters (default: %(default)s)")

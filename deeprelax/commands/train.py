@@ -38,7 +38,7 @@ def job(config: DictConfig) -> float:
     if (line := not_applied(config, HydraConfig.get().runtime.choices)) is not None:
         log.info(line)
     directory = Path(HydraConfig.get().runtime.output_dir)
-    result = run(conf, config, directory)
+    result = run(conf, config, directory, list(HydraConfig.get().overrides.task))
     return cost(result, RunDirectory(directory).score_metrics())
 
 

@@ -25,7 +25,7 @@ from .rules import Compose
 from .run_name import key_of, value_of
 from .schema import SCHEMAS, TrainConf
 
-OWN = ("output_dir", "force", "continue_from", "init_from")  # never the other run's
+OWN = ("output_dir", "force", "continue_from", "init_from", "name", "tags")  # never the other run's
 FIRST_WORDS = {*TrainConf.__dataclass_fields__, "recipe", "hydra"}  # of overrides beside which the rest can be taken
 
 

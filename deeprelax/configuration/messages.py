@@ -92,6 +92,8 @@ def explain(error: Exception, below: Callable[[str], Sequence[str]] = lambda key
         if str(cause).splitlines()[0].endswith("is not Optional"):
             return f"{cause.full_key}=null is no value here: give it one"
         first = str(cause).splitlines()[0]
+        if "is not a ListConfig" in first:
+            return f"{cause.full_key} is a list: write {cause.full_key}=[VALUE,...]"
         return f"{cause.full_key}: {first[0].lower()}{first[1:]}"
     return _of_overrides(error) or " ".join(line.strip() for line in str(error).splitlines() if line.strip())
 

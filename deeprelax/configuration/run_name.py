@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ WITHOUT_EFFECT = {
     "output_dir",
     "force",
     "deterministic",
+    "name",
+    "tags",
     "hardware.device",
     "hardware.devices",
     "hardware.threads",
@@ -31,11 +34,18 @@ BEFORE: dict[str, Any] = {
     "hardware": {"channels_last": True},
     "init_from": None,
     "dataset": {"parts": "balanced", "mirror": None, "crop_padding": None, "crop_scale": None, "color_jitter": 0.0},
+    "name": None,
+    "tags": [],
 }
 FOLDERS_BEFORE: dict[str, Any] = {"dataset": {"split": None, "split_seed": 0}}  # and those of dataset=image_folder
-PATHS = ("continue_from", "init_from")
+# What tells runs apart comes first in a name, the method before the problem; what seldom does, and may be long, last
+FIRST = ("optimizer", "schedule", "model", "task", "dataset")
+LAST = ("hardware", "train")
+PATHS = ("continue_from", "init_from", "dataset.path", "task.path")
 UNSAFE = r"[^A-Za-z0-9._+-]+"
-LONGEST = 120  # characters of a folder's name; file systems allow 255 bytes
+LONGEST = 200  # bytes of a folder's name; file systems allow 255
+LONGEST_BEFORE = 120  # of an earlier version, which sorted the keys by the alphabet
+CUT = re.compile(r"-[0-9a-f]{8}$")  # the end of a name that does not show everything
 
 
 def run_root(root: DictConfig) -> str:
@@ -49,18 +59,54 @@ def run_family(root: DictConfig) -> str:
 
 
 def run_name(root: DictConfig) -> str:
-    """ "<overrides>/seed-<n>": the overridden keys with their resolved values, sorted; "default" if there are none.
+    """ "<overrides>/seed-<n>": the overridden keys with their resolved values; "default" if there are none.
 
-    By the values, not by the text of the command line: lr=0.1 and lr=1e-1 are the same run.
+    By the values, not by the text of the command line: lr=0.1 and lr=1e-1 are the same run. The keys stand in the order
+    of `rank`; over LONGEST bytes the name is cut, and ends with a hash of what it would have been. Where an earlier
+    version has made the directory, of this seed or of others, it is by the name that that version gave it.
     """
-    named = {}
-    for override in OmegaConf.to_container(root.hydra.overrides.task, resolve=False):  # type: ignore[union-attr]
-        key = key_of(str(override))
-        if key not in NOT_IN_NAME:
-            named[key] = f"{key}-{_text(_value(root, key))}"
-    text = "+".join(named[key] for key in sorted(named)) or "default"
-    short = "+".join(_shortened(key, named[key]) for key in sorted(named, key=lambda key: (key in PATHS, key)))
-    return f"{_safe(text, short)}/seed-{_safe(str(value_of(root, 'seed')))}"
+    values = {key: _text(_value(root, key)) for key in map(key_of, _overrides(root)) if key not in NOT_IN_NAME}
+    seed = f"seed-{_safe(str(value_of(root, 'seed')), LONGEST)}"
+    names = [_joined(values), _joined_before(values)]
+    folder = Path(run_root(root), run_family(root))
+    there = [each for each in names if (folder / each / seed).exists()] or [
+        each for each in names if (folder / each).exists()
+    ]
+    return f"{[*there, names[0]][0]}/{seed}"
+
+
+def rank(key: str) -> tuple[int, int, str]:
+    """The sort key of keys in a name: FIRST in their order, then those without a rank, LAST, and PATHS at the end."""
+    group = key.replace("/", ".").partition(".")[0]
+    if key in PATHS:
+        return (3, 0, key)
+    return (0, FIRST.index(group), key) if group in FIRST else (1 + (group in LAST), 0, key)
+
+
+def whole_name(overrides: list[str]) -> str:
+    """The overrides that a run's name is made of, as they were written, in the order of the name."""
+    shown = {key_of(each): each for each in overrides if key_of(each) not in NOT_IN_NAME}
+    return " ".join(shown[key] for key in sorted(shown, key=rank))
+
+
+def _overrides(root: DictConfig) -> list[str]:
+    return [str(each) for each in OmegaConf.to_container(root.hydra.overrides.task, resolve=False)]  # type: ignore[union-attr]
+
+
+def _joined(values: Mapping[str, str]) -> str:
+    keys = sorted(values, key=rank)
+    text = "+".join(f"{key}-{values[key]}" for key in keys) or "default"
+    return _safe(text, LONGEST, "+".join(f"{key}-{_shortened(key, values[key])}" for key in keys))
+
+
+def _joined_before(values: Mapping[str, str]) -> str:
+    """The name that an earlier version gave, letter for letter: whatever stood first by the alphabet came first."""
+    named = {key: f"{key}-{values[key]}" for key in sorted(values)}
+    short = {
+        key: f"{key}-{'/'.join(Path(text).parts[-2:])}" if key in PATHS[:2] and "/" in text else text
+        for key, text in sorted(named.items(), key=lambda item: item[0] in PATHS[:2])
+    }
+    return _safe("+".join(named.values()) or "default", LONGEST_BEFORE, "+".join(short.values()))
 
 
 def key_of(override: str) -> str:
@@ -87,19 +133,19 @@ def _text(value: Any) -> str:
 
 
 def _shortened(key: str, text: str) -> str:
-    """Of a path its last two folders, which stand last: a long one would leave no room for what else was given."""
-    return f"{key}-{'/'.join(Path(text).parts[-2:])}" if key in PATHS and "/" in text else text
+    """Of a path its last two folders: a long one would leave no room for what else was given."""
+    return "/".join(Path(text).parts[-2:]) if key in PATHS and "/" in text else text
 
 
-def _safe(text: str, short: str | None = None) -> str:
-    """The text in characters that need no quoting in a shell or in Hydra's grammar, at most LONGEST of them.
+def _safe(text: str, longest: int, short: str | None = None) -> str:
+    """The text in characters that need no quoting in a shell or in Hydra's grammar, at most `longest` of them.
 
     A hash is appended if it was changed, so that different texts get different names. short: shown instead of a text
     that is too long.
     """
     safe = re.sub(UNSAFE, "_", text)
-    if safe == text and len(safe) <= LONGEST:
+    if safe == text and len(safe) <= longest:
         return safe
-    if len(safe) > LONGEST - 9 and short is not None:
+    if len(safe) > longest - 9 and short is not None:
         safe = re.sub(UNSAFE, "_", short)
-    return f"{safe[: LONGEST - 9]}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
+    return f"{safe[: longest - 9]}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"

@@ -7,6 +7,7 @@ in the hyperparameters.py of optim/, models/ and tasks/.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
@@ -34,6 +35,10 @@ _SCALE: Check = (
 _SPLIT: Check = (
     lambda v: v is None or (len(v) == 3 and min(v) >= 0 and v[0] * v[2] > 0 and abs(sum(v) - 1) < 1e-6),
     "three shares that add up to 1, of train, validation (0: none) and test, as [0.7,0.15,0.15]",
+)
+_TAGS: Check = (
+    lambda v: all(each and not re.search(r"[\s,]", each) for each in v),
+    "a list of words without blanks or commas, as [paper,lenet]",
 )
 
 
@@ -171,6 +176,8 @@ class TrainConf:
     epochs: float = positive(1e6)
     batch_size: int = whole(1)
     seed: int = whole(0)
+    name: str | None = limited(lambda v: v is None or (v.strip() != "" and v.isprintable()), "one line of text")
+    tags: list[str] = field(default_factory=list, metadata={"check": _TAGS})
     data_dir: str | None = MISSING
     output_dir: str = limited(lambda v: v.strip() != "", "the path of a folder")
     continue_from: str | None = limited(lambda v: v is None or v.strip() != "", "the directory of a finished run")

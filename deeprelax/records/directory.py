@@ -20,11 +20,13 @@ class RunDirectory:
     """The files of a run; none of them need be there.
 
     result.json is written last and marks completion. config.yaml, written first, makes a directory that of a run.
+    overrides.yaml lists what the command, or in a sweep the job, was given.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config, self.result = path / "config.yaml", path / "result.json"
+        self.overrides = path / "overrides.yaml"
         self.provenance, self.log = path / "provenance.json", path / "train.log"
         self.split = path / "split.json"  # of a folder of images that the run has split: its files by part
         self.metrics, self.tensorboard = path / "metrics.jsonl", path / "tensorboard"
@@ -41,6 +43,7 @@ class RunDirectory:
             self.path / f"{CHECKPOINT}.new",  # half-written when the process was killed
             self.metrics,
             self.config,
+            self.overrides,
             self.provenance,
             self.log,
             self.tensorboard,

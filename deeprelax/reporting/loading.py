@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import yaml
 
 from ..configuration.rules import rules_before
 from ..configuration.run_name import BEFORE, FOLDERS_BEFORE, NOT_IN_NAME
-from ..errors import UserError
+from ..errors import UserError, did_you_mean
 from ..files import flat, is_held, read_json
 from ..records.directory import RunDirectory
 from ..records.scores import OF_OLDER_RUNS, first
@@ -40,6 +40,7 @@ class Run:
     value. The optimizer.name of a chain is that of all its parts, as "adamw > sgd", and what it continues is one of the
     optimizer's settings. versions: of the libraries, and the commit.
     metrics: how its scores are to be read; none where that is unknown, as of a run that failed early.
+    name, tags: what the user calls it and finds it by.
     """
 
     directory: Path
@@ -51,6 +52,8 @@ class Run:
     records: list[dict[str, Any]]  # of evaluations, and the last one of any kind
     versions: dict[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    name: str = ""
+    tags: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -97,6 +100,18 @@ def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
                 runs.append(load_run(directory, config))
                 below.clear()  # tells os.walk not to descend into the run
     return runs, notes
+
+
+def tagged(runs: Iterable[Run], tags: Sequence[str]) -> list[Run]:
+    """The runs that have all of these tags. Raises UserError if there are runs, but none has them."""
+    runs = list(runs)
+    found = [run for run in runs if set(tags) <= set(run.tags)]
+    if runs and not found:
+        known = sorted({tag for run in runs for tag in run.tags})
+        there = f"there are {', '.join(known)}" if known else "none has any, as tags=[paper] of deeprelax train gives"
+        near = did_you_mean(tags[0], known) if len(tags) == 1 else ""
+        raise UserError(f"--tag {' --tag '.join(tags)}: no run has {'it' if len(tags) == 1 else 'all'}{near}: {there}")
+    return found
 
 
 def _directories(folder: Path, seen: set[Path]) -> Iterator[tuple[Path, list[str], list[str]]]:
@@ -154,7 +169,8 @@ def load_run(directory: Path, config: dict[str, Any]) -> Run:
         state, reason = ("finished", "") if result else _unfinished(files)
     except UserError as error:
         state, reason, result = "damaged", str(error), {}
-    return Run(directory, settings, config["seed"], state, reason, result, records, versions, metrics)
+    name, tags = config.get("name") or "", tuple(map(str, config.get("tags") or ()))
+    return Run(directory, settings, config["seed"], state, reason, result, records, versions, metrics, str(name), tags)
 
 
 def _of_chain(ended: Any, settings: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -19,28 +20,31 @@ from ..parallel.ranks import Ranks, from_environment, join, leave
 from ..records.directory import RunDirectory
 from ..records.scores import first
 from . import continuation
+from .labels import relabel, with_labels
 from .log import logging_to
 
 log = logging.getLogger(__name__)
 
 
-def run(conf: TrainConf, config: DictConfig, directory: Path) -> dict[str, Any]:
-    """Train as `conf` says, in `directory`; `config` is the same, for the record. Returns result.json's content.
+def run(conf: TrainConf, config: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Train as `conf` says, in `directory`; `config` is the same, for the record, as are the `overrides` it came from.
+
+    Returns result.json's content.
 
     A finished run is skipped, an unfinished one resumed, unless `conf.force`. One rank trains in this process, several
     in processes of their own, unless torchrun has started this one. Raises UserError if the directory holds a run of
     another configuration, another process writes it, the work cannot be shared so, or a file gives trouble.
     """
     try:
-        return _run(conf, config, RunDirectory(directory))
+        return _run(conf, config, RunDirectory(directory), overrides)
     except OSError as error:
         raise files.file_error(error, directory) from None
 
 
-def _run(conf: TrainConf, config: DictConfig, directory: RunDirectory) -> dict[str, Any]:
+def _run(conf: TrainConf, config: DictConfig, directory: RunDirectory, overrides: Sequence[str]) -> dict[str, Any]:
     ranks = from_environment()
     if ranks is not None:
-        return _run_among_peers(conf, config, directory, ranks)
+        return _run_among_peers(conf, config, directory, overrides, ranks)
     world = launch.wanted(conf.hardware)
     check_share(conf, world)
     begins = conf.force or not directory.finished  # a finished run needs no GPU, and no torch
@@ -52,7 +56,7 @@ def _run(conf: TrainConf, config: DictConfig, directory: RunDirectory) -> dict[s
     with files.sole_writer(directory.path), _replacing(conf, directory):
         if not _skip_finished(conf, config, directory, world):
             with logging_to(directory.log):
-                _write_config(config, directory)
+                _write_config(config, directory, overrides)
                 if world == 1:
                     _train_here(conf, directory)
                 else:
@@ -68,7 +72,9 @@ def _train_here(conf: TrainConf, directory: RunDirectory) -> None:
     train(conf, directory, choose_device(conf.hardware))
 
 
-def _run_among_peers(conf: TrainConf, config: DictConfig, directory: RunDirectory, ranks: Ranks) -> dict[str, Any]:
+def _run_among_peers(
+    conf: TrainConf, config: DictConfig, directory: RunDirectory, overrides: Sequence[str], ranks: Ranks
+) -> dict[str, Any]:
     """`_run` for a process that has peers already: the main rank looks after the directory for all.
 
     Two broadcasts of the main rank hold the others: one before training, with what it found, and one after it, when
@@ -101,7 +107,7 @@ def _run_among_peers(conf: TrainConf, config: DictConfig, directory: RunDirector
         if not finished:
             if ranks.main:
                 stack.enter_context(logging_to(directory.log))
-                _write_config(config, directory)
+                _write_config(config, directory, overrides)
             else:
                 logging.getLogger("deeprelax").setLevel(logging.ERROR)  # the main rank warns for all
             train(conf, directory, device, ranks)
@@ -148,6 +154,7 @@ def _skip_finished(conf: TrainConf, config: DictConfig, directory: RunDirectory,
             continuation.initial_place(conf)  # raises before anything is written
         return False
     result = _result(directory)
+    relabel(config, directory)
     if conf.hardware.share == "chains" and result["ranks"] != world:
         log.warning("hardware.share=chains: the result below is that of %d ranks", result["ranks"])
     log.info("finished before: %s", closing_line(result, directory))
@@ -156,8 +163,9 @@ def _skip_finished(conf: TrainConf, config: DictConfig, directory: RunDirectory,
     return True
 
 
-def _write_config(config: DictConfig, directory: RunDirectory) -> None:
-    files.replace_text(directory.config, OmegaConf.to_yaml(config, resolve=True))
+def _write_config(config: DictConfig, directory: RunDirectory, overrides: Sequence[str]) -> None:
+    files.replace_text(directory.config, OmegaConf.to_yaml(with_labels(config, directory), resolve=True))
+    files.replace_text(directory.overrides, OmegaConf.to_yaml(list(overrides)))
     log.info("run directory %s", directory.shown())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Metric:
     unit: str = ""
     decimals: int | None = None
     smaller_is_better: bool = True
-    share_of: str = ""
+    share_of: str = field(default="", compare=False)  # runs of before it was recorded are shown as others
 
     def number(self, value: float) -> str:
         """The value without its unit."""

@@ -35,6 +35,9 @@ LINES = {
     "deeprelax pde ": ({"smooth", "verify"}, {"train"}),
     "deeprelax pde smooth time=0.1,0.2 ": ({"problem=", "dimension="}, {"optimizer=", "seed="}),
     "deeprelax data cifar10 ": ({"mnist"}, {"train"}),
+    "deeprelax runs outputs --": ({"--tag"}, {"--metric"}),
+    "deeprelax compare outputs --t": ({"--tag"}, {"--metric"}),
+    "deeprelax train optimizer=sgd ta": ({"tags=", "task="}, {"name="}),
 }
 NOTHING = [
     "", "deeprelax nonsense ", "deeprelax evaluate out", "deeprelax train 'a", "deeprelax train --cf",

@@ -25,7 +25,7 @@ def test_what_is_not_given_is_as_in_the_run_that_is_continued(first: Path, deepr
     there, here = configuration(first), configuration(directory("second"))
     own = {"continue_from": str(first), "epochs": 9.0, "output_dir": "second"}
     assert here == there | own | {"optimizer": there["optimizer"] | {"lr": 0.02}}
-    assert directory("second").parent.name.startswith("epochs-9+optimizer.lr-0.02+continue_from-")
+    assert directory("second").parent.name.startswith("optimizer.lr-0.02+epochs-9+continue_from-")
 
 
 def test_a_choice_is_the_whole_group_with_its_defaults(first: Path, deeprelax: Command) -> None:
@@ -35,7 +35,7 @@ def test_a_choice_is_the_whole_group_with_its_defaults(first: Path, deeprelax: C
     assert (here["optimizer"]["lr"], here["optimizer"]["momentum"], here["optimizer"]["inner_steps"]) == (1.0, 0.0, 3)
     other = {key for key in here if here[key] != there[key]}
     assert other == {"optimizer", "epochs", "continue_from", "output_dir"}
-    assert directory("second").parent.name.startswith("epochs-9+optimizer-entropy_sgd+optimizer.inner_steps-3+continue")
+    assert directory("second").parent.name.startswith("optimizer-entropy_sgd+optimizer.inner_steps-3+epochs-9+continue")
 
 
 def test_another_rule_has_its_own_rates(deeprelax: Command) -> None:

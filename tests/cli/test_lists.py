@@ -66,11 +66,11 @@ def test_runs_lists_finished_running_and_stopped_ones(deeprelax: Command, monkey
     deeprelax("train", *quick, "optimizer=sgd")
     stopped = Path("outputs/smoke/stopped/seed-0")
     stopped.mkdir(parents=True)
-    shutil.copy("outputs/smoke/epochs-1+optimizer-sgd/seed-0/config.yaml", stopped)
+    shutil.copy("outputs/smoke/optimizer-sgd+epochs-1/seed-0/config.yaml", stopped)
     (stopped / "metrics.jsonl").write_text(json.dumps(record(50, 7.125)) + '\n{"kind": "tra')
     status, out, _ = deeprelax("runs")
     assert status == 0
-    assert re.search(r"^finished +\d+\.\d\d +0\.96  outputs/smoke/epochs-1\+optimizer-sgd/seed-0$", out, re.MULTILINE)
+    assert re.search(r"^finished +\d+\.\d\d +0\.96  outputs/smoke/optimizer-sgd\+epochs-1/seed-0$", out, re.MULTILINE)
     assert re.search(r"^stopped +7\.12 +2\.5  outputs/smoke/stopped/seed-0$", out, re.MULTILINE)
     (stopped / "train.log").write_text("2026-01-02 03:04:05,678 ERROR the disk is full\n")
     assert re.search(r"^failed +7\.12 .*\n +the disk is full$", deeprelax("runs")[1], re.MULTILINE)

@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,7 +30,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[tuple[TrainConf, Path]]:
     """The configurations that `deeprelax train` would have trained, with their directories."""
     runs: list[tuple[TrainConf, Path]] = []
 
-    def run(conf: TrainConf, config: DictConfig, directory: Path) -> dict[str, Any]:
+    def run(conf: TrainConf, config: DictConfig, directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
         runs.append((conf, directory))
         return {"test_error": 1.0}
 
@@ -61,7 +61,7 @@ def test_the_command_line_replaces_what_a_sweep_says(
     assert deeprelax("train", *words)[0] == 0  # a sweep without -m too
     ((conf, directory),) = planned
     assert (conf.model.name, conf.optimizer.name, conf.epochs, conf.seed) == ("lenet", "hj_proximal", 2.0, 7)
-    assert directory == tmp_path / "outputs/paper_mnist/paper_lenet/epochs-2+optimizer-hj_proximal/seed-7"
+    assert directory == tmp_path / "outputs/paper_mnist/paper_lenet/optimizer-hj_proximal+epochs-2/seed-7"
 
 
 def params_of(name: str) -> dict[str, list[str]]:

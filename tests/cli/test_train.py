@@ -23,7 +23,7 @@ def test_a_sweep_makes_one_directory_for_each_run_and_a_second_one_does_nothing(
     status, out, err = deeprelax(*sweep)
     assert (status, err) == (0, "")
     family = Path("outputs/train")
-    name = "batch_size-32+dataset.train_size-200+epochs-1+optimizer-{}+train.bn_batches-2"
+    name = "optimizer-{}+dataset.train_size-200+batch_size-32+epochs-1+train.bn_batches-2"
     runs = {family / name.format(optimizer) / f"seed-{seed}" for optimizer in ("sgd", "heat") for seed in (0, 1)}
     assert {path.parent for path in family.rglob("result.json")} == runs
     assert out.count("finished before") == 0

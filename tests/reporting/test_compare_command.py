@@ -40,7 +40,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def results(folder: Path, optimizer: str) -> dict[int, float]:
-    files = folder.glob(f"*optimizer-{optimizer}/seed-*/result.json")
+    files = folder.glob(f"optimizer-{optimizer}+*/seed-*/result.json")
     found = [json.loads(file.read_text()) for file in files]
     return {each["seed"]: each["test_error"] for each in found}
 
@@ -57,7 +57,7 @@ def test_a_sweep_with_a_failure_and_a_missing_seed(sweep: Path, deeprelax: Comma
     assert "  ! sgd: no result for seed 2 (not there)\n" in out
     assert "  A run that failed is in no mean: " in out
     assert re.search(
-        rf"^  failed  {sweep}/\S*optimizer-heat/seed-1\n    after 0 passes: .*not finite", out, re.MULTILINE
+        rf"^  failed  {sweep}/optimizer-heat\S*/seed-1\n    after 0 passes: .*not finite", out, re.MULTILINE
     )
 
     written = sweep / "compare"
