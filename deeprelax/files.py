@@ -15,6 +15,8 @@ from typing import IO, Any
 
 from .errors import UserError
 
+LOCK = ".lock"  # in the folder that is held
+
 
 def replace(path: Path, write: Callable[[IO[bytes]], None], keep: Path | None = None) -> None:
     """Write `path` atomically: a reader sees the complete old file or the complete new one, even after a power cut.
@@ -98,7 +100,7 @@ def file_error(error: OSError, directory: Path) -> UserError:
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold the folder, which is created if it is missing, for this process; other processes wait for it."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as lock:
+    with (folder / LOCK).open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -106,7 +108,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 def is_held(directory: Path) -> bool:
     """Whether a process holds the run directory as its `sole_writer`. Creates no file."""
     try:
-        with (directory / ".lock").open("r") as lock:
+        with (directory / LOCK).open("r") as lock:
             # shared: several readers may ask at once, and none takes another for the writer
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
@@ -119,12 +121,14 @@ def is_held(directory: Path) -> bool:
 @contextmanager
 def sole_writer(directory: Path) -> Iterator[None]:
     """Hold the run directory for this process. Raises UserError, naming the holder, if another process has it."""
-    # "a+": the file must not be truncated before it is locked, for it holds the name of the holder
-    with (directory / ".lock").open("a+") as lock:
+    with contextlib.ExitStack() as stack:
         for _ in range(20):
+            # "a+": the file must not be truncated before it is locked, for it holds the name of the holder
+            lock = stack.enter_context((directory / LOCK).open("a+"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                if _is(lock, directory / LOCK):
+                    break
             except BlockingIOError:  # perhaps by `is_held` of another process, which locks for a moment only: retry
                 time.sleep(0.01)
         else:
@@ -134,6 +138,21 @@ def sole_writer(directory: Path) -> Iterator[None]:
         lock.write(f"{os.getpid()} on {os.uname().nodename}")
         lock.flush()
         yield
+
+
+def _is(file: IO[Any], path: Path) -> bool:
+    """Whether the open file is still the one at `path`: whoever held the lock before may have deleted it."""
+    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
+
+
+def remove_empty(directory: Path, above: Path) -> None:
+    """Remove a directory and its parents inside `above`, as far as they are empty."""
+    while directory.is_relative_to(above) and directory != above:
+        try:
+            directory.rmdir()
+        except OSError:  # not empty, so it holds an earlier run or other files
+            return
+        directory = directory.parent
 
 
 def flat(values: Any, prefix: str = "") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any, NoReturn
 
 from ..errors import UserError
@@ -16,3 +17,13 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}: see {self.prog} --help")
+
+
+def confirmed(question: str) -> bool:
+    """Ask on the terminal; whether the answer is y or yes. Raises UserError where nobody can answer."""
+    print(f"{question} [y/N] ", end="", flush=True)
+    answer = sys.stdin.readline() if sys.stdin is not None else ""
+    if not answer:
+        print()
+        raise UserError("nothing is deleted, for there is no answer to be read: --yes deletes without asking")
+    return answer.strip().lower() in ("y", "yes")

@@ -1,4 +1,4 @@
-"""Run `deeprelax runs`: list the runs under some folders with their state and score."""
+"""Run `deeprelax runs`: list the runs under some folders with their state and score, or delete those that failed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 import yaml
 
 from ..configuration.run_name import CUT, whole_name
+from ..errors import UserError
+from ..files import remove_empty, sole_writer
 from ..records.directory import RunDirectory
 from ..records.scores import LOSS, first
 from ..reporting.loading import Loader, Run, find_runs, tagged
 from ..tables import aligned
-from .arguments import Parser
+from .arguments import Parser, confirmed
 
 STATES = """state: finished; running (a process holds it); stopped (the same command resumes); failed, with the reason;
   damaged, with the file. error: the last one on test images, in percent; of other tasks than classification the
@@ -35,18 +37,69 @@ def parser() -> Parser:
         default=[],
         help="only runs with this tag (tags=[...] of deeprelax train); again: and this",
     )
+    made.add_argument(
+        "--clean", choices=["failed"],
+        help="delete the runs that failed, after asking; never one with a checkpoint, from which its command resumes",
+    )  # fmt: skip
+    made.add_argument("--yes", action="store_true", help="with --clean: do not ask")
     return made
 
 
 def main(arguments: list[str]) -> None:
-    """Print a line for each run under the folders, by default outputs. Raises UserError."""
+    """Print a line for each run under the folders, by default outputs, or delete failed ones. Raises UserError."""
     options = parser().parse_args(arguments)
+    if options.yes and not options.clean:
+        raise UserError("--yes goes with --clean failed: the list asks nothing")
     folders = options.folders or [Path("outputs")]
     runs, notes = find_runs(folders)
     runs = tagged(runs, options.tag)
+    if options.clean:
+        clean([run for run in runs if run.state == options.clean], folders, ask=not options.yes)
+        return
     print("\n".join(table(runs)) if runs else f"no runs under {', '.join(map(str, folders))}")
     for note in notes:
         print(f"! {note}")
+
+
+def clean(failed: list[Run], folders: list[Path], *, ask: bool) -> None:
+    """List the failed runs under the folders and delete them, if the answer is yes, but for those that can resume.
+
+    Of each goes what a run writes, and the directories that are empty then. Raises UserError where nobody can answer.
+    """
+    kept = [run for run in failed if RunDirectory(run.directory).can_resume]
+    doomed = [run for run in failed if run not in kept]
+    if kept:
+        print("\n".join(["Kept, as their commands resume from a checkpoint:", *(f"  {run.directory}" for run in kept)]))
+    if not doomed:
+        print("no failed run to delete")
+        return
+    print("\n".join(table(doomed)))
+    if ask and not confirmed(f"Delete {_runs(len(doomed))}?"):
+        print("nothing is deleted")
+        return
+    print(f"deleted {_runs(sum(_delete(run.directory, folders) for run in doomed))}")
+
+
+def _runs(number: int) -> str:
+    return f"{number} failed run{'s' * (number != 1)}"
+
+
+def _delete(path: Path, folders: list[Path]) -> bool:
+    """Delete a run, unless it has been started again since it was listed; whether it is deleted."""
+    directory = RunDirectory(path)
+    try:
+        with sole_writer(path):
+            if directory.finished or directory.can_resume:
+                print(f"kept, as it was started again: {path}")
+                return False
+            directory.delete_all()
+    except UserError as problem:  # another process writes it
+        print(f"kept: {problem}")
+        return False
+    remove_empty(path, next(folder for folder in folders if path.is_relative_to(folder)))
+    if path.exists():
+        print(f"left, with what is not the run's: {path}")
+    return True
 
 
 def table(runs: list[Run]) -> list[str]:

@@ -28,6 +28,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError, trim
+from ..files import remove_empty
 from ..parallel import devices
 from ..records.directory import RunDirectory
 from . import check, continued, run_name, slips, usage
@@ -120,7 +121,7 @@ class Jobs:
             return job(config)
         except UserError as error:
             directory = Path(HydraConfig.get().runtime.output_dir)
-            _remove_empty(directory, Path(run_name.run_root(config)).absolute())
+            remove_empty(directory, Path(run_name.run_root(config)).absolute())  # Hydra has made it
             if os.getpid() != self.process:
                 raise  # in a launcher's worker process, whose Jobs is a copy: only an exception gets back
             problem = error
@@ -213,12 +214,3 @@ def _below(configured: Callable[[], DictConfig | None], overrides: list[str], ke
     value = next((each.partition("=")[2] for each in overrides if run_name.key_of(each) == key), "VALUE")
     return [f"{found}={value}" for found in keys_below(configured(), key)]
 
-
-def _remove_empty(directory: Path, above: Path) -> None:
-    """Remove the directory that Hydra made for a job that was refused, and its empty parents inside `above`."""
-    while directory.is_relative_to(above) and directory != above:
-        try:
-            directory.rmdir()
-        except OSError:  # not empty, so it holds an earlier run or other files
-            return
-        directory = directory.parent

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import corrupt, read_json
+from ..files import LOCK, corrupt, read_json
 from ..tasks.metric import Metric
 from .scores import of_provenance
 
@@ -60,6 +60,11 @@ class RunDirectory:
         """Has the run reached one?"""
         return self.checkpoint.exists() or self.previous.exists()
 
+    @property
+    def can_resume(self) -> bool:
+        """Would the run's own command resume it, or an earlier run that is backed up, instead of starting anew?"""
+        return self.has_checkpoint or (self.path / BACKUP).exists()
+
     def score_metrics(self) -> dict[str, Metric]:
         """How the scores in result.json are to be read. Raises UserError if provenance.json is corrupt.
 
@@ -105,6 +110,21 @@ class RunDirectory:
         for mine, its in pairs:
             mine.rename(its)
 
+    @contextlib.contextmanager
+    def unless_refused(self) -> Iterator[None]:
+        """Within the `with` a run begins; if it is refused before it trains, nothing of it is left but the directory.
+
+        Refused is what raises a UserError, but for one after which the same command resumes, before provenance.json is
+        there. An earlier run in the directory, or what was left of one, stays.
+        """
+        before = any(path.exists() for path in self.written)
+        try:
+            yield
+        except UserError as problem:
+            if not (before or problem.resumes or self.provenance.exists()):
+                self.delete_all()
+            raise
+
     def delete(self) -> None:
         """Delete what the run has written."""
         for path in self.written:
@@ -112,6 +132,11 @@ class RunDirectory:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+    def delete_all(self) -> None:
+        """Delete what the run has written, and the lock, which the caller holds."""
+        self.delete()
+        (self.path / LOCK).unlink(missing_ok=True)
 
 
 def named(key: str, given: str, seed: int) -> RunDirectory:

@@ -53,7 +53,7 @@ def _run(conf: TrainConf, config: DictConfig, directory: RunDirectory, overrides
 
         choose_device(conf.hardware, Ranks(0, world, 0, world))
     directory.path.mkdir(parents=True, exist_ok=True)
-    with files.sole_writer(directory.path), _replacing(conf, directory):
+    with files.sole_writer(directory.path), directory.unless_refused(), _replacing(conf, directory):
         if not _skip_finished(conf, config, directory, world):
             with logging_to(directory.log):
                 _write_config(config, directory, overrides)
@@ -95,6 +95,7 @@ def _run_among_peers(
             try:
                 directory.path.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(files.sole_writer(directory.path))
+                stack.enter_context(directory.unless_refused())
                 stack.enter_context(_replacing(conf, directory))
                 finished = _skip_finished(conf, config, directory, ranks.world)
             except UserError as error:

@@ -35,8 +35,9 @@ LINES = {
     "deeprelax pde ": ({"smooth", "verify"}, {"train"}),
     "deeprelax pde smooth time=0.1,0.2 ": ({"problem=", "dimension="}, {"optimizer=", "seed="}),
     "deeprelax data cifar10 ": ({"mnist"}, {"train"}),
-    "deeprelax runs outputs --": ({"--tag"}, {"--metric"}),
+    "deeprelax runs outputs --": ({"--tag", "--clean", "--yes"}, {"--metric"}),
     "deeprelax compare outputs --t": ({"--tag"}, {"--metric"}),
+    "deeprelax data --c": ({"--clean"}, {"--yes"}),
     "deeprelax train optimizer=sgd ta": ({"tags=", "task="}, {"name="}),
 }
 NOTHING = [

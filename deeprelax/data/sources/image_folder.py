@@ -21,6 +21,7 @@ from ...files import exclusive, replace
 from ..images import ImageData, Split, stratified
 from . import memory
 from .listing import SHARES, Listing, named, parts_of
+from .store import image_cache
 
 log = logging.getLogger(__name__)
 ORIENTATION = 0x0112  # the EXIF tag
@@ -53,9 +54,7 @@ def load_image_folder(
     size = image_size or _square(files[0])
     _note_memory(len(files), size, device or torch.device("cpu"))
     fingerprint = _fingerprint(root, listings, image_size)
-    cache = (
-        data_dir / "image_folder" / f"{hashlib.blake2b(f'{root} {image_size}'.encode(), digest_size=8).hexdigest()}.pt"
-    )
+    cache = image_cache(data_dir) / f"{hashlib.blake2b(f'{root} {image_size}'.encode(), digest_size=8).hexdigest()}.pt"
     try:
         with exclusive(cache.parent):  # of several runs that start at once, one decodes and the others read its cache
             images = _cached(cache, fingerprint)

@@ -22,6 +22,11 @@ def data_folder(data_dir: str | None) -> Path:
     return Path(cache) / "deeprelax"
 
 
+def image_cache(data_dir: Path) -> Path:
+    """The folder of the decoded images of users' own folders, one file each, a byte for each pixel and channel."""
+    return data_dir / "image_folder"
+
+
 def fetch(data_dir: Path, wanted: list[Path], download: Callable[[Path], None], advice: str) -> None:
     """Download those of the `wanted` files or folders (relative to data_dir) that are missing.
 
