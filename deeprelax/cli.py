@@ -19,10 +19,10 @@ from .errors import OwnCodeError, Stopped, UserError, did_you_mean, trim
 # name: (module with a function main(arguments), one line)
 COMMANDS = {
     "train": ("deeprelax.commands.train", "train a network, or sweep over many with -m"),
-    "runs": ("deeprelax.commands.runs", "list the runs with their state and score"),
+    "runs": ("deeprelax.commands.runs", "list the runs with their state and score, delete failed ones"),
     "compare": ("deeprelax.commands.compare", "compare groups of runs: table, differences from SGD, curves"),
     "tasks": ("deeprelax.commands.tasks", "list what can be learned, with networks, scores and experiments"),
-    "data": ("deeprelax.commands.data", "list the data sets, or fetch one"),
+    "data": ("deeprelax.commands.data", "list the data sets, fetch one, delete decoded images"),
     "bench": ("deeprelax.commands.bench", "measure what an optimizer step costs over its gradient evaluations"),
     "pde": ("deeprelax.commands.pde", "solve the equations, draw them, verify the paper's claims"),
     "evaluate": ("deeprelax.commands.evaluate", "evaluate a finished run again from its checkpoint"),

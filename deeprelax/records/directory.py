@@ -117,7 +117,7 @@ class RunDirectory:
         Refused is what raises a UserError, but for one after which the same command resumes, before provenance.json is
         there. An earlier run in the directory, or what was left of one, stays.
         """
-        before = any(path.exists() for path in self.written)
+        before = any(path.exists() for path in (*self.written, self.path / BACKUP))
         try:
             yield
         except UserError as problem:

@@ -45,15 +45,8 @@ def test_a_refused_continuation_leaves_no_copy_of_the_checkpoint(first: Path, de
 
 
 def test_an_earlier_run_and_files_of_others_stay_where_something_is_refused(deeprelax: Command) -> None:
-    gone = [
-        *RUN,
-        "epochs=1",
-        "dataset=image_folder",
-        "dataset.path=pictures",
-        "dataset.train_size=null",
-        "batch_size=8",
-    ]
-    write_images(Path("pictures"))
+    gone = [*RUN, "epochs=1", "dataset=image_folder", "dataset.path=pictures", "dataset.train_size=null"]
+    write_images(Path("pictures"), size=(32, 32), per_class=20)
     assert deeprelax(*gone)[0] == 0
     run = directory()
     before = {file: file.read_bytes() for file in run.iterdir() if file.is_file() and file.name != ".lock"}

@@ -79,3 +79,15 @@ def test_a_forced_run_that_is_killed_twice_deletes_nothing(deeprelax: Command) -
     assert (Path("here") / "result.json").read_bytes() == before
     assert not (Path("here") / BACKUP).exists()
     assert deeprelax(*run)[1].count("finished before") == 1
+
+
+def test_a_run_that_is_restored_is_not_taken_for_the_one_that_is_refused(deeprelax: Command) -> None:
+    """SIGKILL between the two: the earlier run, which had failed at its start, is aside, and nothing in its place."""
+    here = Path("here")
+    (here / BACKUP).mkdir(parents=True)
+    for name in ("config.yaml", "train.log"):
+        (here / BACKUP / name).write_text("of the earlier run")
+    assert deeprelax(*RUN, "hydra.run.dir=here", "epochs=1", "force=true", "dataset.train_size=99999")[0] == 1
+    assert {file.name: file.read_text() for file in here.iterdir() if file.name != ".lock"} == dict.fromkeys(
+        ("config.yaml", "train.log"), "of the earlier run"
+    )

@@ -58,7 +58,7 @@ def test_a_run_writes_what_it_promises(compose: Compose, tmp_path: Path) -> None
     names = {path.name for path in tmp_path.iterdir()} - {".lock"}
     assert names == {
         "config.yaml", "provenance.json", "metrics.jsonl", "tensorboard", "checkpoint.pt", "checkpoint.previous.pt",
-        "result.json", "train.log",
+        "result.json", "train.log", "overrides.yaml",
     }  # fmt: skip
     assert json.loads((tmp_path / "result.json").read_text()) == result
     assert result.keys() >= {

@@ -37,9 +37,9 @@ for split, n in (("train", 20), ("test", 8)):
     for i, name in enumerate(("dark", "light")):
         Path("mine", split, name).mkdir(parents=True)
         for k in range(n):
-            Image.new("L", (8, 8), 40 + 150 * i + k).save(f"mine/{split}/{name}/{k}.png")
+            Image.new("L", (28, 28), 40 + 150 * i + k).save(f"mine/{split}/{name}/{k}.png")
 PYTHON
-deeprelax train $quick dataset=image_folder dataset.path=mine dataset.image_size=8 dataset.train_size=null \
+deeprelax train $quick dataset=image_folder dataset.path=mine dataset.train_size=null \
   dataset.validation=0 train.bn_batches=1 batch_size=8 optimizer=sgd >out 2>err || fail "training ended with $?: $(cat err)"
 deeprelax data >out
 tail -n 1 out | grep -qE "^decoded images: 1 file, 0\.0 MB in $DEEPRELAX_DATA/image_folder \(--clean" || fail "$(tail -n 1 out)"
