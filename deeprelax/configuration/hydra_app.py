@@ -78,7 +78,7 @@ class Loader(ConfigLoaderImpl):
             folder = Path(master_config.hydra.sweep.dir)
             if [file.name for file in folder.glob("*")] == ["multirun.yaml"]:  # of Hydra's; nothing has run here
                 (folder / "multirun.yaml").unlink()
-                _remove_empty(folder, Path(run_name.run_root(master_config)))
+                remove_empty(folder, Path(run_name.run_root(master_config)))
             raise
 
 
@@ -213,4 +213,3 @@ def _below(configured: Callable[[], DictConfig | None], overrides: list[str], ke
     """What may be meant by an override of a key that is not there, but one level down: optimizer.lr=0.1 for lr=0.1."""
     value = next((each.partition("=")[2] for each in overrides if run_name.key_of(each) == key), "VALUE")
     return [f"{found}={value}" for found in keys_below(configured(), key)]
-
