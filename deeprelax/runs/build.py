@@ -32,6 +32,7 @@ from ..data.sources.store import data_folder
 from ..errors import UserError
 from ..optim import LBFGS, Relaxation, keep_freed_memory
 from ..optim.batchnorm import has_batch_norm
+from ..parallel.cores import threads
 from ..parallel.ranks import SOLO, Ranks
 from ..randomness import Purpose, derive_seed
 from ..tasks.task import Setting, Task
@@ -67,14 +68,9 @@ def _check_graphs(conf: HardwareConf, ranks: Ranks, gpus: int) -> None:
 
 
 def set_up_cpu(conf: HardwareConf, recorded: int | None = None, ranks: Ranks = SOLO) -> None:
-    """Threads: as configured, else as a checkpoint recorded, else this rank's share of the cores. And the allocator."""
-    torch.set_num_threads(conf.threads or recorded or max(1, cores() // ranks.local_world))
+    """Threads: as configured, else as a checkpoint recorded, else as `threads` finds them. And the allocator."""
+    torch.set_num_threads(conf.threads or recorded or threads(ranks.local_world))
     keep_freed_memory()
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_data(conf: DatasetConf, data_dir: str | None, device: torch.device, *, channels_last: bool) -> Data:

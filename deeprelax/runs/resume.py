@@ -12,6 +12,8 @@ from ..data.augment import augmentation
 from ..errors import UserError
 from ..files import flat
 from ..optim.state import kept_by_chains
+from ..parallel.cores import threads
+from ..parallel.ranks import Ranks
 from ..training.loop import Trainer
 from .build import load_weights
 from .chain import Chain, restore_settings, schedule, settings
@@ -60,13 +62,19 @@ def _check_shifts(trainer: Trainer, there: Mapping[str, Any], recorded: Mapping[
         )
 
 
-def log_what_changed(conf: TrainConf, trainer: Trainer, state: dict[str, Any], chain: Chain) -> None:
+def log_what_changed(conf: TrainConf, trainer: Trainer, state: dict[str, Any], chain: Chain, ranks: Ranks) -> None:
     """The lines of the log for a run that does not begin at its beginning."""
     log.info("resuming from pass %.4g%s", trainer.passes, _continued(conf, trainer, state, chain))
     for key, what in (("threads", "threads"), ("world", "ranks")):
         now, before = trainer.identity[key], state[key]
         if now != before:
             log.warning("%d %s, not %d as before: no longer bit for bit the same run", now, what, before)
+    kept, here = trainer.identity["threads"], threads(ranks.local_world)
+    if conf.hardware.threads is None and kept > here:
+        log.warning(
+            "%d threads as before, where OMP_NUM_THREADS or the cores leave %d to this process: hardware.threads=%d is "
+            "faster, and no longer bit for bit the same run", kept, here, here,
+        )  # fmt: skip
     chains = max(1, len(state["ranks"]))
     other = conf.hardware.share == "chains" and chains != trainer.identity["world"]
     if other and kept_by_chains(trainer.optimizer):

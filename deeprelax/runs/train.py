@@ -84,7 +84,7 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
         key, file = ("init_from", conf.init_from) if main[:2] == reached[:2] else ("output_dir", directory.checkpoint)
         raise UserError(f"{file} is not the same file on all machines: put {key} on a shared disk")
     if state is not None:
-        log_what_changed(conf, trainer, state, chain)
+        log_what_changed(conf, trainer, state, chain, ranks)
     if ranks.main:
         origin = ({"initial_weights": initial} if initial else {}) | ({"chain": chain.ended} if chain.ended else {})
         files.write_json(directory.provenance, provenance(device, ranks.world, task.metrics) | origin)
