@@ -31,6 +31,7 @@ from ..training.objective import Autocast, Loss, Objective
 from ..training.share import Share
 from ..training.stepper import Stepper
 from ..training.stop import Stop
+from .announce import announce
 from .build import build_model, build_optimizer, build_task, set_up_cpu
 from .chain import ALONE, Chain, chain_of, schedule
 from .continuation import decisive
@@ -76,7 +77,7 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
     trainer = compose(conf, task, model, optimizer, directory, ranks, chain)
     chain.check(trainer.budget)
     trainer.identity["initial"] = initial
-    _announce(conf, task, trainer.budget)
+    announce(conf, task, trainer.budget, optimizer)
     if state is not None:
         resume(trainer, state, chain)
     reached = (trainer.evaluations, trainer.outer_steps, initial)
@@ -160,36 +161,6 @@ def compose_objective(
         wrapped, task, ranks.rank, graphs=hardware.cuda_graphs, after_backward=share.after_backward(loss),
         fixed=isinstance(optimizer, LBFGS),  # whose line search and curvature are of one function
     )  # fmt: skip
-
-
-def _announce(conf: TrainConf, task: Task, budget: Budget) -> None:
-    steps = f"{budget.outer_steps} outer steps" if budget.least is None else f"outer steps of {budget.per_step} at most"
-    log.info(
-        "%s on %s with %s: %g passes over %d %ss = %d gradient evaluations of %d %ss, %s",
-        conf.model.name, conf.dataset.name if task.takes_data else conf.task.name, conf.optimizer.name, budget.epochs,
-        budget.examples, task.noun, budget.evaluations, budget.batch_size, task.noun, steps,
-    )  # fmt: skip
-    if budget.least is not None and budget.batch_size < budget.examples:
-        log.warning(
-            "f is the loss of batch 0 alone, %d of %d %ss: batch_size=%d takes all",
-            budget.batch_size, budget.examples, task.noun, budget.examples,
-        )  # fmt: skip
-    if problem := _schedule_problem(conf, budget.start):
-        log.warning(problem)
-    if abs(budget.taken / budget.evaluations - 1) > 0.02:
-        log.warning(
-            "whole outer steps of %d come to %d evaluations, not %d", budget.per_step, budget.taken, budget.evaluations
-        )
-
-
-def _schedule_problem(conf: TrainConf, start: float) -> str:
-    """A step schedule whose steps all lie behind the end; "" if there is none."""
-    late = conf.schedule.name == "step" and conf.schedule.milestones
-    if late and min(conf.schedule.milestones) >= conf.epochs - start:
-        first = min(conf.schedule.milestones)
-        of_part = f" in a part that begins at pass {start:.4g}" * (start > 0)
-        return f"schedule.milestones begin at {first:g}{of_part}, beyond epochs={conf.epochs:g}: the lr never changes"
-    return ""
 
 
 def _parts(conf: TrainConf, trainer: Trainer, chain: Chain) -> dict[str, Any]:
