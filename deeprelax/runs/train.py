@@ -31,6 +31,7 @@ from ..training.objective import Autocast, Loss, Objective
 from ..training.share import Share
 from ..training.stepper import Stepper
 from ..training.stop import Stop
+from .advice import advice
 from .announce import announce
 from .build import build_model, build_optimizer, build_task, set_up_cpu
 from .chain import ALONE, Chain, chain_of, schedule
@@ -41,7 +42,6 @@ from .initial import start_from
 from .resume import log_what_changed, resume
 
 log = logging.getLogger(__name__)
-LIKELY = ("lr", "inner_lr", "gamma", "sigma", "temperature")  # the keys that may be behind a value that is not finite
 
 
 def train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks: Ranks = SOLO) -> None:
@@ -127,7 +127,7 @@ def compose(
             model,
             optimizer,
             skips,
-            lower=[f"optimizer.{key}" for key in LIKELY if hasattr(conf.optimizer, key)],
+            advice=functools.partial(advice, conf, optimizer, task),
             has_checkpoint=directory.checkpoint.exists,
             passes=lambda: budget.passes(objective.evaluations),
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -74,13 +74,14 @@ class Guard:
     """No record and no checkpoint holds what is not finite: steps, weights and scores are checked before.
 
     skips: a step that is not finite is counted in `skipped` instead of ending the run.
-    lower: the keys that the message says to lower. has_checkpoint: has the run reached one? passes: done so far.
+    advice: what to change, by the number of the outer step, the end of the message. has_checkpoint: has the run reached
+    one? passes: done so far.
     """
 
     model: nn.Module
     optimizer: Stepper
     skips: bool
-    lower: Sequence[str]
+    advice: Callable[[int], str]
     has_checkpoint: Callable[[], bool]
     passes: Callable[[], float]
     skipped: int = 0
@@ -110,7 +111,7 @@ class Guard:
         weights = "The weights are as before it" if latest else "It changed no weight, the steps since then did"
         raise UserError(
             f"outer step {step} (pass {self.passes():.3g}): the loss or its direction is not finite "
-            f"({self._in_force()}). {weights}, {self._advice()}"
+            f"({self._in_force()}). {weights}, {self._kept()}; {self.advice(step)}"
         )
 
     @torch.no_grad()
@@ -129,7 +130,7 @@ class Guard:
     def _not_finite(self, what: str) -> UserError:
         return UserError(
             f"after outer step {self._steps()} (pass {self.passes():.3g}) {what} not finite ({self._in_force()}). "
-            f"Nothing of it is written, {self._advice()}"
+            f"Nothing of it is written, {self._kept()}; {self.advice(self._steps())}"
         )
 
     def _steps(self) -> int:
@@ -141,6 +142,5 @@ class Guard:
             values |= {"direction_norm": float(self.optimizer.direction_norm())}
         return ", ".join(f"{name} {value:.3g}" for name, value in values.items())
 
-    def _advice(self) -> str:
-        kept = "the last checkpoint is kept" if self.has_checkpoint() else "there was no checkpoint yet"
-        return f"and {kept}; lower {' or '.join(self.lower) or 'the step size'}"
+    def _kept(self) -> str:
+        return "and the last checkpoint is kept" if self.has_checkpoint() else "and there was no checkpoint yet"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
         UserError, match=r"outer step \d+ \(pass .*\): the loss or its direction is not finite .*lr"
     ) as e:
         train(compose, tmp_path, f"optimizer={optimizer}", *CHOICES[optimizer], "train.evaluate_every=2")
-    assert "optimizer.lr" in str(e.value)
+    assert re.search(r"kept; lower optimizer\.(inner_)?lr=[\d.]+", str(e.value))
     good = checkpoint.load(tmp_path / "checkpoint.pt")
     assert good["evaluations"] < 33
     assert all(torch.isfinite(value).all() for value in good["model"].values())
@@ -80,7 +81,9 @@ def test_weights_or_scores_that_are_not_finite_are_written_nowhere(overrides: li
     status, _, err = deeprelax(*RUN, *overrides, "train.evaluate_every=0.5", "train.record_every=0.1")
     assert (status, err.count("deeprelax: ")) == (1, 1)
     assert "not finite (lr 1e+" in err
-    assert err.endswith("lower optimizer.lr\n")
+    rate = f"optimizer.lr={float(overrides[0].partition('=')[2]):.3g} (with its momentum of 0.9 a rate of 1e+"
+    assert f"; lower {rate}" in err
+    assert err.endswith("; deeprelax find-lr with the same keys measures what rate it bears\n")
     assert not (directory() / "result.json").exists()
     for name in (checkpoint.NAME, checkpoint.PREVIOUS):
         if (directory() / name).exists():
@@ -103,7 +106,7 @@ def test_a_skipped_step_leaves_no_statistics(deeprelax: Command, monkeypatch: py
 @pytest.mark.parametrize("score", ["loss", "accuracy"])
 def test_every_score_is_checked_also_before_the_first_step(score: str) -> None:
     net = torch.nn.Linear(1, 1)
-    guard = Guard(net, SGD(net.parameters()), False, ["optimizer.lr"], lambda: True, lambda: 0.0)
+    guard = Guard(net, SGD(net.parameters()), False, lambda step: "lower the rate", lambda: True, lambda: 0.0)
     scores = {"test": {"loss": 1.0, "accuracy": 0.5}}
     guard.check_scores(scores)
     scores["test"][score] = float("nan")
