@@ -19,6 +19,7 @@ from .errors import OwnCodeError, Stopped, UserError, did_you_mean, trim
 # name: (module with a function main(arguments), one line)
 COMMANDS = {
     "train": ("deeprelax.commands.train", "train a network, or sweep over many with -m"),
+    "find-lr": ("deeprelax.commands.find_lr", "find how large a learning rate may be, before training"),
     "runs": ("deeprelax.commands.runs", "list the runs with their state and score, delete failed ones"),
     "compare": ("deeprelax.commands.compare", "compare groups of runs: table, differences from SGD, curves"),
     "tasks": ("deeprelax.commands.tasks", "list what can be learned, with networks, scores and experiments"),

@@ -6,6 +6,7 @@ cleared of the groups of other commands.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import io
 import os
@@ -24,7 +25,7 @@ SCRIPT = """_deeprelax() {
 }
 COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
 complete -o nospace -o default -F _deeprelax deeprelax"""
-HYDRA = ("train", "bench", "pde")  # the commands that are Hydra applications
+HYDRA = ("train", "find-lr", "bench", "pde")  # the commands that are Hydra applications
 
 
 def main(arguments: list[str], commands: Mapping[str, tuple[str, str]]) -> int:
@@ -75,6 +76,13 @@ def candidates(line: str, commands: Mapping[str, tuple[str, str]]) -> list[str]:
             return []
     if command not in HYDRA or current.startswith("-"):
         return []
+    if command == "find-lr":  # whose own options Hydra does not know
+        from .commands.find_lr import parser
+
+        try:
+            before = parser().parse_known_args(before)[1]
+        except argparse.ArgumentError:  # an option that lacks its value
+            return []
     found = _beginning(current, _by_hydra(commands[command][0], experiment, before, current))
     keys = _keys(command, experiment) if not current.startswith("+") else {"sweep"}
     # A choice whose name begins with _ is included by others
@@ -116,7 +124,7 @@ def _keys(command: str, experiment: str) -> set[str]:
     """The first words of a command's keys and groups."""
     from .configuration.schema import BenchConf, TrainConf
 
-    if command == "train":
+    if command in ("train", "find-lr"):
         return {*TrainConf.__dataclass_fields__, "experiment", "recipe", "hydra"}
     if command == "bench":
         return {*BenchConf.__dataclass_fields__, "hydra"}

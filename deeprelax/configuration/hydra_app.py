@@ -155,8 +155,10 @@ class Jobs:
             raise UserError("\n".join(lines), resumes=True)
 
 
-def run(name: str, job: Job, arguments: list[str]) -> None:
+def run(name: str, job: Job, arguments: list[str], command: str | None = None) -> None:
     """Compose configs/<name>.yaml with the arguments and run the job, or with -m one job for each combination.
+
+    command: what was called, where its name is not that of the configuration.
 
     Raises UserError for what Hydra or OmegaConf refuses, and for jobs that raised it; other exceptions of a single job
     pass through. With HYDRA_FULL_ERROR=1 in the environment errors of composition pass through as they are.
@@ -171,7 +173,7 @@ def run(name: str, job: Job, arguments: list[str]) -> None:
     # Without it Hydra catches every exception, prints a message with a shortened traceback, and exits with status 1
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # hydra.main reads the arguments from sys.argv alone
-    sys.argv = [f"deeprelax {name}", *overrides, *flags]
+    sys.argv = [f"deeprelax {command or name}", *overrides, *flags]
     folder = str(configuration_folder())
     devices.register()
     jobs = Jobs()

@@ -175,6 +175,14 @@ def build_model(conf: ModelConf, task: Task, seed: int, device: torch.device, *,
     return model
 
 
+def check_batch(conf: TrainConf, model: nn.Module, task: Task, ranks: Ranks = SOLO) -> None:
+    """Raise UserError if a rank's share of a batch is too small for batch norm."""
+    if conf.batch_size // ranks.world == 1 and has_batch_norm(model):
+        raise UserError(
+            f"batch_size={conf.batch_size} leaves one {task.noun} to a rank, and batch norm needs two: raise it"
+        )
+
+
 def _shape_taken(network: Callable[..., Any], task: Task) -> str | None:
     """The keywords that a network cannot be built without, if it does not take those of the task's shape; else None."""
     parameters = inspect.signature(network).parameters

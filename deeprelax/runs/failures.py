@@ -9,11 +9,28 @@ from pathlib import Path
 
 import torch
 
-from ..configuration.schema import HardwareConf
+from ..configuration.schema import HardwareConf, TrainConf
 from ..errors import UserError
 
 # torch's words where a .view meets strides that it cannot take: of the call itself, and of the compiler
 VIEW = ("view size is not compatible with input tensor's size and stride", "Cannot view a tensor with shape")
+
+
+@contextmanager
+def explained(conf: TrainConf) -> Iterator[None]:
+    """Raise UserError for what torch refuses, or has no memory for, with this configuration."""
+    try:
+        with views_explained(conf.hardware):
+            yield
+    except Exception as error:
+        if (problem := compile_problem(error)) is not None:
+            raise UserError(f"hardware.compile=true, but {problem}") from None
+        if is_out_of_memory(error):
+            reason = str(error).strip().partition("\n")[0] or "no more is there"
+            raise UserError(
+                f"not enough memory ({reason}): lower batch_size or dataset.image_size, or take a smaller network"
+            ) from None
+        raise
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from .. import files
 from ..configuration.schema import TrainConf
 from ..errors import UserError
 from ..optim import LBFGS
-from ..optim.batchnorm import has_batch_norm
 from ..parallel.ranks import SOLO, Ranks
 from ..parallel.signals import Requests
 from ..records import checkpoint
@@ -33,11 +32,11 @@ from ..training.stepper import Stepper
 from ..training.stop import Stop
 from .advice import advice
 from .announce import announce
-from .build import build_model, build_optimizer, build_task, set_up_cpu
+from .build import build_model, build_optimizer, build_task, check_batch, set_up_cpu
 from .chain import ALONE, Chain, chain_of, schedule
 from .continuation import decisive
 from .determinism import deterministic
-from .failures import compile_problem, is_out_of_memory, views_explained
+from .failures import explained
 from .initial import start_from
 from .resume import log_what_changed, resume
 
@@ -46,19 +45,8 @@ log = logging.getLogger(__name__)
 
 def train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks: Ranks = SOLO) -> None:
     """Train in `directory`, from its checkpoint if there is one; the main rank writes result.json."""
-    with deterministic(conf.deterministic):
-        try:
-            with views_explained(conf.hardware):
-                _train(conf, directory, device, ranks)
-        except Exception as error:
-            if (problem := compile_problem(error)) is not None:
-                raise UserError(f"hardware.compile=true, but {problem}") from None
-            if is_out_of_memory(error):
-                reason = str(error).strip().partition("\n")[0] or "no more is there"
-                raise UserError(
-                    f"not enough memory ({reason}): lower batch_size or dataset.image_size, or take a smaller network"
-                ) from None
-            raise
+    with deterministic(conf.deterministic), explained(conf):
+        _train(conf, directory, device, ranks)
 
 
 def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks: Ranks) -> None:
@@ -66,10 +54,7 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
     set_up_cpu(conf.hardware, state["threads"] if state else None, ranks)
     task = build_task(conf, device, Share(ranks, conf.hardware.share))
     model = build_model(conf.model, task, conf.seed, device, channels_last=conf.hardware.channels_last)
-    if conf.batch_size // ranks.world == 1 and has_batch_norm(model):
-        raise UserError(
-            f"batch_size={conf.batch_size} leaves one {task.noun} to a rank, and batch norm needs two: raise it"
-        )
+    check_batch(conf, model, task, ranks)
     # with a checkpoint that one wins: the weights are not loaded again, and may be gone
     initial = state.get("initial") if state is not None else start_from(conf, model, task.buffers)
     optimizer = build_optimizer(conf.optimizer, model)

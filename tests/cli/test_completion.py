@@ -31,6 +31,8 @@ LINES = {
     "deeprelax train model=custom model.options.width=3 'model.name=a:B' see": ({"seed="}, set()),
     "deeprelax train +sweep=tune_h": ({"+sweep=tune_hj", "+sweep=tune_heat"}, {"+sweep=tune_sgd"}),
     "deeprelax train --config-dir mine experiment=": ({"experiment=tiny", "experiment=smoke"}, set()),
+    "deeprelax find-lr --from 1e-4 optimizer=hj optimizer.ga": ({"optimizer.gamma="}, {"optimizer.lr="}),
+    "deeprelax find-lr ": ({"dataset=", "optimizer=", "experiment="}, {"pde=", "schema"}),
     "deeprelax bench ": ({"model=", "repeats="}, {"optimizer=", "task="}),
     "deeprelax pde ": ({"smooth", "verify"}, {"train"}),
     "deeprelax pde smooth time=0.1,0.2 ": ({"problem=", "dimension="}, {"optimizer=", "seed="}),
@@ -43,7 +45,7 @@ LINES = {
 NOTHING = [
     "", "deeprelax nonsense ", "deeprelax evaluate out", "deeprelax train 'a", "deeprelax train --cf",
     "deeprelax train --config-dir ", "deeprelax train optimizer=nonsense see", "deeprelax train a==b see",
-    "deeprelax pde nonsense ",
+    "deeprelax pde nonsense ", "deeprelax find-lr --st", "deeprelax find-lr --steps ",
 ]  # fmt: skip
 
 
