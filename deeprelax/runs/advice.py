@@ -15,6 +15,7 @@ from ..training.stepper import Stepper
 TAKEN_FOR = 32  # pixels of the pictures that the default rates were chosen on, at most
 SMALL = 16  # examples: smaller batches make gradients that differ much
 NOTICEABLE = 0.01  # of a weight's displacement by noise
+USUAL = 0.1  # a rate: what is only too large for a larger one is that rate's fault
 Change = tuple[str, str]  # "lower", "raise" or "set", and the key with its value
 
 
@@ -56,7 +57,7 @@ def _rates(own: Set[str], group: Mapping[str, Any]) -> Iterator[tuple[str, str, 
         return
     if not chain and group.get("equation") != "heat" and group["gamma"] > group["lr"] / 10:
         yield "lower", "gamma", ""  # an extrapolation about as long as a step
-    if chain and (spring := group["inner_lr"] * stiffness(group)) > 0.5:
+    if chain and (spring := _usual(group, "inner_lr") * stiffness(group)) > 0.5:
         scoped = f"and optimizer.scoping={group['scoping']:g} " * bool(group.get("scoping"))
         yield "raise", "gamma", f" ({scoped}let a step of the chain go {spring:.3g} of the way back to x)"
 
@@ -68,7 +69,7 @@ def _others(own: Set[str], group: Mapping[str, Any]) -> Iterator[tuple[str, str,
     if "temperature" in own and _noise(group) >= NOTICEABLE:
         yield "lower", "temperature", ""
     for decay in ("weight_decay", "decoupled_weight_decay"):
-        if decay in own and group[decay] * max(group["lr"], group.get("inner_lr", 0)) > 0.1:
+        if decay in own and group[decay] * _usual(group, "inner_lr" if "inner_lr" in own else "lr") > 0.1:
             yield "lower", decay, ""
     for eps in ("eps", "inner_eps"):
         if eps in own and group[eps] == 0:
@@ -90,8 +91,13 @@ def _with_momentum(group: Mapping[str, Any], rule: str) -> str:
 
 def _noise(group: Mapping[str, Any]) -> float:
     """How far noise alone moves a weight in an outer step: of Langevin's steps, or of the heat equation's Gaussian."""
-    steps, rate = group.get("inner_steps", 1), group.get("inner_lr", group.get("gamma", 0) / 2)
+    steps = group.get("inner_steps", 1)
+    rate = _usual(group, "inner_lr") if "inner_lr" in group else group.get("gamma", 0) / 2
     return math.sqrt(2 * rate * group.get("temperature", 0) * steps)
+
+
+def _usual(group: Mapping[str, Any], rate: str) -> float:
+    return min(float(group[rate]), USUAL)
 
 
 def _of_the_rest(conf: TrainConf, task: Task) -> Iterator[Change]:
