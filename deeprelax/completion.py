@@ -7,6 +7,7 @@ cleared of the groups of other commands.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import io
 import os
@@ -76,13 +77,7 @@ def candidates(line: str, commands: Mapping[str, tuple[str, str]]) -> list[str]:
             return []
     if command not in HYDRA or current.startswith("-"):
         return []
-    if command == "find-lr":  # whose own options Hydra does not know
-        from .commands.find_lr import parser
-
-        try:
-            before = parser().parse_known_args(before)[1]
-        except argparse.ArgumentError:  # an option that lacks its value
-            return []
+    before = _left_to_hydra(before) if command == "find-lr" else before
     found = _beginning(current, _by_hydra(commands[command][0], experiment, before, current))
     keys = _keys(command, experiment) if not current.startswith("+") else {"sweep"}
     # A choice whose name begins with _ is included by others
@@ -97,6 +92,15 @@ def _flags(module: str) -> list[str]:
     """The flags of a command that has an argument parser, by its usage."""
     parser = getattr(importlib.import_module(module), "parser", None)
     return sorted(set(re.findall(r"--[a-z]+", parser().format_usage()))) if parser else []
+
+
+def _left_to_hydra(before: list[str]) -> list[str]:
+    """The arguments of find-lr without its own options, which Hydra does not know."""
+    from .commands.find_lr import parser
+
+    with contextlib.suppress(argparse.ArgumentError):  # an option that lacks its value, which is wrong for Hydra too
+        return parser().parse_known_args(before)[1]
+    return before
 
 
 def _by_hydra(module: str, experiment: str, before: list[str], current: str) -> list[str]:

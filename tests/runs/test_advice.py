@@ -43,9 +43,9 @@ def said(compose: Compose, *overrides: str, step: int = 7) -> str:
          f"of 32 at most){MEASURES}"),
         ("adamw", [], "lower optimizer.lr=0.001" + MEASURES),
         ("adamw", ["optimizer.eps=0"], f"lower optimizer.lr=0.001, or raise optimizer.eps=0{MEASURES}"),
-        ("entropy_sgd", [], CHAIN + MEASURES),  # a temperature of 1e-8, a jump to the average: neither can be it
-        ("entropy_sgd", ["optimizer.inner_lr=1e6"], "lower optimizer.inner_lr=1e+06 (with its momentum of 0.9 a rate of "
-         f"1e+07){MEASURES}"),
+        ("entropy_sgd", [], CHAIN + MEASURES),  # a temperature of 1e-8, a jump to the mean: neither can be it
+        ("entropy_sgd", ["optimizer.inner_lr=1e6"], "lower optimizer.inner_lr=1e+06 (with its momentum of 0.9 a "
+         f"rate of 1e+07){MEASURES}"),
         ("entropy_sgd", ["optimizer.lr=2"], f"{CHAIN} or optimizer.lr=2{MEASURES}"),
         ("entropy_sgd", ["optimizer.temperature=0.01"], f"{CHAIN} or optimizer.temperature=0.01{MEASURES}"),
         ("entropy_sgd", ["optimizer.gamma=0.05"], f"{CHAIN}, or raise optimizer.gamma=0.05 (let a step of the chain go "
