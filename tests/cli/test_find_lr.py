@@ -126,13 +126,13 @@ def test_every_task(task: str, deeprelax: Command) -> None:
 def test_it_leaves_no_run_and_moves_no_random_number(deeprelax: Command) -> None:
     run = [*RUN, "epochs=2", "dataset.augment=flip_crop"]
     assert deeprelax(*run, "output_dir=before")[0] == 0
-    assert deeprelax(*FIND, "optimizer=heat", "dataset.augment=flip_crop")[0] == 0
+    deeprelax(*FIND, "optimizer=heat", "dataset.augment=flip_crop")  # with or without a suggestion
     first = written("outputs")
     assert {path.name for path in Path("outputs").rglob("*") if path.is_file()} == {"find_lr.png", "find_lr.json"}
     assert deeprelax("runs")[1] == "no runs under outputs\n"
     assert deeprelax(*run, "output_dir=after")[0] == 0
     assert_same(directory("before"), directory("after"))
-    assert deeprelax(*FIND, "optimizer=heat", "dataset.augment=flip_crop")[0] == 0
+    deeprelax(*FIND, "optimizer=heat", "dataset.augment=flip_crop")  # with or without a suggestion
     assert written("outputs")["losses"] == first["losses"]
 
 
