@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..errors import UserError
+from ..errors import UserError, did_you_mean
 from ..files import read_json
+from ..records.directory import RunDirectory
 from ..records.scores import of_key
+
+if TYPE_CHECKING:
+    from ..runs.restored import Restored
 
 USAGE = """Evaluate a run again from its checkpoint.
 
 Usage: deeprelax evaluate RUN [KEY=VALUE ...]
   RUN is a run directory, as printed by `deeprelax train`; run=RUN means the same.
-  Keys that may be set here: data_dir, hardware.device, hardware.channels_last, hardware.precision,
-  hardware.threads."""
-ALLOWED = ("data_dir", *(f"hardware.{key}" for key in ("device", "channels_last", "precision", "threads")))
+  Keys that may be set here: data_dir, dataset.path, hardware.device, hardware.channels_last, hardware.precision,
+  hardware.threads.
+  dataset.path=FOLDER: where the images of a run of dataset=image_folder are now; or, for any run on images, others:
+  those in FOLDER/test/<class>/ or FOLDER/<class>/ are scored with the run's own normalisation."""
+ALLOWED = (
+    "data_dir",
+    "dataset.path",
+    *(f"hardware.{key}" for key in ("device", "channels_last", "precision", "threads")),
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -24,6 +35,11 @@ def main(arguments: list[str]) -> None:
         return
     overrides = [each for each in arguments if each.partition("=")[0] in ALLOWED]
     runs = [each.removeprefix("run=") for each in arguments if each not in overrides]
+    for key in (each.partition("=")[0] for each in runs if "=" in each and not Path(each).exists()):
+        raise UserError(
+            f"{key} cannot be set here{did_you_mean(key, ALLOWED)}: evaluate takes {', '.join(ALLOWED)}; all else is "
+            "as in the run"
+        )
     if len(runs) != 1:
         raise UserError(f"evaluate takes one run directory, not {len(runs)} ({' '.join(runs) or 'none'})")
     evaluate(Path(runs[0]), overrides)
@@ -32,16 +48,78 @@ def main(arguments: list[str]) -> None:
 def evaluate(path: Path, overrides: list[str]) -> dict[str, float]:
     """Print and return the loss and the task's scores on test data, and on validation data if they were held out.
 
-    overrides: "key=value" for keys of ALLOWED. Raises UserError if the directory, its configuration, its checkpoint or
-    the data are missing or corrupt.
+    overrides: "key=value" for keys of ALLOWED. With a dataset.path that has other images than the run's, the numbers
+    are of those. Raises UserError if the directory, its configuration, its checkpoint or the data are missing or
+    corrupt.
     """
+    folders = [each.partition("=")[2] for each in overrides if each.startswith("dataset.path=")]
+    if folders:
+        moved = _moved(path, overrides)
+        if moved is None:
+            return _others(path, Path(folders[-1]).expanduser())
+        return _evaluated(moved)
+    from ..runs.restored import restored
+
+    return _evaluated(restored(path, overrides))
+
+
+def _moved(path: Path, overrides: list[str]) -> Restored | None:
+    """The run, if its own images are where the overrides say; None if others are."""
+    from ..configuration.check import load
+    from ..configuration.schema import ImageFolderConf
+    from ..runs.restored import restored
+
+    if not path.is_dir():
+        raise UserError(f"{path} is not a directory: give the directory of a run")
+    if not isinstance(load(RunDirectory(path).config).dataset, ImageFolderConf):
+        return None
+    try:
+        run = restored(path, overrides)
+    except UserError:  # of a folder that no run could be of, as one without train/
+        return None
+    return run if run.data == run.task.fingerprint else None
+
+
+def _others(path: Path, folder: Path) -> dict[str, float]:
+    """Print and return the scores on other images: their mean loss, -log p of their class, and their error."""
+    import torch
+
+    from ..data.sources.pictures import labelled, labelled_folder
+    from ..runs.inference import load_model, predicted
+    from ..tasks.confusion import balanced_error, confusion
+    from .predict import scored
+
+    model = load_model(path)
+    if not folder.is_dir():
+        raise UserError(f"dataset.path={folder} is not a folder: give the one that holds the images")
+    place = labelled_folder(folder, model.classes)
+    if place is None:
+        raise UserError(
+            f"{folder} holds no folder that is called as a class of {path} ({', '.join(model.classes)}), nor does "
+            f"{folder / 'test'}: images belong into <class>/"
+        )
+    pictures = labelled(place, model.classes)
+    assert pictures.labels is not None
+    log_p = predicted(model, pictures)
+    matrix = confusion(pictures.labels, log_p.argmax(1), len(model.classes))
+    values = {
+        "test_loss": float(torch.nn.functional.nll_loss(log_p.double(), pictures.labels)),
+        "test_error": 100 * (1 - float(matrix.diagonal().sum()) / len(pictures.labels)),
+        "test_balanced_error": balanced_error(matrix),
+    }
+    for name, value in values.items():
+        print(f"{name} {value:.6g}{'' if name == 'test_loss' else ' %'}")
+    print(scored(log_p, pictures.labels, model.classes))
+    print(f"({len(pictures.labels)} images of {place}, which are not those of the run)")
+    return values
+
+
+def _evaluated(run: Restored) -> dict[str, float]:
     from ..parallel.ranks import SOLO
     from ..runs.failures import views_explained
-    from ..runs.restored import restored
     from ..training.evaluation import scores
     from ..training.objective import Autocast
 
-    run = restored(path, overrides)
     task, hardware = run.task, run.conf.hardware
     autocast = Autocast(hardware.precision, run.device)
     with views_explained(hardware):

@@ -26,7 +26,7 @@ class Images:
         # The copy is made once, here: index_select keeps this layout, which permuted is channels_last
         self._pixels = split.images.permute(0, 2, 3, 1).contiguous().to(device)  # (images, height, width, channels)
         self._labels = split.labels.to(device)
-        self._normalization = normalization.to(device)
+        self.normalization = normalization.to(device)
         self.device, self._channels_last, self.files = device, channels_last, split.files
 
     def __len__(self) -> int:
@@ -49,7 +49,7 @@ class Images:
 
     def normalized(self, pixels: Tensor) -> Tensor:
         """uint8 (batch, height, width, channels) to float32 (batch, channels, height, width), in the memory's order."""
-        images = self._normalization(pixels.permute(0, 3, 1, 2))
+        images = self.normalization(pixels.permute(0, 3, 1, 2))
         # No .contiguous(): it leaves grey images their strides, by which a convolution chooses the order of its output
         return images if self._channels_last else images.clone(memory_format=torch.contiguous_format)
 

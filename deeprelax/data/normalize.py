@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .whitening import fit_gcn_zca
+from .whitening import GCNWhitening, fit_gcn_zca
 
 
 class Normalization(Protocol):
@@ -18,6 +18,9 @@ class Normalization(Protocol):
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 (batch, channels, height, width) to float32 in the same memory format."""
+
+    def state(self) -> dict[str, Tensor]:
+        """The tensors that it was constructed with, by the names of the constructor's arguments."""
 
 
 class PerChannel:
@@ -31,6 +34,14 @@ class PerChannel:
 
     def __call__(self, images: Tensor) -> Tensor:
         return torch.sub(images, self.shift).mul_(self.scale)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"shift": self.shift, "scale": self.scale}
+
+
+def from_state(state: dict[str, Tensor]) -> Normalization:
+    """The normalisation whose `state` this is."""
+    return PerChannel(**state) if "shift" in state else GCNWhitening(**state)
 
 
 def fit(name: str, images: Tensor) -> Normalization:

@@ -31,6 +31,9 @@ class GCNWhitening:
         white = (contrast_normalized(images) - self.mean) @ self.matrix
         return white.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
 
+    def state(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "matrix": self.matrix}
+
 
 def contrast_normalized(images: Tensor) -> Tensor:
     """Images (batch, channels, height, width) to float32 (batch, features), each of mean 0 and standard deviation 1."""

@@ -29,6 +29,7 @@ class RunDirectory:
         self.overrides = path / "overrides.yaml"
         self.provenance, self.log = path / "provenance.json", path / "train.log"
         self.split = path / "split.json"  # of a folder of images that the run has split: its files by part
+        self.model = path / "model.json"
         self.metrics, self.tensorboard = path / "metrics.jsonl", path / "tensorboard"
         self.checkpoint, self.previous, self.corrupt = path / CHECKPOINT, path / PREVIOUS, path / CORRUPT
 
@@ -48,6 +49,8 @@ class RunDirectory:
             self.log,
             self.tensorboard,
             self.split,
+            self.model,
+            self.path / "confusion.png",  # of task=classification and task=bayesian
             self.path / "solution.png",  # of task=pinn
         ]
 

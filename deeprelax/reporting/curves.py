@@ -12,7 +12,7 @@ from .loading import Run
 
 Array = NDArray[np.float64]
 X = {"evaluations": "gradient_evaluations", "passes": "passes", "seconds": "seconds"}
-SPLITS = ("test", "validation")
+SPLITS = {"test": "test", "validation": "validation", "train": "training"}  # each with the kind of its records
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Curve:
 
 
 def split_of(metric: str) -> str:
-    """The split that curves are drawn for: "test" or "validation" as the metric begins, else "test"."""
+    """The split that curves are drawn for: "test", "validation" or "train" as the metric begins, else "test"."""
     name = metric.partition("_")[0]
-    return name if name in SPLITS else SPLITS[0]
+    return name if name in SPLITS else "test"
 
 
 def points(run: Run, split: str, x: str, y: str) -> tuple[Array, Array]:
@@ -35,7 +35,7 @@ def points(run: Run, split: str, x: str, y: str) -> tuple[Array, Array]:
 
     x: a key of X. y: "loss" or a metric of the task, as "error".
     """
-    pairs = [(record[X[x]], record[y]) for record in run.records if record["kind"] == split and y in record]
+    pairs = [(record[X[x]], record[y]) for record in run.records if record["kind"] == SPLITS[split] and y in record]
     table = np.array(pairs, dtype=float).reshape(-1, 2)
     return table[:, 0], table[:, 1]
 

@@ -97,7 +97,10 @@ def build_task(conf: TrainConf, device: torch.device, share: Share) -> Task:
     if conf.dataset.name != NO_DATA:
         load = functools.partial(_loaded, conf, device)
     dtype = torch.float64 if conf.hardware.precision == "float64" else torch.float32
-    setting = Setting(device, conf.seed, conf.batch_size, load_data=load, dtype=dtype, **share.of_batches)
+    half = conf.hardware.precision == "bfloat16"
+    setting = Setting(
+        device, conf.seed, conf.batch_size, load_data=load, dtype=dtype, bfloat16=half, **share.of_batches
+    )
     kind = resolve("task", name)
     if load is not None and not getattr(kind, "takes_data", True):
         raise UserError(f"task={name} has data of its own: leave dataset={conf.dataset.name} out")

@@ -172,6 +172,8 @@ def _write_config(config: DictConfig, directory: RunDirectory, overrides: Sequen
 
 def _end(directory: RunDirectory) -> dict[str, Any]:
     result = _result(directory)
+    if "test_class_errors" in result:
+        log.info(class_line(result))
     log.info(closing_line(result, directory))
     _show_told(result)
     return result
@@ -185,11 +187,23 @@ def _show_told(result: dict[str, Any]) -> None:
         log.info("floor %.4f", result["floor"])
     if "sample" in result:
         log.info("sample: %s", result["sample"])
+    for note in result.get("notes", []):
+        log.warning(note)
 
 
 def _result(directory: RunDirectory) -> dict[str, Any]:
     name, _ = first(directory.score_metrics())
     return files.read_json(directory.result, ("gradient_evaluations", "seconds", "ranks"), [f"test_{name}"])
+
+
+def class_line(result: dict[str, Any]) -> str:
+    """The mean of the errors by class, and the class with the largest."""
+    there = {name: error for name, error in result["test_class_errors"].items() if error is not None}
+    worst = max(there, key=lambda name: float(there[name]))
+    return (
+        f"error by class (confusion.png): mean {result['test_balanced_error']:.2f} %, "
+        f"largest {there[worst]:.2f} % of class {worst}"
+    )
 
 
 def closing_line(result: dict[str, Any], directory: RunDirectory) -> str:

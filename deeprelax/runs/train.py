@@ -37,6 +37,7 @@ from .chain import ALONE, Chain, chain_of, schedule
 from .continuation import decisive
 from .determinism import deterministic
 from .failures import explained
+from .inference import as_json, description
 from .initial import start_from
 from .resume import log_what_changed, resume
 
@@ -76,6 +77,8 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
         files.write_json(directory.provenance, provenance(device, ranks.world, task.metrics) | origin)
         if task.files:
             files.write_json(directory.split, task.files)
+        if (described := trainer.identity["inference"]) is not None:
+            files.write_json(directory.model, as_json(described))
     trainer.fit()
     if ranks.main:
         told = (task.report(model.eval(), directory.path) or {}) | _parts(conf, trainer, chain)
@@ -102,7 +105,7 @@ def compose(
         step=GuardedStep(
             model, optimizer, objective, can_abort=alone, skips=skips, graphs=conf.hardware.cuda_graphs and alone
         ),
-        evaluate=functools.partial(scores, task, model, task.statistics(loop.bn_batches), autocast, ranks),
+        evaluate=functools.partial(scores, task, model, task.statistics(loop.bn_batches), autocast, ranks, train=True),
         budget=budget,
         schedule=schedule(conf, conf.epochs, budget.start),
         cadence=Cadence(
@@ -131,6 +134,7 @@ def _identity(conf: TrainConf, task: Task, ranks: Ranks, chain: Chain) -> dict[s
         "threads": torch.get_num_threads(),
         "world": ranks.world,
         "chain": chain.ended,
+        "inference": description(conf, task),
     }
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .task import Task as Task
 
 _TOOLS = ("task:Task", "task:Setting", "task:Chunks", "metric:Metric", "least_squares:LeastSquares")
-_NO_TASKS = {"hyperparameters", "equations", *(path.partition(":")[0] for path in _TOOLS)}
+_NO_TASKS = {"hyperparameters", "equations", "confusion", *(path.partition(":")[0] for path in _TOOLS)}
 # what `task=` may be: "module:attribute" of this folder, and the keywords that the choice fixes. Any other file here is
 # a task, as matrix_sensing.py with its class MatrixSensing: a new one needs no line in this file.
 CHOICES: dict[str, tuple[str, dict[str, Any]]] = {

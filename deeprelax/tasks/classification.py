@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from ..data.batches import Batches, Images
 from ..errors import UserError
-from ..randomness import Purpose
+from ..randomness import Purpose, derive_seed
+from .confusion import confusion, draw_confusion, summary
 from .metric import Metric
 from .task import Chunks, Setting, Task
 
@@ -73,6 +75,37 @@ class Classification(Task):
     def scores(self, sums: Tensor) -> dict[str, float]:
         loss, wrong, images = sums.tolist()
         return {"loss": loss / images, "error": 100.0 * wrong / images}
+
+    def predicted(self, model: nn.Module, *chunk: Tensor) -> Tensor:
+        """The class of each image of a chunk, int64 (images,), by which `sums` counts errors."""
+        found: Tensor = model(chunk[0]).argmax(1)
+        return found
+
+    def report(self, model: nn.Module, folder: Path) -> dict[str, Any]:
+        """confusion.png of the test images; the matrix, and the errors by class and their mean."""
+        device, test, classes = self.setting.device, self.splits()["test"], self.data.classes
+        matrix = torch.zeros(len(classes), len(classes), dtype=torch.int64, device=device)
+        half = torch.autocast(device.type, torch.bfloat16, enabled=self.setting.bfloat16)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad(), half:
+            for i in range(test.count):
+                chunk = test.take(i)
+                torch.manual_seed(derive_seed(self.setting.seed, Purpose.EVALUATION, "test", i))  # as the scores
+                labels, predicted = chunk[1], self.predicted(model, *chunk)
+                if predicted.shape != labels.shape or int(predicted.max()) >= len(classes):
+                    return {}  # of a derived task, whose networks return something else
+                matrix += confusion(labels, predicted, len(classes))
+        draw_confusion(matrix.cpu(), classes, folder / "confusion.png")
+        return summary(matrix.cpu(), classes)
+
+    def inference(self) -> dict[str, Any]:
+        """Sizes of the images, names of the classes, the normalisation, and the number of training images."""
+        return {
+            "channels": self.data.channels,
+            "image_size": self.data.image_size,
+            "classes": list(self.data.classes),
+            "training_images": self.examples,
+            "normalization": self.data.train.normalization.to(torch.device("cpu")).state(),
+        }
 
     def check_network(self, name: str, network: Callable[..., Any]) -> None:
         smallest = getattr(network, "smallest_image", 1)

@@ -45,6 +45,7 @@ class Setting:
     chain: tuple[int, int] = (0, 1)
     load_data: Callable[[], tuple[Data, Augmentation | None]] | None = None
     dtype: torch.dtype = torch.float32  # of the weights, and of what the task computes with
+    bfloat16: bool = False  # is what can be computed in bfloat16 by autocast?
 
     @property
     def drawn(self) -> int:
@@ -132,9 +133,17 @@ class Task(ABC):
     def report(self, model: nn.Module, folder: Path) -> dict[str, Any] | None:
         """At the end of a run, on the main rank: files of the task's own, as a figure, and what it adds to result.json.
 
-        Of that a "formula", a "floor" (the least first score that can be expected) and a "sample" are printed.
+        Of that a "formula", a "floor" (the least first score that can be expected), a "sample" and "notes", a list of
+        sentences, are printed.
         """
         return {}
+
+    def inference(self) -> dict[str, Any] | None:
+        """What a network of this task takes and returns, to be used without its data: plain types, and tensors.
+
+        None where a network is of no use outside its run.
+        """
+        return None
 
     def check_network(self, name: str, network: Callable[..., Any]) -> None:  # noqa: B027
         """Raise UserError if the network called `name` cannot take this task's inputs."""

@@ -90,10 +90,10 @@ class Journal:
             self._progress.show(loss=f"{values['inner_loss']:.4f}")
 
     def evaluated(self, scores: dict[str, dict[str, float]], counts: dict[str, Number]) -> None:
-        """Scores of x on the splits that there are."""
-        for name in ("test", "validation"):
+        """Scores of x on the splits that there are. Of the kind "train" are the records of steps."""
+        for name, kind in (("train", "training"), ("test", "test"), ("validation", "validation")):
             if name in scores:
-                self._write(name, dict(scores[name]), counts)
+                self._write(kind, dict(scores[name]), counts)
         name, metric = next(iter(self._task.metrics.items()))
         self._progress.show(**{name: metric.show(scores["test"][name], gap="")})
         shown = [f"pass {counts['passes']:.4g}/{self._budget.epochs:g}", f"test loss {scores['test']['loss']:.4f}"]

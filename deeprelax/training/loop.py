@@ -38,7 +38,7 @@ class Trainer:
     objective: Objective
     share: Share
     step: GuardedStep
-    evaluate: Callable[..., Scores]  # (train: on training batches too?, interrupt) to the scores of x
+    evaluate: Callable[..., Scores]  # (interrupt) to the scores of x, on training batches too
     budget: Budget
     schedule: Schedule
     cadence: Cadence
@@ -122,7 +122,7 @@ class Trainer:
     def _evaluate(self) -> None:
         """Everything is computed before anything is written: aborted for a stop, it is made when the run resumes."""
         try:
-            self.scores = self.evaluate(train=self._spent, interrupt=self.stop.interrupt)
+            self.scores = self.evaluate(interrupt=self.stop.interrupt)
         except Stopped:
             self._save_before_leaving()
             raise

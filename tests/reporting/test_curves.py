@@ -47,7 +47,8 @@ def test_one_run_has_no_band_and_no_common_range_no_curve(tmp_path: Path) -> Non
 
 
 def test_the_curves_are_those_of_the_metrics_images() -> None:
-    assert [split_of(name) for name in ("validation_error", "test_loss", "seconds")] == ["validation", "test", "test"]
+    names = ("validation_error", "test_loss", "train_loss", "seconds")
+    assert [split_of(name) for name in names] == ["validation", "test", "train", "test"]
 
 
 @pytest.mark.parametrize("x", ["evaluations", "passes", "seconds"])

@@ -58,7 +58,7 @@ def test_a_run_writes_what_it_promises(compose: Compose, tmp_path: Path) -> None
     names = {path.name for path in tmp_path.iterdir()} - {".lock"}
     assert names == {
         "config.yaml", "provenance.json", "metrics.jsonl", "tensorboard", "checkpoint.pt", "checkpoint.previous.pt",
-        "result.json", "train.log", "overrides.yaml",
+        "result.json", "train.log", "overrides.yaml", "model.json", "confusion.png",
     }  # fmt: skip
     assert json.loads((tmp_path / "result.json").read_text()) == result
     assert result.keys() >= {
@@ -69,9 +69,17 @@ def test_a_run_writes_what_it_promises(compose: Compose, tmp_path: Path) -> None
     assert result["parameters"] == 131_220
     assert (result["training_images"], result["test_images"], result["validation_images"]) == (200, 360, 50)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert {record["kind"] for record in records} == {"train", "test", "validation"}
-    last = [record for record in records if record["kind"] == "test"][-1]
-    assert (last["error"], last["loss"]) == (result["test_error"], result["test_loss"])
+    assert {record["kind"] for record in records} == {"train", "training", "test", "validation"}
+    for kind, split in {"test": "test", "validation": "validation", "training": "train"}.items():  # of x
+        scored = [record for record in records if record["kind"] == kind]
+        assert [record["outer_steps"] for record in scored] == [8, 9]
+        assert (scored[-1]["error"], scored[-1]["loss"]) == (result[f"{split}_error"], result[f"{split}_loss"])
+    matrix = torch.tensor(result["test_confusion"])
+    assert matrix.sum(1).tolist() == [36] * 10  # the digits' test images are balanced
+    assert 100 * (1 - matrix.diagonal().sum().item() / 360) == pytest.approx(result["test_error"])
+    assert result["test_balanced_error"] == pytest.approx(result["test_error"])
+    assert list(result["test_class_errors"]) == [str(digit) for digit in range(10)]
+    assert "notes" not in result
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["optimizer"]["seed"] == 0
     assert "test error" in (tmp_path / "train.log").read_text()
 
@@ -80,7 +88,7 @@ def test_a_run_writes_what_it_promises(compose: Compose, tmp_path: Path) -> None
     tags = set(events.Tags()["scalars"])
     assert tags >= {
         "train/inner_loss", "train/lr", "train/gamma", "train/direction_norm",
-        "test/loss", "test/error", "validation/loss", "validation/error",
+        "test/loss", "test/error", "validation/loss", "validation/error", "training/loss", "training/error",
     }  # fmt: skip
     assert [event.step for event in events.Scalars("test/error")][-1] == 36
     lrs = [event.value for event in events.Scalars("train/lr")]

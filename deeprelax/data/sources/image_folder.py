@@ -218,3 +218,21 @@ def _square(file: Path) -> int:
     if width != height:
         raise UserError(f"{file} has {width} x {height} pixels, not a square: set dataset.image_size=PIXELS")
     return int(width)
+
+
+def is_image(name: str) -> bool:
+    """Is a file of this name taken for an image?"""
+    return name.lower().endswith(EXTENSIONS)
+
+
+def read_image(file: Path, size: int, channels: int) -> torch.Tensor:
+    """A picture as an image of a data set is read, uint8 (channels, size, size), in colour or in grey (1 channel).
+
+    Raises UserError, naming the file, if it cannot be read.
+    """
+    from PIL import Image
+
+    pixels, _ = _decode(file, size, size)
+    if channels == 1:
+        pixels = np.asarray(Image.fromarray(pixels).convert("L"))[..., None]  # of a grey one, its own values
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())

@@ -93,8 +93,18 @@ class Bayesian(Classification):
             "divergence": divergence / images,
         }
 
+    def predicted(self, model: nn.Module, *chunk: Tensor) -> Tensor:
+        images = chunk[0]
+        shuffled(images)  # the draws of weights are then those of `sums`
+        log_p = (sampled(model, images)[0].double().log_softmax(1) for _ in range(self.paths))
+        return torch.stack(list(log_p)).logsumexp(0).argmax(1)
+
+    def inference(self) -> dict[str, Any]:
+        """And the draws of the weights whose mean softmax is a prediction."""
+        return super().inference() | {"draws": self.paths, "seed": self.setting.seed}
+
     def report(self, model: nn.Module, folder: Path) -> dict[str, Any]:
-        """bayesian.png; where the network has `evaluation_steps`, scores of at most 1,000 images for other numbers."""
+        """Also bayesian.png; where the network has `evaluation_steps`, scores of at most 1,000 images for others."""
         from .figure import draw
 
         chunks, scored = self.splits()["test"], {}
@@ -107,7 +117,8 @@ class Bayesian(Classification):
                 model.evaluation_steps = own
         draw(self._seeded(model, 0, chunks.take(0)).split(SIZES), scored, folder / "bayesian.png")
         kept = ("error", "ece", "nll")
-        return {"by_steps": {str(steps): {key: each[key] for key in kept} for steps, each in scored.items()}}
+        by_steps = {str(steps): {key: each[key] for key in kept} for steps, each in scored.items()}
+        return super().report(model, folder) | {"by_steps": by_steps}
 
     def _seeded(self, model: nn.Module, i: int, chunk: tuple[Tensor, ...]) -> Tensor:
         device = self.setting.device
