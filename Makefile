@@ -36,9 +36,9 @@ test-night: $(INSTALLED) ## run the tests that take a night; interrupted, it res
 
 # Tests say what they miss and are skipped: neither of these two ends make.
 $(SWEEPS): $(INSTALLED)
-	@echo "Installing the launchers, the sweeper, the frameworks and the rival of .[sweeps,integrations,rivals] into $(VENV)"
-	@if $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,sweeps,integrations,rivals]' >$@.log 2>&1; \
-	then touch $@; else echo "Going without .[sweeps,integrations,rivals], which pip could not install: $@.log says why"; fi
+	@echo "Installing the launchers, the sweeper, the frameworks and the rival of .[sweeps,integrations,rivals,export] into $(VENV)"
+	@if $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,sweeps,integrations,rivals,export]' >$@.log 2>&1; \
+	then touch $@; else echo "Going without .[sweeps,integrations,rivals,export], which pip could not install: $@.log says why"; fi
 
 slurm-and-ip:
 	@missing=; for each in slurmctld:slurm-wlm munged:munge ip:iproute2; do \

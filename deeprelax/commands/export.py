@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from ..errors import UserError
 from .arguments import Parser
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The parser of the command's arguments."""
     made = Parser(
         prog="deeprelax export",
@@ -17,7 +16,6 @@ def parser() -> argparse.ArgumentParser:
         "FILE.onnx (needs pip install 'deeprelax[export]'). In: uint8 images (N, channels, size, size), any N; the "
         "normalisation is inside. Out: probabilities (N, classes). What was written is read again and compared before "
         "the command says done.",
-        allow_abbrev=False,
     )
     made.add_argument("run", type=Path, metavar="RUN", help="a run directory, as printed by `deeprelax train`")
     made.add_argument("file", type=Path, metavar="FILE", help="name of the file, in .pt2 or .onnx; replaced if there")

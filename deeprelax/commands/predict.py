@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 from collections.abc import Iterator, Sequence
@@ -23,14 +22,13 @@ SHOWN = 40  # files in the table on the terminal
 COLUMNS = 20  # the most classes whose matrix fits there
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The parser of the command's arguments."""
     made = Parser(
         prog="deeprelax predict",
         description="Say which classes the network of an image-classification run sees on pictures. They are cut and "
         "resized to its input as dataset=image_folder does it. A folder whose sub-folders are called as the classes "
         "is scored too: error, confusion matrix, recall of each class.",
-        allow_abbrev=False,
     )
     made.add_argument("run", type=Path, metavar="RUN", help="a run directory, as printed by `deeprelax train`")
     made.add_argument("paths", type=Path, nargs="+", metavar="FILE|FOLDER", help="pictures, or a folder of them")

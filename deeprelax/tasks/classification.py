@@ -76,6 +76,14 @@ class Classification(Task):
         loss, wrong, images = sums.tolist()
         return {"loss": loss / images, "error": 100.0 * wrong / images}
 
+    def check_network(self, name: str, network: Callable[..., Any]) -> None:
+        smallest = getattr(network, "smallest_image", 1)
+        if self.data.image_size < smallest:
+            raise UserError(
+                f"model={name} takes images of {smallest} pixels or more, these have {self.data.image_size}: "
+                f"set dataset.image_size={smallest} or more, or take another model"
+            )
+
     def predicted(self, model: nn.Module, *chunk: Tensor) -> Tensor:
         """The class of each image of a chunk, int64 (images,), by which `sums` counts errors."""
         found: Tensor = model(chunk[0]).argmax(1)
@@ -83,7 +91,8 @@ class Classification(Task):
 
     def report(self, model: nn.Module, folder: Path) -> dict[str, Any]:
         """confusion.png of the test images; the matrix, and the errors by class and their mean."""
-        device, test, classes = self.setting.device, self.splits()["test"], self.data.classes
+        device, test = self.setting.device, self.splits()["test"]
+        classes = [str(name) for name in self.data.classes]
         matrix = torch.zeros(len(classes), len(classes), dtype=torch.int64, device=device)
         half = torch.autocast(device.type, torch.bfloat16, enabled=self.setting.bfloat16)
         with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad(), half:
@@ -102,18 +111,10 @@ class Classification(Task):
         return {
             "channels": self.data.channels,
             "image_size": self.data.image_size,
-            "classes": list(self.data.classes),
+            "classes": [str(name) for name in self.data.classes],
             "training_images": self.examples,
             "normalization": self.data.train.normalization.to(torch.device("cpu")).state(),
         }
-
-    def check_network(self, name: str, network: Callable[..., Any]) -> None:
-        smallest = getattr(network, "smallest_image", 1)
-        if self.data.image_size < smallest:
-            raise UserError(
-                f"model={name} takes images of {smallest} pixels or more, these have {self.data.image_size}: "
-                f"set dataset.image_size={smallest} or more, or take another model"
-            )
 
 
 def every_image(images: Images) -> Chunks:

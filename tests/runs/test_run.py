@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from deeprelax.errors import UserError
 from deeprelax.records import checkpoint
 from deeprelax.records.directory import RunDirectory
-from deeprelax.runs.run import closing_line
+from deeprelax.runs.run import _show_told, class_line, closing_line
 from tests.hooks import interrupt_at
 from tests.optimizers import TRAINED
 from tests.quick import assert_same, scalars, train
@@ -115,6 +115,14 @@ def test_the_closing_line_has_name_unit_and_decimals_of_the_first_score(tmp_path
     fit = RunDirectory(write_fit(tmp_path, "sgd", 0, 0.5))
     line = closing_line({"test_r2": float("nan"), **counts}, fit)
     assert line == f"test r2 nan  100 gradient evaluations  2.0 s  {fit.shown()}"
+
+
+def test_errors_by_class_and_notes_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    errors = {"cat": 12.5, "dog": None, "owl": 50.0}
+    line = class_line({"test_class_errors": errors, "test_balanced_error": 31.25})
+    assert line == "error by class (confusion.png): mean 31.25 %, largest 50.00 % of class owl"
+    _show_told({"notes": ["the test error equals that of always answering cat"]})
+    assert caplog.messages == ["the test error equals that of always answering cat"]
 
 
 def test_a_finished_run_is_skipped_and_force_restarts_it(compose: Compose, tmp_path: Path) -> None:

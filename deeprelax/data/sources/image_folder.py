@@ -220,11 +220,6 @@ def _square(file: Path) -> int:
     return int(width)
 
 
-def is_image(name: str) -> bool:
-    """Is a file of this name taken for an image?"""
-    return name.lower().endswith(EXTENSIONS)
-
-
 def read_image(file: Path, size: int, channels: int) -> torch.Tensor:
     """A picture as an image of a data set is read, uint8 (channels, size, size), in colour or in grey (1 channel).
 

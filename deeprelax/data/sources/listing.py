@@ -64,6 +64,11 @@ def parts_of(root: Path, *, split: bool) -> dict[str, Listing]:
     return listings
 
 
+def is_image(name: str) -> bool:
+    """Is a file of this name taken for an image?"""
+    return name.lower().endswith(EXTENSIONS)
+
+
 def listed(folder: Path) -> Listing:
     """The images in `folder`/<class>/. Raises UserError if there are no such folders, or one of them has no images."""
     entries = _entries(folder)
@@ -75,7 +80,7 @@ def listed(folder: Path) -> Listing:
         images: list[os.DirEntry[str]] = []
         rest: list[os.DirEntry[str]] = []
         for entry in _entries(folder / name):
-            (images if entry.is_file() and entry.name.lower().endswith(EXTENSIONS) else rest).append(entry)
+            (images if entry.is_file() and is_image(entry.name) else rest).append(entry)
         if not images:
             instead = f" ({_kinds(rest)})" if rest else ""
             raise UserError(

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ...errors import UserError
-from .image_folder import is_image, read_image
+from .image_folder import read_image
+from .listing import is_image
 
 log = logging.getLogger(__name__)
 CHUNK = 256  # pictures in memory
