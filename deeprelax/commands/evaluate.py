@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,10 +74,15 @@ def _moved(path: Path, overrides: list[str]) -> Restored | None:
         raise UserError(f"{path} is not a directory: give the directory of a run")
     if not isinstance(load(RunDirectory(path).config).dataset, ImageFolderConf):
         return None
+    reader = logging.getLogger("deeprelax.data.sources")
+    level = reader.level
+    reader.setLevel(logging.ERROR)  # what it says of the folder would be of training on it
     try:
         run = restored(path, overrides)
     except UserError:  # of a folder that no run could be of, as one without train/
         return None
+    finally:
+        reader.setLevel(level)
     return run if run.data == run.task.fingerprint else None
 
 
