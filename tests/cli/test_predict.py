@@ -117,7 +117,8 @@ def test_a_folder_that_has_moved_is_evaluated_as_before(run: str, deeprelax: Com
     Path("pictures").rename("moved")
     status, _, err = deeprelax("evaluate", run)
     assert (status, err.count("\n")) == (1, 1)
-    assert deeprelax("evaluate", run, "dataset.path=moved") == (0, before, "")
+    numbers = before[before.index("test_loss") :]  # without what reading the images for the first time says
+    assert deeprelax("evaluate", run, "dataset.path=moved") == (0, numbers, "")
 
 
 def test_other_images_are_scored_with_the_runs_own_normalisation(run: str, deeprelax: Command) -> None:
