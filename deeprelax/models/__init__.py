@@ -1,4 +1,4 @@
-"""Define the networks, which depend on torch only.
+"""Define the networks, which depend on torch only, two of them on torchvision too.
 
 A network is built with the keywords of the task's shape and its own options. Those of images,
 `Network(channels, image_size, classes, **options)`, map (batch, channels, size, size) to logits (batch, classes); an
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from .mlp import MLP as MLP
     from .mlp_field import MlpField as MlpField
     from .odenet import OdeNet as OdeNet
+    from .resnet import ResNet18 as ResNet18
     from .sde_bnn import SdeBnn as SdeBnn
+    from .torchvision_models import torchvision_model as torchvision_model
     from .transformer import Transformer as Transformer
     from .wide_resnet import WideResNet as WideResNet
 
@@ -40,7 +42,9 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "mlp": ("mlp:MLP", {}),
     "mlp_field": ("mlp_field:MlpField", {}),
     "odenet": ("odenet:OdeNet", {}),
+    "resnet18": ("resnet:ResNet18", {}),
     "sde_bnn": ("sde_bnn:SdeBnn", {}),
+    "torchvision": ("torchvision_models:torchvision_model", {}),
     "transformer": ("transformer:Transformer", {}),
     "wrn": ("wide_resnet:WideResNet", {}),
 }

@@ -47,6 +47,8 @@ RANGES: dict[str, Row] = {
     "solver": (str, lambda v: v in ("euler", "midpoint", "rk4"), "euler, midpoint or rk4"),
     "steps": (int, lambda v: 1 <= v <= 1000, "an integer from 1 to 1000"),
     "time": (bool, lambda v: isinstance(v, bool), "true or false"),
+    "architecture": (str, lambda v: v.strip() != "", "a name of torchvision.models, as resnet18"),
+    "weights": (str, lambda v: v.strip() != "", "a file with a state_dict"),
     "knots": (int, lambda v: 1 <= v <= 1000, "an integer from 1 to 1000"),
 }
 

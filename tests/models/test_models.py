@@ -135,7 +135,8 @@ def test_the_choices_can_be_read_without_torch() -> None:
     code = (
         "import sys, deeprelax.models as models; from deeprelax.models import hyperparameters\n"
         "assert {'AllCNN', 'Dense', 'DiagonalLinear', 'ExpressionTree', 'Factor', 'GatedMlp', 'LeNet', 'MLP', "
-        "'MlpField', 'OdeNet', 'SdeBnn', 'Transformer', 'WideResNet'} == set(models.__all__)\n"
+        "'MlpField', 'OdeNet', 'ResNet18', 'SdeBnn', 'Transformer', 'WideResNet', 'torchvision_model'} == "
+        "set(models.__all__)\n"
         "assert not {'torch', 'hydra', 'deeprelax.optim'} & set(sys.modules)\n"
         "from deeprelax.models import LeNet\n"
         "assert not {m for m in sys.modules if m.startswith('deeprelax.') and not m.startswith('deeprelax.models')}\n"
