@@ -14,12 +14,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError, did_you_mean
 from ..files import corrupt
-from ..optim.hyperparameters import check_rules
+from ..optim.hyperparameters import OF_GROUPS, check_ranges, check_rules
 from .messages import choice_of, keys_below, unknown_key
 from .registry import DOTTED, REGISTRY
 from .rules import rules_before
 from .run_name import BEFORE, FOLDERS_BEFORE, value_of
 from .schema import BASES, NO_DATA, SCHEMAS, BenchConf, TrainConf
+
+NO_KEYWORDS = {"name", "options", "freeze", "groups"}  # of a model's or an optimizer's constructor
 
 
 def register() -> None:
@@ -91,8 +93,11 @@ def _excluding(node: DictConfig, prefix: str) -> Iterator[str]:
         )
     if prefix == "dataset.":
         yield from _without_effect(node)
+    if prefix == "" and value_of(node, "init_from") and value_of(node, "model.weights"):
+        yield "init_from and model.weights exclude each other: both are the weights to start from; leave one out"
     if prefix != "optimizer.":
         return
+    yield from _groups(node)
     try:
         check_rules({str(key): node[key] for key in node if not OmegaConf.is_missing(node, str(key))})
     except ValueError as error:
@@ -105,6 +110,26 @@ def _without_effect(dataset: DictConfig) -> Iterator[str]:
     for key, crops in (("crop_padding", ("crop", "flip_crop")), ("crop_scale", ("resized_crop",))):
         if value_of(dataset, key) is not None and augment not in crops:
             yield f"dataset.{key} does nothing with dataset.augment={augment}: take dataset.augment={crops[0]}"
+
+
+def _groups(node: DictConfig) -> Iterator[str]:
+    """The message for each mistake in `optimizer.groups`."""
+    for group in node.groups:
+        here = f"optimizer.groups: {group}"
+        if not isinstance(group.get("match"), str) or not group.match:
+            yield f"{here} has no match: give a pattern of parameters' names, as {{match: fc.*, lr: 0.01}}"
+            continue
+        values = {str(key): value for key, value in group.items() if key != "match"}
+        known = [key for key in OF_GROUPS if key in node] or list(OF_GROUPS)  # of the user's own: its options say
+        for key in values:
+            if key not in known:
+                yield f"{here}: {key} cannot be of a group{did_you_mean(key, known)}: {', '.join(known)} can"
+        if not values:
+            yield f"{here} has no value of its own: give it {' or '.join(known)}"
+        try:
+            check_ranges(values)
+        except ValueError as error:
+            yield f"{here}: {error}"
 
 
 def _wrong_name(node: DictConfig, prefix: str) -> Iterator[str]:
@@ -127,7 +152,7 @@ def keywords(conf: Any) -> dict[str, Any]:
 
     A class of the user's, package.module:Name, gets its free `options` alone: the schema's other keys are not its own.
     """
-    given = {f.name: getattr(conf, f.name) for f in fields(conf) if f.name not in ("name", "options")}
+    given = {f.name: getattr(conf, f.name) for f in fields(conf) if f.name not in NO_KEYWORDS}
     return dict(conf.options) if ":" in conf.name else given | dict(conf.options)
 
 

@@ -36,6 +36,8 @@ BEFORE: dict[str, Any] = {
     "dataset": {"parts": "balanced", "mirror": None, "crop_padding": None, "crop_scale": None, "color_jitter": 0.0},
     "name": None,
     "tags": [],
+    "model": {"freeze": []},
+    "optimizer": {"groups": []},
 }
 FOLDERS_BEFORE: dict[str, Any] = {"dataset": {"split": None, "split_seed": 0}}  # and those of dataset=image_folder
 # What tells runs apart comes first in a name, the method before the problem; what seldom does, and may be long, last

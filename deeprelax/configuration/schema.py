@@ -112,18 +112,20 @@ class TaskConf:
 
 @dataclass
 class ModelConf:
-    """The group `model`; options: keyword arguments of a class of the user's."""
+    """The group `model`; options: keyword arguments of a class of the user's; freeze: patterns of parameters."""
 
     name: str = MISSING
     options: dict[str, Any] = field(default_factory=dict)
+    freeze: list[str] = field(default_factory=list)
 
 
 @dataclass
 class OptimizerConf:
-    """The group `optimizer`; options: keyword arguments of a class of the user's."""
+    """The group `optimizer`; options: keyword arguments of a class of the user's; groups: rates of their own."""
 
     name: str = MISSING
     options: dict[str, Any] = field(default_factory=dict)
+    groups: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass

@@ -16,8 +16,28 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, _BatchNorm) for module in model.modules())
 
 
+def training_mode(model: nn.Module, mode: bool = True) -> None:
+    """`model.train(mode)`, but batch norm whose weights are all frozen stays in eval mode: its statistics are kept."""
+    model.train(mode)
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and is_frozen(module):
+            module.eval()
+
+
+def is_frozen(layer: nn.Module) -> bool:
+    """Does it have weights, and does none of them require a gradient?"""
+    weights = list(layer.parameters())
+    return bool(weights) and not any(p.requires_grad for p in weights)
+
+
 @torch.no_grad()
-def reestimate_batchnorm(model: nn.Module, batches: Iterable[Any], device: torch.device | str | None = None) -> None:
+def reestimate_batchnorm(
+    model: nn.Module,
+    batches: Iterable[Any],
+    device: torch.device | str | None = None,
+    *,
+    keep_frozen: bool = False,
+) -> None:
     """Replace the running statistics by the cumulative average over the batches, at the present weights.
 
     To be called before x is evaluated, or saved for use. `torch.optim.swa_utils.update_bn` does the same but leaves
@@ -29,10 +49,12 @@ def reestimate_batchnorm(model: nn.Module, batches: Iterable[Any], device: torch
         batches: inputs of the network, or tuples and lists whose first item is one, as a DataLoader gives; all are
             used, so take a part of a large set (some 50 batches do).
         device: where to put the inputs; by default they stay where they are.
+        keep_frozen: pass over layers whose weights require no gradient, those of a part that is not trained.
 
     Raises ValueError if there is no batch, as from an iterator that is used up.
     """
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    layers = [layer for layer in layers if not (keep_frozen and is_frozen(layer))]
     if not layers:
         return
     modes, momenta = [(m, m.training) for m in model.modules()], [layer.momentum for layer in layers]

@@ -77,6 +77,7 @@ CHOSEN_ONCE = {
     "equation",
     "closure_calls",
 }  # of an optimizer, not of a parameter group
+OF_GROUPS = ("lr", "inner_lr", "weight_decay", "decoupled_weight_decay")  # what `optimizer.groups` may set
 OF_THE_CHAIN = ("inner_lr", "temperature", "inner_state")
 
 

@@ -38,6 +38,7 @@ from ..randomness import Purpose, derive_seed
 from ..tasks.task import Setting, Task
 from ..training.share import Share
 from ..training.stepper import Stepper
+from .parameters import freeze, parameter_groups
 
 
 def choose_device(conf: HardwareConf, ranks: Ranks = SOLO) -> torch.device:
@@ -164,7 +165,8 @@ def build_model(conf: ModelConf, task: Task, seed: int, device: torch.device, *,
     task.check_network(conf.name, network)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, Purpose.WEIGHTS))
-        model: nn.Module = call("model", conf.name, **task.shape, **keywords(conf))
+        # a file of first weights is for the start of a run: what restores one has its checkpoint
+        model: nn.Module = call("model", conf.name, **task.shape, **keywords(conf) | _no_file(conf))
     if task.derivatives and has_batch_norm(model):
         raise UserError(
             f"model={conf.name} has batch norm, by which an output depends on all inputs of the batch: the derivatives "
@@ -175,6 +177,7 @@ def build_model(conf: ModelConf, task: Task, seed: int, device: torch.device, *,
     for tensor in (*model.parameters(), *model.buffers()) if channels_last else ():
         if tensor.ndim == 4:  # Module.to(memory_format=...) would refuse those of five dimensions, as Conv3d's
             tensor.data = tensor.data.to(memory_format=torch.channels_last)
+    freeze(model, conf.freeze)
     return model
 
 
@@ -184,6 +187,10 @@ def check_batch(conf: TrainConf, model: nn.Module, task: Task, ranks: Ranks = SO
         raise UserError(
             f"batch_size={conf.batch_size} leaves one {task.noun} to a rank, and batch norm needs two: raise it"
         )
+
+
+def _no_file(conf: ModelConf) -> dict[str, Any]:
+    return {"weights": None} if hasattr(conf, "weights") else {}
 
 
 def _shape_taken(network: Callable[..., Any], task: Task) -> str | None:
@@ -214,9 +221,18 @@ def load_weights(model: nn.Module, state: dict[str, Any], directory: Path) -> No
         ) from None
 
 
-def build_optimizer(conf: OptimizerConf, model: nn.Module) -> Stepper:
-    """The optimizer over the network's parameters. Raises UserError if it is neither a Relaxation nor LBFGS."""
-    optimizer = call("optimizer", conf.name, model.parameters(), **keywords(conf))
+def build_optimizer(conf: OptimizerConf, model: nn.Module, *, freezes: bool = False) -> Stepper:
+    """The optimizer over the network's parameters, without those that `model.freeze` names.
+
+    Raises UserError if it is neither a Relaxation nor LBFGS, and for groups that it or the network has not.
+    """
+    params: Any = model.parameters()
+    if conf.groups or freezes:
+        params = parameter_groups(model, conf.groups)
+    optimizer = call("optimizer", conf.name, params, **keywords(conf))
     if not isinstance(optimizer, Relaxation | LBFGS):
         raise UserError(f"optimizer.name={conf.name} is not a deeprelax.optim.Relaxation: derive it from that class")
+    for key in dict.fromkeys(key for group in conf.groups for key in group if key != "match"):
+        if key not in optimizer.defaults:
+            raise UserError(f"optimizer.groups: {conf.name} has no {key}: leave it out")
     return optimizer

@@ -77,8 +77,9 @@ def _method(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 def _structure(configuration: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same for an optimizer's state to fit."""
+    groups = [group["match"] for group in configuration.get("optimizer.groups", [])]
     shaping = {"optimizer.name", "optimizer.history_size", *(f"optimizer.{key}" for key in CHOSEN_ONCE)}
-    return {
+    return {"groups": groups} | {
         key: value
         for key, value in configuration.items()
         if key in shaping or (key.startswith("optimizer.options") and key != RATE)

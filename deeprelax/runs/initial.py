@@ -1,10 +1,10 @@
-"""`init_from`: start from the weights of another run or of a file, and from nothing else of it."""
+"""`init_from`, `model.weights`: start from the weights of another run or of a file, and from nothing else of it."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ ADVICE = "give the directory of a run, or a file that torch.save wrote of a stat
 
 
 def start_from(conf: TrainConf, model: nn.Module, kept: Collection[str] = ()) -> str | None:
-    """Give the network the weights that `init_from` names, if it names any; their digest.
+    """Give the network the weights that `init_from` or `model.weights` names, if one does; their digest.
 
     kept: names of the buffers that the task keeps with the network, which stay as they are.
 
     Raises UserError if they are not there, corrupt, not finite, or of another network.
     """
+    if (file := file_of_weights(conf)) is not None:
+        return _from_torchvision(model, file)
     place = initial_place(conf)
     if place is None:
         return None
@@ -41,6 +43,38 @@ def start_from(conf: TrainConf, model: nn.Module, kept: Collection[str] = ()) ->
             "choose the network and the task that they are of, or leave init_from out"
         ) from None
     return _digest(weights)
+
+
+def file_of_weights(conf: TrainConf) -> Path | None:
+    """What `model.weights` names. Raises UserError for a value that is no path."""
+    given = getattr(conf.model, "weights", None)
+    return None if given is None else Path(given).expanduser()
+
+
+def _from_torchvision(model: nn.Module, file: Path) -> str:
+    from ..models.torchvision_models import load_weights  # imports torchvision
+
+    try:
+        load_weights(model, str(file))
+    except ValueError as error:
+        raise UserError(f"model.{error}") from None
+    return sha256_of(file)
+
+
+def check_same_file(conf: TrainConf, state: Mapping[str, Any]) -> None:
+    """Raise UserError if `model.weights` is there, but is not the file that the run began with. It need not be."""
+    file = file_of_weights(conf)
+    if file is not None and file.is_file() and sha256_of(file) != state.get("initial"):
+        raise UserError(
+            f"model.weights={conf.model.weights} is not the file that the run began with: put that one back, or "  # type: ignore[attr-defined]
+            "start again with force=true"
+        )
+
+
+def sha256_of(file: Path) -> str:
+    """Of the file's bytes, as in the names of torchvision's files."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _weights(place: Path) -> dict[str, Tensor]:

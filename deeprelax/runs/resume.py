@@ -47,7 +47,7 @@ def resume(trainer: Trainer, state: dict[str, Any], chain: Chain) -> None:
 
 def _before(here: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint that lacks these keys was trained with."""
-    known = {"init_from": None} | flat({"dataset": BEFORE["dataset"]}) | flat(FOLDERS_BEFORE)
+    known = flat(BEFORE) | flat(FOLDERS_BEFORE)
     return {key: value for key, value in known.items() if key in here}
 
 

@@ -38,7 +38,8 @@ from .continuation import decisive
 from .determinism import deterministic
 from .failures import explained
 from .inference import as_json, description
-from .initial import start_from
+from .initial import check_same_file, file_of_weights, start_from
+from .parameters import described, log_groups
 from .resume import log_what_changed, resume
 
 log = logging.getLogger(__name__)
@@ -57,28 +58,33 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
     model = build_model(conf.model, task, conf.seed, device, channels_last=conf.hardware.channels_last)
     check_batch(conf, model, task, ranks)
     # with a checkpoint that one wins: the weights are not loaded again, and may be gone
+    if state is not None:
+        check_same_file(conf, state)
     initial = state.get("initial") if state is not None else start_from(conf, model, task.buffers)
-    optimizer = build_optimizer(conf.optimizer, model)
+    optimizer = build_optimizer(conf.optimizer, model, freezes=bool(conf.model.freeze))
     chain = chain_of(decisive(dataclasses.asdict(conf)), state)
     trainer = compose(conf, task, model, optimizer, directory, ranks, chain)
     chain.check(trainer.budget)
     trainer.identity["initial"] = initial
     announce(conf, task, trainer.budget, optimizer)
+    grouped = described(model, conf.optimizer.groups) if conf.model.freeze or conf.optimizer.groups else {}
+    log_groups(grouped, conf.optimizer)
     if state is not None:
         resume(trainer, state, chain)
     reached = (trainer.evaluations, trainer.outer_steps, initial)
     if (main := ranks.from_main(reached)) != reached:
-        key, file = ("init_from", conf.init_from) if main[:2] == reached[:2] else ("output_dir", directory.checkpoint)
+        place = ("init_from", conf.init_from) if conf.init_from else ("model.weights", file_of_weights(conf))
+        key, file = place if main[:2] == reached[:2] else ("output_dir", directory.checkpoint)
         raise UserError(f"{file} is not the same file on all machines: put {key} on a shared disk")
     if state is not None:
         log_what_changed(conf, trainer, state, chain, ranks)
     if ranks.main:
         origin = ({"initial_weights": initial} if initial else {}) | ({"chain": chain.ended} if chain.ended else {})
-        files.write_json(directory.provenance, provenance(device, ranks.world, task.metrics) | origin)
+        files.write_json(directory.provenance, provenance(device, ranks.world, task.metrics) | origin | grouped)
         if task.files:
             files.write_json(directory.split, task.files)
-        if (described := trainer.identity["inference"]) is not None:
-            files.write_json(directory.model, as_json(described))
+        if (usage := trainer.identity["inference"]) is not None:
+            files.write_json(directory.model, as_json(usage))
     trainer.fit()
     if ranks.main:
         told = (task.report(model.eval(), directory.path) or {}) | _parts(conf, trainer, chain)

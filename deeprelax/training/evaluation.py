@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from ..optim.batchnorm import reestimate_batchnorm
+from ..optim.batchnorm import reestimate_batchnorm, training_mode
 from ..randomness import Purpose, derive_seed
 from ..tasks.task import Chunks, Task
 from .collectives import Collectives
@@ -38,7 +38,7 @@ def score(
             with without_gradients(), autocast():
                 rows.append(task.sums(model, *chunk))
     finally:
-        model.train(mode)
+        training_mode(model, mode)
     sums = rows[0].new_zeros(chunks.count, len(rows[0]))
     if mine:
         sums[mine] = torch.stack(rows)
@@ -58,7 +58,8 @@ def scores(
 ) -> dict[str, dict[str, float]]:
     """`score` on each split, batch-norm statistics re-estimated before; with `train` on the batches for these too."""
     with autocast():
-        reestimate_batchnorm(model, (batch for _, batch in _taken(statistics, range(statistics.count), interrupt)))
+        batches = (batch for _, batch in _taken(statistics, range(statistics.count), interrupt))
+        reestimate_batchnorm(model, batches, keep_frozen=True)
     splits = task.splits() | ({"train": statistics} if train else {})
     return {name: score(task, model, chunks, autocast, ranks, interrupt, split=name) for name, chunks in splits.items()}
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import Stopped
 from ..optim import LBFGS
+from ..optim.batchnorm import training_mode
 from ..records import checkpoint
 from ..records.metrics import Number
 from .cadence import Budget, Cadence, Clock
@@ -76,7 +77,7 @@ class Trainer:
         self.clock.start()
         self.cadence.start()
         try:
-            self.model.train()
+            training_mode(self.model)
             with self.stop:
                 if self.unevaluated:  # stopped before it, the last time
                     self._evaluate()

@@ -1,0 +1,85 @@
+"""Which parameters are trained, and by which rates: `model.freeze` and `optimizer.groups`, by patterns of names."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+
+from ..configuration.schema import OptimizerConf
+from ..errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Set requires_grad to False for the parameters whose names a pattern matches.
+
+    Raises UserError for a pattern that matches none, and if all would be frozen.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    frozen: set[str] = set()
+    for pattern in patterns:
+        frozen |= set(_matched(pattern, names, "model.freeze"))
+    for name in frozen:
+        model.get_parameter(name).requires_grad_(False)
+    if patterns and not any(p.requires_grad for p in model.parameters()):
+        raise UserError(
+            f"model.freeze={list(patterns)} freezes all parameters, and none is left to train: leave out the head's"
+        )
+
+
+def parameter_groups(model: nn.Module, groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The trained parameters as groups of an optimizer: those that no pattern matches first, then as `groups` are.
+
+    Of several patterns the first that matches a parameter has it. Raises UserError for a pattern that is left with
+    none.
+    """
+    left = [name for name, p in model.named_parameters() if p.requires_grad]
+    found = []
+    for group in groups:
+        mine = _matched(group["match"], left, "optimizer.groups", [name for name, _ in model.named_parameters()])
+        left = [name for name in left if name not in set(mine)]
+        values = {key: value for key, value in group.items() if key != "match"}
+        found.append({"params": [model.get_parameter(name) for name in mine], **values})
+    rest = [{"params": [model.get_parameter(name) for name in left]}] if left else []
+    return rest + found
+
+
+def described(model: nn.Module, groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """For provenance.json: how many numbers are frozen, and each group with how many it has."""
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    sizes = [sum(p.numel() for p in group["params"]) for group in parameter_groups(model, groups)]
+    rest: list[dict[str, Any]] = [{"match": "(all others)"}] * (len(sizes) - len(groups))
+    named = [{**group, "parameters": size} for group, size in zip([*rest, *groups], sizes, strict=True)]
+    return {"frozen_parameters": frozen, "parameter_groups": named}
+
+
+def log_groups(grouped: Mapping[str, Any], conf: OptimizerConf) -> None:
+    """A line for what is frozen and one for each group, by what `described` returned."""
+    if not grouped:
+        return
+    if grouped["frozen_parameters"]:
+        log.info("%d parameters are frozen", grouped["frozen_parameters"])
+    for group in grouped["parameter_groups"] if conf.groups else ():
+        own = ", ".join(f"{key}={value:g}" for key, value in group.items() if key not in ("match", "parameters"))
+        log.info("%d parameters of %s: %s", group["parameters"], group["match"], own or f"the keys of {conf.name}")
+
+
+def _matched(pattern: str, names: list[str], key: str, whole: list[str] | None = None) -> list[str]:
+    found = [name for name in names if fnmatchcase(name, pattern)]
+    if found:
+        return found
+    if any(fnmatchcase(name, pattern) for name in whole or ()):
+        raise UserError(f"{key}: {pattern} matches only parameters that are frozen, or of a group before: leave it out")
+    modules = {".".join(name.split(".")[:n]) for name in whole or names for n in range(1, name.count(".") + 1)}
+    near = difflib.get_close_matches(pattern, [*(whole or names), *(f"{module}.*" for module in sorted(modules))], n=3)
+    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+    first = list(dict.fromkeys(name.partition(".")[0] for name in whole or names))
+    raise UserError(
+        f"{key}: {pattern} matches no parameter of the network{hint}: names begin with {', '.join(first[:20])}"
+    )
