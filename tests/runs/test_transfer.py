@@ -73,10 +73,16 @@ def test_a_frozen_part_stays_and_is_no_part_of_the_optimizer(deeprelax: Command)
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ("model.freeze=[5.wieght]", "model.freeze: 5.wieght matches no parameter of the network (did you mean 5.weight"),
+        (
+            "model.freeze=[5.wieght]",
+            "model.freeze: 5.wieght matches no parameter of the network (did you mean 5.weight",
+        ),
         ("model.freeze=['*']", "freezes all parameters"),
         ("optimizer.groups=[{match: 'x.*', lr: 1}]", "optimizer.groups: x.* matches no parameter of the network"),
-        ("optimizer.groups=[{match: '*', lr: 1}, {match: '5.*', lr: 2}]", "5.* matches only parameters that are frozen"),
+        (
+            "optimizer.groups=[{match: '*', lr: 1}, {match: '5.*', lr: 2}]",
+            "5.* matches only parameters that are frozen",
+        ),
         ("optimizer.groups=[{match: '5.*', lrr: 1}]", "lrr cannot be of a group (did you mean lr?)"),
         ("optimizer.groups=[{match: '5.*', inner_lr: 1}]", "inner_lr cannot be of a group"),
         ("optimizer.groups=[{match: '5.*', lr: -1}]", "lr must be a number >= 0"),
