@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from . import __version__
-from .errors import OwnCodeError, Stopped, UserError, did_you_mean, trim
+from .errors import OwnCodeError, Stopped, UserError, did_you_mean, forget_own_code, trim
 
 # name: (module with a function main(arguments), one line)
 COMMANDS = {
@@ -58,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     of the user's the traceback is printed from her file on, and the status is 1.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    forget_own_code()  # of a command before this one, in the same process
     if (status := _without_command(arguments)) is not None:
         return status
     command, *rest = arguments

@@ -7,7 +7,6 @@ cleared of the groups of other commands.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import io
 import os
@@ -77,8 +76,8 @@ def candidates(line: str, commands: Mapping[str, tuple[str, str]]) -> list[str]:
             return []
     if command not in HYDRA or current.startswith("-"):
         return []
-    before = _left_to_hydra(before) if command == "find-lr" else before
     found = _beginning(current, _by_hydra(commands[command][0], experiment, before, current))
+    found = [f"{each[:-1]}=" if each == "tags." else each for each in found]  # of a list Hydra offers the items
     keys = _keys(command, experiment) if not current.startswith("+") else {"sweep"}
     # A choice whose name begins with _ is included by others
     return [each for each in found if re.split(r"[=./]", each.lstrip("+~"))[0] in keys and "=_" not in each]
@@ -94,22 +93,20 @@ def _flags(module: str) -> list[str]:
     return sorted(set(re.findall(r"--[a-z]+", parser().format_usage()))) if parser else []
 
 
-def _left_to_hydra(before: list[str]) -> list[str]:
-    """The arguments of find-lr without its own options, which Hydra does not know."""
-    from .commands.find_lr import parser
-
-    with contextlib.suppress(argparse.ArgumentError):  # an option that lacks its value, which is wrong for Hydra too
-        return parser().parse_known_args(before)[1]
-    return before
-
-
 def _by_hydra(module: str, experiment: str, before: list[str], current: str) -> list[str]:
     """What Hydra offers behind the arguments `before`; nothing if these are wrong."""
+    from .configuration.hydra_app import free
     from .configuration.slips import FLAGS_WITH_VALUE, apart
 
     if before and before[-1] in FLAGS_WITH_VALUE:
         return []
-    overrides, flags = apart(before)
+    if module.endswith("find_lr"):  # whose own options Hydra does not know
+        try:
+            before = importlib.import_module(module).parser().parse_known_args(before)[1]
+        except argparse.ArgumentError:  # an option that lacks its value
+            return []
+    words, flags = apart(before)
+    overrides = [free(word) for word in words]
     sweep = bool({"-m", "--multirun"} & set(flags))
     if experiment:
         from .commands.pde import as_list

@@ -44,6 +44,11 @@ def own_code(module: str) -> None:
     _own.update({module.partition(".")[0]} - {__package__})
 
 
+def forget_own_code() -> None:
+    """No module has a class of the user's any more."""
+    _own.clear()
+
+
 def trim(error: BaseException) -> bool:
     """Let the traceback begin at the first frame in the user's code, if it has one; what is above is not hers.
 

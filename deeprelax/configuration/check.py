@@ -164,13 +164,15 @@ def stored(file: Path) -> DictConfig:
         content = OmegaConf.load(file)
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError):
         content = None
-    if isinstance(content, DictConfig):
-        rules = {"optimizer": rules_before(str(OmegaConf.select(content, "optimizer.name")))}
-        of_folders = FOLDERS_BEFORE if OmegaConf.select(content, "dataset.name") == "image_folder" else {}
-        content = OmegaConf.merge(BEFORE, rules, of_folders, content)
-    if not isinstance(content, DictConfig) or not all(isinstance(content.get(key), DictConfig) for key in SCHEMAS):
+    if not isinstance(content, DictConfig) or not all(
+        isinstance(content.get(key, BEFORE if key == "task" else None), DictConfig | dict) for key in SCHEMAS
+    ):
         raise corrupt(file)
-    return content
+    rules = {"optimizer": rules_before(str(OmegaConf.select(content, "optimizer.name")))}
+    of_folders = FOLDERS_BEFORE if OmegaConf.select(content, "dataset.name") == "image_folder" else {}
+    merged = OmegaConf.merge(BEFORE, rules, of_folders, content)
+    assert isinstance(merged, DictConfig)
+    return merged
 
 
 def load(file: Path, overrides: Iterable[str] = ()) -> TrainConf:

@@ -168,7 +168,7 @@ def run(name: str, job: Job, arguments: list[str], command: str | None = None) -
     configured = functools.partial(_configured, name, words, options.config_dir)
     slips.refuse_flags(arguments, configured)
     slips.refuse_spaces(words)
-    overrides = [re.sub(FREE_KEY, r"++\1", slips.with_infinity(each)) for each in words]
+    overrides = [free(slips.with_infinity(each)) for each in words]
     user_wants_traces = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Without it Hydra catches every exception, prints a message with a shortened traceback, and exits with status 1
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -200,6 +200,11 @@ def run(name: str, job: Job, arguments: list[str], command: str | None = None) -
         # code trips over when a group is set to a plain value
         raise UserError(f"the arguments cannot be composed: {explain(error)}") from None
     jobs.raise_failures()
+
+
+def free(override: str) -> str:
+    """An override as Hydra reads it, with ++ before a key of a free dictionary."""
+    return re.sub(FREE_KEY, r"++\1", override)
 
 
 def _configured(name: str, words: list[str], config_dir: str | None) -> DictConfig | None:

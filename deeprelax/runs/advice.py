@@ -82,8 +82,8 @@ def _lr_can(group: Mapping[str, Any], *, jumps: bool) -> bool:
 
 
 def _with_momentum(group: Mapping[str, Any], rule: str) -> str:
-    momentum = group.get({"inner": "inner_momentum", "outer": "momentum"}[rule], 0)
-    rate = group[{"inner": "inner_lr", "outer": "lr"}[rule]]
+    before = "inner_" if rule == "inner" else ""
+    momentum, rate = group.get(f"{before}momentum", 0), group[f"{before}lr"]
     if group.get(rule) == "adamw" or not momentum:
         return ""
     return f" (with its momentum of {momentum:g} a rate of {rate / (1 - momentum):.3g})"

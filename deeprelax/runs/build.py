@@ -25,9 +25,9 @@ from ..configuration.schema import (
 )
 from ..data.augment import SCALE, Augmentation, augmentation
 from ..data.batches import Data, Images
-from ..data.images import part
 from ..data.normalize import fit
 from ..data.sources.checked import checked
+from ..data.sources.parts import part
 from ..data.sources.store import data_folder
 from ..errors import UserError
 from ..optim import LBFGS, Relaxation, keep_freed_memory

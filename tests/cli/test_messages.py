@@ -19,12 +19,12 @@ Command = Callable[..., tuple[int, str, str]]
 OFFERED = sorted([*CHOICES, "custom"])
 
 KEYS = (
-    "name, options, lr, gamma, inner_steps, inner_lr, temperature, averaging, momentum, nesterov, inner_momentum, "
-    "weight_decay, scoping, seed, outer, betas, eps, decoupled_weight_decay, inner, inner_betas, inner_eps, inner_state"
+    "name, options, groups, lr, gamma, inner_steps, inner_lr, temperature, averaging, momentum, nesterov, "
+    "inner_momentum, weight_decay, scoping, seed, outer, betas, eps, decoupled_weight_decay, inner, inner_betas, inner_eps, inner_state"
 )
 TOP = (
-    "task, dataset, model, optimizer, schedule, hardware, train, epochs, batch_size, seed, data_dir, output_dir, "
-    "continue_from, init_from, force, deterministic"
+    "task, dataset, model, optimizer, schedule, hardware, train, epochs, batch_size, seed, name, tags, data_dir, "
+    "output_dir, continue_from, init_from, force, deterministic"
 )
 MISTAKES = {
     "optimizer.lrr=1": "optimizer.lrr is not a key (did you mean optimizer.lr?): "

@@ -23,7 +23,6 @@ SLIPS = {
     "train evaluate_every=1": "evaluate_every is not a key (did you mean train.evaluate_every=1?): ",
     "train optimizer=heat sigma=0.3": "sigma is not a key (did you mean optimizer.sigma=0.3?): ",
     "train task=bayesian optimizer=heat sigma=0.3": "sigma is not a key (did you mean model.sigma=0.3 or optimizer.sig",
-    "train name=sgd": "name is not a key: ",  # of every group
     "train optimizer=sgd sigma=0.3": "sigma is not a key: ",  # of no group that is chosen
     "bench dropout=0.3": "dropout is not a key (did you mean model.dropout=0.3?): ",
     "train --epochs 5": "--epochs 5 is not an option: a key has no dashes, write epochs=5",
@@ -52,7 +51,7 @@ SLIPS = {
     "write 'optimizer.betas=[0.9,0.99]'\n",
     "train sweep=paper_mnist": "sweep=paper_mnist comes on top of what is chosen: write +sweep=paper_mnist\n",
     "train -m optimizer=sgd,heat optimizer.sigma=0.1": "optimizer.sigma is not a key: the keys of optimizer=sgd are "
-    "name, options, lr, momentum, nesterov, weight_decay; no job of the sweep was started: leave optimizer=sgd "
+    "name, options, groups, lr, momentum, nesterov, weight_decay; no job of the sweep was started: leave optimizer=sgd "
     "out of it, or optimizer.sigma\n",
     "train -m optimizer=entropy_sgd,sgd optimizer.gamma=1,2": "optimizer.gamma is not a key: the keys of optimizer=sgd",
     "train -m +sweep=tune_heat optimizer.gamma=1": "optimizer.gamma is not a key (did you mean optimizer.sigma?): the "

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from deeprelax.data.images import ImageData, Split, balanced, part, stratified
+from deeprelax.data.images import ImageData, Split
 from deeprelax.data.normalize import fit
 from deeprelax.data.sources.digits import load_digits
+from deeprelax.data.sources.parts import balanced, part, stratified
 from deeprelax.data.sources.resize import resized
 from deeprelax.errors import UserError
 

@@ -235,8 +235,7 @@ def test_help(deeprelax: Command) -> None:
     assert all(f"  {name}" in out for name in COMMANDS)
     status, out, _ = deeprelax("pde", "smooth", "--help")
     assert status == 0
-    assert "temperature: 0.1" in out
-    assert all(name in out for name in COMMANDS)
+    assert "temperature=0.1" in out
 
 
 def test_help_and_unknown_commands_import_no_library_of_numbers() -> None:

@@ -97,6 +97,6 @@ def test_files_that_go_in_mid_run_are_needed_again_at_the_next_start_only(
     next(Path("outputs").rglob("result.json")).unlink()
     status, _, err = deeprelax(*RUN, *own)
     assert (status, err.count("\n")) == (1, 1)
-    assert f"{folder / 'train'} is not a folder: dataset.path must hold train/<class>/" in err
+    assert f"{folder} is not a folder: dataset.path must hold train/<class>/" in err
     Path("elsewhere").rename(folder)
     assert deeprelax(*RUN, *own)[0] == 0

@@ -54,15 +54,21 @@ def test_a_transfer_resumes_bit_for_bit_and_needs_its_weights_once(
     assert len(told["initial_weights"]) == 64
     assert [group["match"] for group in told["parameter_groups"]] == ["(all others)", "fc.*"]
     end = checkpoint.load(whole / checkpoint.NAME)["model"]
-    changed = {name.partition(".")[0] for name, tensor in end.items() if not torch.equal(tensor[:1], start[name][:1])}
+    start["conv1.0.weight"] = start["conv1.0.weight"].sum(1, keepdim=True)  # for the digits are grey
+    assert torch.equal(end["conv1.0.weight"], start["conv1.0.weight"])
+    changed = {
+        name.partition(".")[0]
+        for name, tensor in end.items()
+        if not torch.equal(tensor.flatten()[:1], start[name].flatten()[:1])
+    }
     assert changed == {"stage3", "stage4", "conv5", "fc"}  # running statistics of the frozen part are as they were
 
 
 def test_a_frozen_part_stays_and_is_no_part_of_the_optimizer(deeprelax: Command) -> None:
-    assert deeprelax(*LENET, "model.freeze=[0.*,2.*,3.*]")[0] == 0
+    assert deeprelax(*LENET, "model.freeze=[0.*,3.*]")[0] == 0
     state = checkpoint.load(directory() / checkpoint.NAME)
     names = [name for name in state["model"] if "running" not in name and "tracked" not in name]
-    frozen = [name for name in names if name.startswith(("0.", "2.", "3."))]
+    frozen = [name for name in names if name.startswith(("0.", "3."))]
     assert frozen
     assert len(state["optimizer"]["param_groups"][0]["params"]) == len(names) - len(frozen)
     assert deeprelax(*LENET, "output_dir=free")[0] == 0

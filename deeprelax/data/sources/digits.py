@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from ..images import ImageData, Split, balanced
+from ..images import ImageData, Split
+from .parts import balanced
 from .resize import resized
 
 

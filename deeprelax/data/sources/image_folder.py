@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from ...errors import UserError
 from ...files import exclusive, replace
-from ..images import ImageData, Split, stratified
+from ..images import ImageData, Split
 from . import memory
 from .listing import SHARES, Listing, named, parts_of
+from .parts import stratified
 from .store import image_cache
 
 log = logging.getLogger(__name__)
