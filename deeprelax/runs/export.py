@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import logging
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -85,6 +86,8 @@ def _pt2(model: Classifier) -> tuple[bytes, Callable[[Tensor], Tensor]]:
 def _onnx(model: Classifier) -> tuple[bytes, Callable[[Tensor], Tensor]]:
     import onnxruntime
 
+    for name in ("onnxscript", "onnx_ir"):  # they tell of each pass of their optimizer
+        logging.getLogger(name).setLevel(logging.WARNING)
     program = torch.onnx.export(
         model, (_random(model, 3),), dynamo=True, input_names=[INPUT], output_names=[OUTPUT],
         dynamic_shapes=({0: torch.export.Dim("N")},), external_data=False, verbose=False,
