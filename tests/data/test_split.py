@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from deeprelax.data.images import ImageData, Split
-from deeprelax.data.sources import image_folder, memory
+from deeprelax.data.images import Split
+from deeprelax.data.sources import memory
 from deeprelax.errors import UserError
+
+from .folders import load
 
 COUNTS = {"ant": 40, "bee": 20, "cow": 7, "owl": 1}
 
@@ -27,10 +28,6 @@ def root(tmp_path: Path) -> Path:
             pixels = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "mine" / name / f"{i}.png")
     return tmp_path / "mine"
-
-
-def load(root: Path, **keywords: Any) -> ImageData:
-    return image_folder.load_image_folder(root.parent / "cache", path=str(root), **keywords)
 
 
 def names(split: Split | None) -> tuple[str, ...]:
