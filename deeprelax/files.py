@@ -87,7 +87,7 @@ def read_json(path: Path, numbers: Collection[str] = (), scores: Collection[str]
 
 def corrupt(path: Path) -> UserError:
     """What is raised for a file of a run that is corrupt, and that its command can make again."""
-    return UserError(f"{path} is damaged: delete it, and the run's own command writes it again")
+    return UserError(f"{path} is corrupt: delete it, and the run's own command writes it again")
 
 
 def file_error(error: OSError, directory: Path) -> UserError:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import device as Device
 
 
 class Purpose(IntEnum):
@@ -28,3 +34,13 @@ def derive_seed(seed: int, purpose: Purpose, *counters: int | str) -> int:
     """
     key = repr((seed, int(purpose), *counters)).encode()
     return int.from_bytes(hashlib.blake2b(key, digest_size=8, person=b"deeprelax").digest())
+
+
+@contextmanager
+def seeded(device: Device, seed: int, purpose: Purpose, *counters: int | str) -> Iterator[None]:
+    """The default generators of the CPU and of `device` begin at `derive_seed`, and are as before afterwards."""
+    import torch
+
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(derive_seed(seed, purpose, *counters))
+        yield

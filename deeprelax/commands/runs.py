@@ -18,7 +18,7 @@ from ..tables import aligned
 from .arguments import Parser, confirmed
 
 STATES = """state: finished; running (a process holds it); stopped (the same command resumes); failed, with the reason;
-  damaged, with the file. error: the last one on test images, in percent; of other tasks than classification the
+  corrupt, with the file. error: the last one on test images, in percent; of other tasks than classification the
   first score, on test data. Where a directory's name is no longer whole, the overrides stand below it."""
 
 
@@ -126,7 +126,7 @@ def rows_of(run: Run, *, named: bool) -> list[Sequence[str]]:
         shown = f"{name} {metric.show(score)}" if named else metric.number(score)
     passes = f"{run.passes:.4g}" if run.records else ""
     lines: list[Sequence[str]] = [(run.state, shown, passes, run.name, " ".join(run.tags), str(run.directory))]
-    below = [whole(run.directory), run.reason if run.state in ("failed", "damaged") else ""]
+    below = [whole(run.directory), run.reason if run.state in ("failed", "corrupt") else ""]
     return lines + [("", "", "", "", "", each) for each in below if each]
 
 

@@ -17,7 +17,7 @@ NO_CHOICES = ("hydra", "pde", "preset", "schema")  # folders of configs/ from wh
 
 @dataclass
 class Comments:
-    """What a YAML file says at its head, and of each key: behind it, in lines that go on, or in a block above it."""
+    """What a YAML file says at its head, and of each key: behind it, in lines that continue, or in a block above it."""
 
     head: str = ""
     keys: dict[str, str] = field(default_factory=dict)

@@ -182,7 +182,7 @@ def run(name: str, job: Job, arguments: list[str], command: str | None = None) -
         return jobs.run(job, config)
 
     try:
-        if options.help:  # Hydra's own lists every folder of configs/ by composing anew, which takes seconds
+        if options.help:  # Hydra's own lists every folder of configs/ by composing again, which takes seconds
             print(usage.text(options.config_name or name, overrides, options.config_dir))
             return
         hydra.main(version_base="1.3", config_path=folder, config_name=name)(run_job)()

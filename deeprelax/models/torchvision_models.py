@@ -23,7 +23,7 @@ def torchvision_model(
     """A network of torchvision.models, with torchvision's names of parameters and a head for the classes at hand.
 
     Input (batch, channels, size, size), output (batch, classes). Nothing is downloaded. Of GoogLeNet and Inception v3
-    the auxiliary heads are left out. A grey image is taken as one of three equal channels: the first convolution's
+    the auxiliary heads are not built. A grey image is taken as one of three equal channels: the first convolution's
     weights are summed over them.
 
     Args:
@@ -109,7 +109,10 @@ def load_weights(network: nn.Module, file: str) -> None:
     if unlike := sorted(others - of_head):
         shown = ", ".join(f"{name} {tuple(found[name].shape)} not {tuple(own[name].shape)}" for name in unlike[:3])
         more = f" and {len(unlike) - 3} more" * (len(unlike) > 3)
-        raise ValueError(f"weights={file} has other shapes than the network ({shown}{more}): name their architecture")
+        cause = "name their architecture"
+        if unlike == ["encoder.pos_embedding"]:  # one for each patch
+            cause = "set dataset.image_size to that of the weights, mostly 224"
+        raise ValueError(f"weights={file} has other shapes than the network ({shown}{more}): {cause}")
     if others:
         found |= {name: own[name] for name in of_head}
     try:

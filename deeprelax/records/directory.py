@@ -65,7 +65,7 @@ class RunDirectory:
 
     @property
     def can_resume(self) -> bool:
-        """Would the run's own command resume it, or an earlier run that is backed up, instead of starting anew?"""
+        """Would the run's own command resume it, or an earlier run that is backed up, instead of a restart?"""
         return self.has_checkpoint or (self.path / BACKUP).exists()
 
     def score_metrics(self) -> dict[str, Metric]:

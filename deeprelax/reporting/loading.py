@@ -46,7 +46,7 @@ class Run:
     directory: Path
     settings: dict[str, Any]
     seed: int
-    state: str  # finished, running, failed, stopped or damaged
+    state: str  # finished, running, failed, stopped or corrupt
     reason: str  # of a failure or stop, or which file is corrupt
     result: dict[str, Any]  # empty unless finished
     records: list[dict[str, Any]]  # of evaluations, and the last one of any kind
@@ -79,7 +79,7 @@ class Run:
 def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
     """Load the training runs under the folders, each once, and collect notes on directories that are none.
 
-    Raises UserError if a folder does not exist. A corrupt file raises nothing: its run has the state "damaged".
+    Raises UserError if a folder does not exist. A corrupt file raises nothing: its run has the state "corrupt".
     """
     runs: list[Run] = []
     notes: list[str] = []
@@ -91,11 +91,11 @@ def find_runs(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:
             files = RunDirectory(directory)
             if files.config.name not in names:
                 if files.result.name in names:
-                    notes.append(f"{directory} has a result but no {files.config.name}, and is left out")
+                    notes.append(f"{directory} has a result but no {files.config.name}, and is skipped")
                 continue
             config = _configuration(files.config)
             if config is None:
-                notes.append(f"{directory} is no training run, or its {files.config.name} is damaged: left out")
+                notes.append(f"{directory} is no training run, or its {files.config.name} is corrupt: skipped")
             else:
                 runs.append(load_run(directory, config))
                 below.clear()  # tells os.walk not to descend into the run
@@ -138,7 +138,7 @@ def _configuration(file: Path) -> dict[str, Any] | None:
 def load_run(directory: Path, config: dict[str, Any]) -> Run:
     """Load the run in a directory, given the content of its config.yaml.
 
-    A corrupt file makes its state "damaged", with the file as the reason.
+    A corrupt file makes its state "corrupt", with the file as the reason.
     """
     settings = {key: value for key, value in flat(config).items() if key not in NO_SETTING and value is not None}
     settings = {key: value for key, value in settings.items() if IMPLIED.get(key) != value}
@@ -168,7 +168,7 @@ def load_run(directory: Path, config: dict[str, Any]) -> Run:
             result = _result(files.result)
         state, reason = ("finished", "") if result else _unfinished(files)
     except UserError as error:
-        state, reason, result = "damaged", str(error), {}
+        state, reason, result = "corrupt", str(error), {}
     name, tags = config.get("name") or "", tuple(map(str, config.get("tags") or ()))
     return Run(directory, settings, config["seed"], state, reason, result, records, versions, metrics, str(name), tags)
 
@@ -189,7 +189,7 @@ def _of_chain(ended: Any, settings: dict[str, Any]) -> dict[str, Any]:
 def _result(file: Path) -> dict[str, Any]:
     result = read_json(file, RESULT)
     if wrong := [key for key in RESULT if result[key] <= 0]:
-        raise UserError(f"{file} is damaged, {wrong[0]} is {result[wrong[0]]}: delete it, and redo the run")
+        raise UserError(f"{file} is corrupt, {wrong[0]} is {result[wrong[0]]}: delete it, and redo the run")
     return result
 
 
@@ -228,7 +228,7 @@ def read_records(file: Path) -> list[dict[str, Any]]:
         except ValueError:
             valid = False
         if not valid:
-            raise UserError(f"{file} is damaged in line {number}: move the run away, or redo it with force=true")
+            raise UserError(f"{file} is corrupt in line {number}: move the run away, or redo it with force=true")
     raise AssertionError("the lines are corrupt together, but none by itself")
 
 

@@ -160,7 +160,7 @@ def _drop_empty(head: Sequence[str], row: Sequence[str]) -> list[str]:
 
 
 def _progress(passes: float, state: str, reason: str) -> str:
-    if state in ("again", "finished", "damaged"):
+    if state in ("again", "finished", "corrupt"):
         return reason
     return f"after {counted(passes)}" + (f": {reason}" if reason else "")
 

@@ -166,7 +166,7 @@ def build_model(conf: ModelConf, task: Task, seed: int, device: torch.device, *,
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, Purpose.WEIGHTS))
         # a file of first weights is for the start of a run: what restores one has its checkpoint
-        model: nn.Module = call("model", conf.name, **task.shape, **keywords(conf) | _no_file(conf))
+        model: nn.Module = call("model", conf.name, **task.shape, **keywords(conf) | no_file(conf))
     if task.derivatives and has_batch_norm(model):
         raise UserError(
             f"model={conf.name} has batch norm, by which an output depends on all inputs of the batch: the derivatives "
@@ -189,7 +189,8 @@ def check_batch(conf: TrainConf, model: nn.Module, task: Task, ranks: Ranks = SO
         )
 
 
-def _no_file(conf: ModelConf) -> dict[str, Any]:
+def no_file(conf: ModelConf) -> dict[str, Any]:
+    """The keyword that leaves a file of weights alone: `initial` reads it, once, at the start of a run."""
     return {"weights": None} if hasattr(conf, "weights") else {}
 
 

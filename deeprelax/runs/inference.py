@@ -20,11 +20,11 @@ from ..data.normalize import from_state
 from ..data.sources.pictures import Pictures
 from ..errors import UserError
 from ..optim.batchnorm import has_batch_norm
-from ..randomness import Purpose, derive_seed
+from ..randomness import Purpose, seeded
 from ..records import checkpoint
 from ..records.directory import CHECKPOINT, RunDirectory
 from ..tasks.task import Task
-from .build import load_weights
+from .build import load_weights, no_file
 from .restored import restored
 
 log = logging.getLogger(__name__)
@@ -69,9 +69,7 @@ class Classifier(nn.Module):
         inputs = normalization(images).contiguous()  # for networks that call .view
         if self.draws is None:
             return self._log_p(inputs)
-        device = inputs.device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(derive_seed(self.seed, Purpose.EVALUATION, "predict"))
+        with seeded(inputs.device, self.seed, Purpose.EVALUATION, "predict"):
             draws = torch.stack([self._log_p(inputs) for _ in range(self.draws)])
         return draws.logsumexp(0) - math.log(self.draws)
 
@@ -145,7 +143,7 @@ def description(conf: TrainConf, task: Task) -> dict[str, Any] | None:
         "format": FORMAT,
         "deeprelax": version("deeprelax"),
         "task": conf.task.name,
-        "model": {"name": conf.model.name, "options": keywords(conf.model)},
+        "model": {"name": conf.model.name, "options": keywords(conf.model) | no_file(conf.model)},
         **found,
     }
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..data.batches import Batches, Images
 from ..errors import UserError
-from ..randomness import Purpose, derive_seed
+from ..randomness import Purpose, seeded
 from .confusion import confusion, draw_confusion, summary
 from .metric import Metric
 from .task import Chunks, Setting, Task
@@ -95,11 +95,11 @@ class Classification(Task):
         classes = [str(name) for name in self.data.classes]
         matrix = torch.zeros(len(classes), len(classes), dtype=torch.int64, device=device)
         half = torch.autocast(device.type, torch.bfloat16, enabled=self.setting.bfloat16)
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad(), half:
+        with torch.no_grad(), half:
             for i in range(test.count):
                 chunk = test.take(i)
-                torch.manual_seed(derive_seed(self.setting.seed, Purpose.EVALUATION, "test", i))  # as the scores
-                labels, predicted = chunk[1], self.predicted(model, *chunk)
+                with seeded(device, self.setting.seed, Purpose.EVALUATION, "test", i):  # as the scores
+                    labels, predicted = chunk[1], self.predicted(model, *chunk)
                 if predicted.shape != labels.shape or int(predicted.max()) >= len(classes):
                     return {}  # of a derived task, whose networks return something else
                 matrix += confusion(labels, predicted, len(classes))

@@ -72,7 +72,7 @@ def test_all_keys_with_meaning_unit_and_range(deeprelax: Command) -> None:
         "train.checkpoint_seconds=60 seconds between checkpoints at most; null: no limit [a finite number > 0]",
         "hardware.device=auto auto (a GPU if there is one), cpu or cuda hardware.devices=1",  # not said twice
         "force=false start again although the run is finished [true or false]",
-        "continue_from=null directory of a finished run, or the one above its seeds: go on from its end to a larger",
+        "continue_from=null directory of a finished run, or the one above its seeds: continue from its end to a larger",
     ):
         assert line in text, line
     values = yaml.safe_load(deeprelax("train", "--cfg", "job")[1])

@@ -56,7 +56,7 @@ def test_a_corrupt_file_is_found_before_it_is_unpickled(tmp_path: Path, monkeypa
     file = tmp_path / "cifar-10-batches-py" / "data_batch_3"
     # a pickle that would run code
     file.write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR.")
-    with pytest.raises(UserError, match=r"data_batch_3 is not the published file \(missing or damaged\): delete"):
+    with pytest.raises(UserError, match=r"data_batch_3 is not the published file \(missing or corrupt\): delete"):
         load_cifar10(tmp_path)
     assert not (tmp_path / "ran").exists()
 

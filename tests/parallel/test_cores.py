@@ -49,7 +49,7 @@ def test_the_quota_of_version_2_and_of_the_cgroups_above(tmp_path: Path) -> None
         ("little", {"a__b__cpu_max": "5000 100000"}, 1),
         ("more than there are", {"a__b__cpu_max": "6400000 100000"}, 16),
         ("beside", {"a__c__cpu_max": "100000 100000", "a__b__cpu_max": "400000 100000"}, 4),
-        ("damaged", {"a__b__cpu_max": "nonsense", "a__cpu_max": "700000 100000"}, 7),
+        ("corrupt", {"a__b__cpu_max": "nonsense", "a__cpu_max": "700000 100000"}, 7),
     ]:
         root = machine(tmp_path / name, "0::/a/b\n", mount, **files)
         assert threads(1, root, {}) == cores, name

@@ -40,7 +40,7 @@ def test_a_corrupt_result_is_named(content: bytes, deeprelax: Command) -> None:
         status, _, err = deeprelax(*command)
         assert status == 1
         assert err.startswith("deeprelax: ")
-        assert "result.json is damaged: delete it, and the run's own command writes it again" in err
+        assert "result.json is corrupt: delete it, and the run's own command writes it again" in err
     file.unlink()
     assert deeprelax(*RUN, "epochs=1")[0] == 0
     assert json.loads(file.read_text())["test_loss"] == whole["test_loss"]
@@ -56,7 +56,7 @@ def test_a_corrupt_configuration_is_named(content: bytes, deeprelax: Command) ->
     ):  # fmt: skip
         status, _, err = deeprelax(*command)
         assert status == 1
-        assert "config.yaml is damaged: delete it, and the run's own command writes it again" in err
+        assert "config.yaml is corrupt: delete it, and the run's own command writes it again" in err
 
 
 def test_an_override_of_evaluate_that_cannot_be_read(deeprelax: Command) -> None:

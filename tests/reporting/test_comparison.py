@@ -162,9 +162,9 @@ def test_a_corrupt_run_does_not_hide_the_others(tmp_path: Path) -> None:
     found = compared(tmp_path)
     assert list(rows(found)) == ["heat", "sgd", "hj"]
     assert [(state, why.split(": ")[0].split("/")[-1]) for _, state, why in found.uncounted] == [
-        ("damaged", "result.json is damaged")
+        ("corrupt", "result.json is corrupt")
     ]
-    assert "hj: no result for seed 0 (damaged), 1 (not there), 2 (not there)" in warnings(found.tables[0])
+    assert "hj: no result for seed 0 (corrupt), 1 (not there), 2 (not there)" in warnings(found.tables[0])
 
 
 def test_the_terminals_table_fits_its_width(tmp_path: Path) -> None:

@@ -105,8 +105,8 @@ def test_damage_in_the_middle_is_named_by_its_line(line: str, tmp_path: Path) ->
     lines = file.read_text().splitlines()
     file.write_text("\n".join([lines[0], line, *lines[1:]]) + "\n")
     ((run,), notes) = find_runs([tmp_path])
-    assert (run.state, notes) == ("damaged", [])
-    assert run.reason.startswith(f"{file} is damaged in line 2: ")
+    assert (run.state, notes) == ("corrupt", [])
+    assert run.reason.startswith(f"{file} is corrupt in line 2: ")
 
 
 @pytest.mark.parametrize("change", ["{", "[]", {"budget": None}, {"seconds": "2"}, {"gradient_evaluations": 0}])
@@ -116,15 +116,15 @@ def test_a_corrupt_result_is_named(change: str | dict[str, object], tmp_path: Pa
     content = json.loads(file.read_text())
     file.write_text(change if isinstance(change, str) else json.dumps(content | change))
     runs, _ = find_runs([tmp_path])
-    assert [(run.directory, run.state) for run in runs] == [(whole, "finished"), (file.parent, "damaged")]
-    assert runs[1].reason.startswith(f"{file} is damaged")
+    assert [(run.directory, run.state) for run in runs] == [(whole, "finished"), (file.parent, "corrupt")]
+    assert runs[1].reason.startswith(f"{file} is corrupt")
 
 
 @pytest.mark.parametrize("text", ["{a: [", "{}", '{"problem": "cosine"}', "\0", "[1]"])
 def test_what_is_no_training_runs_configuration_is_told_of(text: str, tmp_path: Path) -> None:
     directory = write_run(tmp_path, "sgd", 0, 1.0)
     (directory / "config.yaml").write_text(text)
-    assert find_runs([tmp_path]) == ([], [f"{directory} is no training run, or its config.yaml is damaged: left out"])
+    assert find_runs([tmp_path]) == ([], [f"{directory} is no training run, or its config.yaml is corrupt: skipped"])
 
 
 @pytest.mark.parametrize("seed", [None, "a", 1.5, True])
@@ -149,7 +149,7 @@ def test_runs_are_found_behind_links_and_below_a_stray_configuration(tmp_path: P
 def test_a_result_without_its_configuration_is_told_of(tmp_path: Path) -> None:
     directory = write_run(tmp_path, "sgd", 0, 1.0)
     (directory / "config.yaml").unlink()
-    assert find_runs([tmp_path]) == ([], [f"{directory} has a result but no config.yaml, and is left out"])
+    assert find_runs([tmp_path]) == ([], [f"{directory} has a result but no config.yaml, and is skipped"])
 
 
 def test_records_of_training_are_read_past_but_for_the_last(tmp_path: Path) -> None:

@@ -160,14 +160,14 @@ def test_the_curves_are_of_the_tasks_metric_and_the_loss(tmp_path: Path) -> None
 def test_a_record_is_corrupt_if_a_score_is_no_number(key: str, tmp_path: Path) -> None:
     write_fit(tmp_path, "heat", 0, 0.5, records=[fit_record(10, 0.1) | {key: "0.1"}, fit_record(20, 0.5)])
     ((run,), _) = find_runs([tmp_path])
-    assert (run.state, "metrics.jsonl is damaged in line 1" in run.reason) == ("damaged", True)
+    assert (run.state, "metrics.jsonl is corrupt in line 1" in run.reason) == ("corrupt", True)
 
 
 @pytest.mark.parametrize("metrics", [{}, [], 3, {"r2": 3}, {"r2": {"colour": "red"}}])
 def test_metrics_that_cannot_be_read_are_damage(metrics: object, tmp_path: Path) -> None:
     (write_fit(tmp_path, "heat", 0, 0.5) / "provenance.json").write_text(json.dumps({"metrics": metrics}))
     ((run,), _) = find_runs([tmp_path])
-    assert (run.state, "provenance.json is damaged" in run.reason) == ("damaged", True)
+    assert (run.state, "provenance.json is corrupt" in run.reason) == ("corrupt", True)
 
 
 def test_metrics_are_read_as_they_were_written() -> None:

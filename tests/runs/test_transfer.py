@@ -11,6 +11,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from deeprelax import load_model
 from deeprelax.errors import UserError
 from deeprelax.optim import EntropySGD
 from deeprelax.optim.batchnorm import reestimate_batchnorm, training_mode
@@ -50,6 +51,8 @@ def test_a_transfer_resumes_bit_for_bit_and_needs_its_weights_once(
     assert_same(whole, directory("parts"))
     status, out, _ = deeprelax("evaluate", str(whole))
     assert (status, out.splitlines()[-1]) == (0, "as in result.json")
+    probabilities = load_model(whole)(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
+    assert torch.allclose(probabilities.sum(1), torch.ones(2))
     told = json.loads((whole / "provenance.json").read_text())
     assert len(told["initial_weights"]) == 64
     assert [group["match"] for group in told["parameter_groups"]] == ["(all others)", "fc.*"]

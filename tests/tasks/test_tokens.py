@@ -137,7 +137,7 @@ def test_every_character_is_scored_once_from_half_a_window_at_least(context: int
         assert seen == list(range(1, len(text)))
 
 
-def test_scores_depend_neither_on_ranks_nor_on_the_runs_seed() -> None:
+def test_scores_do_not_depend_on_the_runs_seed_and_a_rank_scores_its_chunks() -> None:
     task = tokens(characters=100_000)
     model = network(task)
     assert task.splits()["test"].count > 1

@@ -29,6 +29,7 @@ tail -n 1 out | grep -q "^test error" || fail "the last line is no result"
 run=$(dirname outputs/train/*/seed-0/result.json)
 rm weights.pth
 [ "$(deeprelax evaluate "$run" | tail -n 1)" = "as in result.json" ] || fail "evaluate needs the weights file"
+deeprelax predict "$run" pictures/test > predicted || fail "predict needs the weights file"
 status=0; train 2> error || status=$?
 [ $status = 1 ] || fail "a missing file of weights ended with $status"
 tail -n 1 error | grep -q "model.weights=weights.pth is not there" || fail "the missing file is not named"

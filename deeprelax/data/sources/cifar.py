@@ -45,7 +45,7 @@ def _load(source: Any, data_dir: Path, image_size: int | None) -> ImageData:
         if archive.exists():
             if not check_integrity(archive, source.tgz_md5):
                 raise UserError(
-                    f"{archive} is not the published file (truncated or damaged): delete it and start again"
+                    f"{archive} is not the published file (truncated or corrupt): delete it and start again"
                 )
             shutil.copy(archive, folder)
         source(str(folder), download=True)
@@ -57,7 +57,7 @@ def _load(source: Any, data_dir: Path, image_size: int | None) -> ImageData:
     for name, md5 in [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]:
         if not check_integrity(folder / name, md5):
             raise UserError(
-                f"{folder / name} is not the published file (missing or damaged): delete {folder}, start again"
+                f"{folder / name} is not the published file (missing or corrupt): delete {folder}, start again"
             )
     train, test = (source(str(data_dir), train=train) for train in (True, False))
     splits = [

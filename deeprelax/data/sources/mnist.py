@@ -73,7 +73,7 @@ def _read(file: Path, size: int, digest: str | None) -> Tensor:
     """The bytes of an IDX file, header included. Raises UserError if they are not the published ones."""
     content = bytearray(file.read_bytes())
     if len(content) != size or not (_has(content, digest) if digest else _is_plausible(file.name, content)):
-        raise UserError(f"{file} is not the published file (truncated or damaged): delete it and start again")
+        raise UserError(f"{file} is not the published file (truncated or corrupt): delete it and start again")
     return torch.frombuffer(content, dtype=torch.uint8)
 
 

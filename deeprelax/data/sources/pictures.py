@@ -72,7 +72,7 @@ def labelled(folder: Path, classes: Sequence[str]) -> Pictures:
             "the files themselves"
         )
     if loose := [entry.name for entry in os.scandir(folder) if entry.is_file() and is_image(entry.name)]:
-        log.warning("%s holds images beside its class folders, as %s: left out", folder, sorted(loose)[0])
+        log.warning("%s holds images beside its class folders, as %s: skipped", folder, sorted(loose)[0])
     found = [(file, classes.index(name)) for name in there for file in _below(folder / name)]
     if not found:
         raise UserError(f"{folder} holds no images in its class folders: add some")

@@ -35,7 +35,7 @@ def hamiltonian_figure(trained: Trained, steps: list[int], seed: int) -> Outcome
         handles = [axes[0, 0].plot([], [], color=c, label=name)[0] for name, c in COLOURS.items() if name in found]
         handles += axes[0, 0].plot([], [], "o", color=GREY, markersize=4, label="the network's own steps")
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
-        about = f"{len(trained.images)} test images; lines: {max(steps)} steps"
+        about = f"{len(trained.images)} test images; lines: {max(*steps, *own.values())} steps"
         figure.suptitle(f"{trained.name}; {about}", fontsize=9)
     arrays: dict[str, Any] = {"layers": LAYERS, "near_identity": distances}
     for name, by_steps in found.items():

@@ -1,4 +1,4 @@
-"""Classification of images by a network whose weights are drawn anew at each call."""
+"""Classification of images by a network whose weights are drawn again at each call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UserError
-from ...randomness import Purpose, derive_seed
+from ...randomness import Purpose, seeded
 from ..classification import Classification
 from ..hyperparameters import check_options
 from ..metric import Metric
@@ -121,9 +121,7 @@ class Bayesian(Classification):
         return super().report(model, folder) | {"by_steps": by_steps}
 
     def _seeded(self, model: nn.Module, i: int, chunk: tuple[Tensor, ...]) -> Tensor:
-        device = self.setting.device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
-            torch.manual_seed(derive_seed(self.setting.seed, Purpose.EVALUATION, "report", i))
+        with seeded(self.setting.device, self.setting.seed, Purpose.EVALUATION, "report", i), torch.no_grad():
             return self.sums(model, *chunk).cpu()
 
 

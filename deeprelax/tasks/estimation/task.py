@@ -36,7 +36,7 @@ class Estimation(Task):
     """f = sqrt(misfit + 1e-4) (1 + residual_weight residual), misfit the mean of (u - data)^2 / var(data).
 
     residual = |M c|^2 / sum_j c_j^2 |M_j|^2: u is the network, M (n, terms) the dictionary's terms at n points of the
-    data's box, drawn anew for each evaluation as in `task=pinn`, and c the unit vector with the smallest residual, a
+    data's box, drawn again for each evaluation as in `task=pinn`, and c the unit vector with the smallest residual, a
     constant, as the derivative of a minimum allows. For the first `warmup` passes residual_weight counts as 0. At
     each pass of `prune_at` terms without which the root of the residual stays below `tolerance` are dropped, one after
     the other, in a buffer of the network.
