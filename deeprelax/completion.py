@@ -59,7 +59,7 @@ def candidates(line: str, commands: Mapping[str, tuple[str, str]]) -> list[str]:
     if not words:
         return _beginning(current, commands)
     command, *before = words
-    if command in commands and command not in HYDRA and current.startswith("-"):
+    if command in commands and (command not in HYDRA or command == "find-lr") and current.startswith("-"):
         return _beginning(current, _flags(commands[command][0]))
     if command == "data":
         from .data.sources.catalog import CATALOG
@@ -77,7 +77,10 @@ def candidates(line: str, commands: Mapping[str, tuple[str, str]]) -> list[str]:
     if command not in HYDRA or current.startswith("-"):
         return []
     found = _beginning(current, _by_hydra(commands[command][0], experiment, before, current))
-    found = [f"{each[:-1]}=" if each == "tags." else each for each in found]  # of a list Hydra offers the items
+    from .configuration.messages import keys_of_type
+
+    lists = keys_of_type("list[")  # of which Hydra offers the items
+    found = [f"{each[:-1]}=" if each.endswith(".") and each[:-1] in lists else each for each in found]
     keys = _keys(command, experiment) if not current.startswith("+") else {"sweep"}
     # A choice whose name begins with _ is included by others
     return [each for each in found if re.split(r"[=./]", each.lstrip("+~"))[0] in keys and "=_" not in each]
@@ -90,7 +93,7 @@ def _beginning(current: str, names: Iterable[str]) -> list[str]:
 def _flags(module: str) -> list[str]:
     """The flags of a command that has an argument parser, by its usage."""
     parser = getattr(importlib.import_module(module), "parser", None)
-    return sorted(set(re.findall(r"--[a-z]+", parser().format_usage()))) if parser else []
+    return sorted(set(re.findall(r"--[a-z-]+", parser().format_usage()))) if parser else []
 
 
 def _by_hydra(module: str, experiment: str, before: list[str], current: str) -> list[str]:
@@ -102,8 +105,9 @@ def _by_hydra(module: str, experiment: str, before: list[str], current: str) -> 
         return []
     if module.endswith("find_lr"):  # whose own options Hydra does not know
         try:
-            before = importlib.import_module(module).parser().parse_known_args(before)[1]
-        except argparse.ArgumentError:  # an option that lacks its value
+            with redirect_stdout(io.StringIO()):
+                before = importlib.import_module(module).parser().parse_known_args(before)[1]
+        except (argparse.ArgumentError, SystemExit):  # an option that lacks its value, or --help
             return []
     words, flags = apart(before)
     overrides = [free(word) for word in words]

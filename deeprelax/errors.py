@@ -55,9 +55,9 @@ def trim(error: BaseException) -> bool:
     The errors that it was raised from, or while handling, are cut in the same way. Returns whether the error is in the
     user's code.
     """
-    for above in (error.__cause__, error.__context__):
-        if above is not None:
-            trim(above)
+    for above in {error.__cause__, error.__context__} - {None}:  # one and the same after `raise from`
+        assert above is not None
+        trim(above)
     first: TracebackType | None = error.__traceback__
     while first is not None and first.tb_frame.f_globals.get("__name__", "").partition(".")[0] not in _own:
         first = first.tb_next

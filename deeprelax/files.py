@@ -142,7 +142,10 @@ def sole_writer(directory: Path) -> Iterator[None]:
 
 def _is(file: IO[Any], path: Path) -> bool:
     """Whether the open file is still the one at `path`: whoever held the lock before may have deleted it."""
-    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def remove_empty(directory: Path, above: Path) -> None:

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from torch import Generator
     from torch import device as Device
 
 
@@ -36,11 +37,21 @@ def derive_seed(seed: int, purpose: Purpose, *counters: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(key, digest_size=8, person=b"deeprelax").digest())
 
 
+def default_generator(device: Device) -> Generator:
+    """The generator that layers on this device draw from."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.default_generators[device.index or 0]
+    return torch.default_generator
+
+
 @contextmanager
 def seeded(device: Device, seed: int, purpose: Purpose, *counters: int | str) -> Iterator[None]:
     """The default generators of the CPU and of `device` begin at `derive_seed`, and are as before afterwards."""
     import torch
 
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(derive_seed(seed, purpose, *counters))
+        for place in {torch.device("cpu"), device}:  # torch.manual_seed would set those of other GPUs too
+            default_generator(place).manual_seed(derive_seed(seed, purpose, *counters))
         yield

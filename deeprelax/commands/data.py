@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 from ..configuration.registry import REGISTRY, call
@@ -13,6 +14,7 @@ from ..files import exclusive
 from ..tables import aligned
 from .arguments import Parser, confirmed
 
+OURS = re.compile(r"[0-9a-f]{16}\.pt(\.new)?")  # names of what `image_folder` writes
 ABOUT = """data_dir=DIR: where they lie, by default $DEEPRELAX_DATA, else ~/.cache/deeprelax.
 
 Images of dataset=image_folder are decoded once, into DIR/image_folder: a byte for each pixel and channel."""
@@ -76,7 +78,7 @@ def clean(data_dir: Path, *, ask: bool) -> None:
 
 def decoded(folder: Path) -> list[Path]:
     """The files of the cache, those that a killed process has left half-written among them."""
-    return sorted([*folder.glob("*.pt"), *folder.glob("*.pt.new")])
+    return sorted(file for file in folder.glob("*.pt*") if OURS.fullmatch(file.name))
 
 
 def cached(folder: Path) -> str:

@@ -12,6 +12,8 @@ from ..records.directory import RunDirectory
 from ..records.scores import of_key
 
 if TYPE_CHECKING:
+    import torch
+
     from ..runs.restored import Restored
 
 USAGE = """Evaluate a run again from its checkpoint.
@@ -57,7 +59,7 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, float]:
     if folders:
         moved = _moved(path, overrides)
         if moved is None:
-            return _others(path, Path(folders[-1]).expanduser())
+            return _others(path, Path(folders[-1]).expanduser(), overrides)
         return _evaluated(moved)
     from ..runs.restored import restored
 
@@ -72,8 +74,19 @@ def _moved(path: Path, overrides: list[str]) -> Restored | None:
 
     if not path.is_dir():
         raise UserError(f"{path} is not a directory: give the directory of a run")
-    if not isinstance(load(RunDirectory(path).config).dataset, ImageFolderConf):
+    of_run = load(RunDirectory(path).config).dataset
+    if not isinstance(of_run, ImageFolderConf):
         return None
+    there = Path(load(RunDirectory(path).config, overrides).dataset.path or "").expanduser()  # type: ignore[attr-defined]
+    if there.resolve() == Path(of_run.path or "").expanduser().resolve():  # its own, or they have changed
+        run = restored(path, overrides)
+        if run.data != run.task.fingerprint:
+            raise UserError(
+                f"the images in {there} are not those that {path} was trained on, though they lie there: put others "
+                "into a folder of their own, or most that are scored may be training images"
+            )
+        return run
+    _device(path, overrides)  # what it refuses has nothing to do with the images
     reader = logging.getLogger("deeprelax.data.sources")
     level = reader.level
     reader.setLevel(logging.ERROR)  # what it says of the folder would be of training on it
@@ -86,7 +99,20 @@ def _moved(path: Path, overrides: list[str]) -> Restored | None:
     return run if run.data == run.task.fingerprint else None
 
 
-def _others(path: Path, folder: Path) -> dict[str, float]:
+def _device(path: Path, overrides: list[str]) -> torch.device:
+    """That of the hardware.* keys among the overrides; sets the threads."""
+    from ..configuration.check import load
+    from ..runs.build import choose_device, set_up_cpu
+
+    ours = [each for each in overrides if each.startswith("hardware.")]
+    device = [] if any(each.startswith("hardware.device=") for each in ours) else ["hardware.device=auto"]
+    of_cpu = ["hardware.sync_batchnorm=false", "hardware.cuda_graphs=false"]  # of training alone
+    hardware = load(RunDirectory(path).config, [*device, *of_cpu, *ours]).hardware
+    set_up_cpu(hardware)
+    return choose_device(hardware)
+
+
+def _others(path: Path, folder: Path, overrides: list[str]) -> dict[str, float]:
     """Print and return the scores on other images: their mean loss, -log p of their class, and their error."""
     import torch
 
@@ -106,7 +132,7 @@ def _others(path: Path, folder: Path) -> dict[str, float]:
         )
     pictures = labelled(place, model.classes)
     assert pictures.labels is not None
-    log_p = predicted(model, pictures)
+    log_p = predicted(model, pictures, _device(path, overrides))
     matrix = confusion(pictures.labels, log_p.argmax(1), len(model.classes))
     values = {
         "test_loss": float(torch.nn.functional.nll_loss(log_p.double(), pictures.labels)),

@@ -57,11 +57,12 @@ def main(arguments: list[str]) -> None:
     except argparse.ArgumentError as error:
         raise UserError(f"{error}: see deeprelax find-lr --help") from None
     _check(options, rest)
+    makes = options.out is not None and not options.out.exists()
     folder = f"${{run_root:}}/{NAME}/${{run_name:}}" if options.out is None else _quoted(str(options.out))
     try:
         hydra_app.run("train", lambda config: job(config, options), [*rest, f"hydra.run.dir={folder}"], "find-lr")
     finally:
-        if options.out is not None:
+        if makes:
             with contextlib.suppress(OSError):  # it is not empty, or not there
                 options.out.rmdir()
 

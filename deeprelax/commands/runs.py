@@ -96,7 +96,8 @@ def _delete(path: Path, folders: list[Path]) -> bool:
     except UserError as problem:  # another process writes it
         print(f"kept: {problem}")
         return False
-    remove_empty(path, next(folder for folder in folders if path.is_relative_to(folder)))
+    above = next(folder for folder in folders if path.is_relative_to(folder))
+    remove_empty(path, above.parent if above == path else above)
     if path.exists():
         print(f"left, with what is not the run's: {path}")
     return True

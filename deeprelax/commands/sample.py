@@ -58,7 +58,7 @@ def written(path: Path, length: int, prompt: str | None, temperature: float, see
         raise UserError(
             f"{path} is a run of task={conf.task.name}, whose network writes no text: take one of task=tokens"
         )
-    run = restored(path)
+    run = restored(path, ["hardware.device=auto"])  # which need not be where it was trained
     assert isinstance(run.task, Tokens)
     if run.data != run.task.fingerprint:
         raise UserError(f"the text is not the one that {path} was trained on: has task.path been changed?")

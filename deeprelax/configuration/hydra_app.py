@@ -32,7 +32,7 @@ from ..files import remove_empty
 from ..parallel import devices
 from ..records.directory import RunDirectory
 from . import check, continued, run_name, slips, usage
-from .messages import explain, keys_below, not_started
+from .messages import explain, keys_below, not_started, swept_over
 from .schema import configuration_folder
 
 Job = Callable[[DictConfig], Any]
@@ -189,6 +189,8 @@ def run(name: str, job: Job, arguments: list[str], command: str | None = None) -
     except (HydraException, OmegaConfBaseException) as error:
         if user_wants_traces:
             raise
+        if command == "find-lr" and (swept := swept_over(error)):
+            raise UserError(f"{swept} is a sweep, and find-lr tests one value: call it for each") from None
         said = explain(error, functools.partial(_below, configured, overrides))
         of_job = SWEEP in getattr(error, "__notes__", ()) and not jobs.started
         raise UserError(said + (not_started(error) if of_job else "")) from None

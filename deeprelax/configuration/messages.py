@@ -107,6 +107,12 @@ def not_started(error: Exception) -> str:
     return f"; no job of the sweep was started{advice}"
 
 
+def swept_over(error: Exception) -> str:
+    """The override with several values that Hydra refuses without -m; "" for another error."""
+    found = re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'", str(error))
+    return found[1] if found else ""
+
+
 def _of_overrides(error: Exception) -> str:
     """The message for overrides that Hydra cannot read or place; "" for another error."""
     text = str(error)
@@ -117,11 +123,11 @@ def _of_overrides(error: Exception) -> str:
         return f"{error.override} cannot be read: write KEY=VALUE, and quote a value with special characters{quoted}"
     if not isinstance(error, ConfigCompositionException):
         return ""
-    if swept := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'", text):
-        key, _, value = swept[1].partition("=")
+    if swept := swept_over(error):
+        key, _, value = swept.partition("=")
         a_list = key in keys_of_type("list[") and not value.endswith(")")  # which would be of choice(...), range(...)
         listed = f", or write {shlex.quote(f'{key}=[{value}]')} for a list" if a_list else ""
-        return f"{swept[1]} is a sweep, one run for each value: add -m{listed}"
+        return f"{swept} is a sweep, one run for each value: add -m{listed}"
     if added := re.match(r"Could not override '(.*)'\. No match in the defaults list\.\n.*=(.*)", text):
         choice = "=".join(added.groups())
         return f"{choice} comes on top of what is chosen: write +{choice}"

@@ -6,7 +6,6 @@ import importlib
 import inspect
 import re
 import sys
-from abc import ABCMeta
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,8 +63,8 @@ def call(kind: str, name: str, /, *arguments: Any, **keywords: Any) -> Any:
     for key in fixed.keys() & keywords:
         raise UserError(f"{kind}.options: {name} does not take {key}, which is {fixed[key]} there: leave it out")
     keywords |= fixed
-    if isinstance(function, ABCMeta) and function.__abstractmethods__:
-        lacking = ", ".join(sorted(function.__abstractmethods__))
+    if inspect.isabstract(function):
+        lacking = ", ".join(sorted(function.__abstractmethods__))  # type: ignore[attr-defined]
         raise UserError(f"{kind}.name={name} lacks {lacking}: write {'them' if ',' in lacking else 'it'}")
     try:  # bound beforehand: a TypeError from inside the call would be a bug, which must keep its traceback
         inspect.signature(function).bind(*arguments, **keywords)

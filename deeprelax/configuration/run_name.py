@@ -43,7 +43,7 @@ FOLDERS_BEFORE: dict[str, Any] = {"dataset": {"split": None, "split_seed": 0}}  
 # What tells runs apart comes first in a name, the method before the problem; what seldom does, and may be long, last
 FIRST = ("optimizer", "schedule", "model", "task", "dataset")
 LAST = ("hardware", "train")
-PATHS = ("continue_from", "init_from", "dataset.path", "task.path")
+PATHS = ("continue_from", "init_from", "dataset.path", "task.path", "model.weights")
 UNSAFE = r"[^A-Za-z0-9._+-]+"
 LONGEST = 200  # bytes of a folder's name; file systems allow 255
 LONGEST_BEFORE = 120  # of an earlier version, which sorted the keys by the alphabet

@@ -13,7 +13,7 @@ class Split:
 
     Args:
         images: uint8 (N, channels, size, size), pixels from 0 to 255; N, channels and size are 1 or more. 1 channel is
-            grey, 3 are red, green and blue; other numbers train too, but are not augmented in colour.
+            grey, 3 are red, green and blue; other numbers train too, but take no `color_jitter`.
         labels: int64 (N,), from 0 to the number of classes less one.
         files: N names, if they are to be written to split.json in the run's directory; None: nothing is written.
     """

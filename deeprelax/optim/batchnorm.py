@@ -49,7 +49,7 @@ def reestimate_batchnorm(
         batches: inputs of the network, or tuples and lists whose first item is one, as a DataLoader gives; all are
             used, so take a part of a large set (some 50 batches do).
         device: where to put the inputs; by default they stay where they are.
-        keep_frozen: pass over layers whose weights require no gradient, those of a part that is not trained.
+        keep_frozen: skip layers whose weights require no gradient, those of a part that is not trained.
 
     Raises ValueError if there is no batch, as from an iterator that is used up.
     """

@@ -15,7 +15,7 @@ def threads(ranks: int = 1, root: Path = Path("/"), environment: Mapping[str, st
     """Threads of this process, at least 1, where nothing is configured.
 
     OMP_NUM_THREADS, as OpenMP means it: of each process, and of a list (nested levels) the first number; a value that
-    OpenMP would not take is passed over. Without it, the cores divided by the `ranks` of this machine. Cores are those
+    OpenMP would not take is skipped. Without it, the cores divided by the `ranks` of this machine. Cores are those
     of the affinity mask (taskset, a cpuset, Slurm), or fewer by the CPU quota of the cgroup (a container's limit) of
     this process and of the cgroups above it, rounded up. root: where /proc and the cgroups' files are looked for.
     """

@@ -84,7 +84,7 @@ def _no_metric(metric: str, metrics: Sequence[str], runs: Sequence[Run]) -> str:
     if any(metric in run.result for run in runs):
         return f"--metric {metric} is no number to compare runs by: there are {', '.join(metrics)}"
     there = f"there are {', '.join(metrics)}"
-    split, _, score = metric.rpartition("_")
+    split, _, score = metric.partition("_") if "_" in metric else ("", "", metric)
     if split and "validation".startswith(split):  # val_error too
         if not any(name.startswith("validation_") for name in metrics):
             return f"--metric {metric}: no run held {_examples(runs)} out (dataset.validation=N): {there}"

@@ -144,7 +144,7 @@ def load_run(directory: Path, config: dict[str, Any]) -> Run:
     settings = {key: value for key, value in settings.items() if IMPLIED.get(key) != value}
     rules = rules_before(str(settings.get("optimizer.name")))
     settings = {f"optimizer.{key}": value for key, value in rules.items()} | settings
-    for key in {"continue_from", "init_from"} & settings.keys():
+    for key in {"continue_from", "init_from", "model.weights"} & settings.keys():
         # without the seed, or runs that continue those of the same seeds would be no group; its last two folders alone,
         # which a relative and an absolute path have in common
         settings[key] = "/".join(Path(SEED_FOLDER.sub("", str(settings[key]))).parts[-2:])

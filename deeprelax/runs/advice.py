@@ -25,7 +25,7 @@ def advice(conf: TrainConf, optimizer: Stepper, task: Task, step: int) -> str:
     A value that cannot be the cause, as a temperature of 1e-8, is not named.
     """
     if step == 0 and isinstance(optimizer, SGD | AdamW):  # whose first gradient is at the weights that it was given
-        given = "the weights of init_from" if conf.init_from is not None else "the initial weights"
+        given = _first_weights(conf)
         return (
             f"it was so at the first gradient, before any step: look at the data, the loss and {given}, not at a rate"
         )
@@ -38,12 +38,25 @@ def advice(conf: TrainConf, optimizer: Stepper, task: Task, step: int) -> str:
 
 
 def _of_optimizer(conf: TrainConf, optimizer: Stepper) -> Iterator[Change]:
-    group, options = optimizer.param_groups[0], conf.optimizer.options
+    options = conf.optimizer.options
+    # rates as they were given, for a schedule or a group of parameters has changed those of param_groups
+    group = {**optimizer.param_groups[0], **{k: v for k, v in optimizer.defaults.items() if k != "outer_steps"}}
     given = vars(conf.optimizer) if ":" not in conf.optimizer.name else options
     prefix = "optimizer." if given is not options else "optimizer.options."
     own = {name for name in given if name in group}
     for verb, name, remark in (*_rates(own, group), *_others(own, group)):
         yield verb, f"{prefix}{name}={group[name]:.3g}{remark}"
+    for each in conf.optimizer.groups:
+        for name in ("inner_lr", "lr"):
+            if each.get(name, 0) > group.get(name, math.inf):
+                yield "lower", f"{name}={each[name]:.3g} of the group {each['match']} in optimizer.groups"
+
+
+def _first_weights(conf: TrainConf) -> str:
+    if conf.continue_from is not None:
+        return "the weights of the run that it continues"
+    key = "init_from" if conf.init_from is not None else "model.weights" if getattr(conf.model, "weights", None) else ""
+    return f"the weights of {key}" if key else "the initial weights"
 
 
 def _rates(own: Set[str], group: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

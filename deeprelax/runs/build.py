@@ -145,6 +145,11 @@ def _check_precision(conf: HardwareConf, task: Task, name: str) -> None:
 def _loaded(conf: TrainConf, device: torch.device) -> tuple[Data, Augmentation | None]:
     dataset = conf.dataset
     data = load_data(dataset, conf.data_dir, device, channels_last=conf.hardware.channels_last)
+    if dataset.color_jitter and data.channels not in (1, 3):
+        raise UserError(
+            f"dataset.color_jitter={dataset.color_jitter:g}: the images have {data.channels} channels, and those of 1 "
+            "(grey) or 3 (colour) alone have colours: leave it out"
+        )
     least, largest = dataset.crop_scale or SCALE
     return data, augmentation(
         dataset.augment, data.image_size, mirror=dataset.mirror, padding=dataset.crop_padding, scale=(least, largest),

@@ -17,7 +17,7 @@ from ..optim.hyperparameters import CHOSEN_ONCE
 from ..training.cadence import Budget
 from ..training.schedules import Schedule, make_schedule
 from ..training.stepper import Stepper
-from .continuation import METHOD
+from .continuation import METHOD, completed
 
 RATE = "optimizer.options.lr"  # of an optimizer of the user's, whose other options may shape its state
 
@@ -64,7 +64,7 @@ def chain_of(configuration: Mapping[str, Any], state: Mapping[str, Any] | None) 
     """The chain of a run with this (decisive) configuration, by the checkpoint that it resumes from, if any."""
     if state is None:
         return ALONE
-    chain, there = Chain(state.get("chain", [])), state["configuration"]
+    chain, there = Chain(state.get("chain", [])), completed(state["configuration"], configuration)
     if there["continue_from"] == configuration["continue_from"] or _method(there) == _method(configuration):
         return chain
     ended = chain.with_part(there["optimizer.name"], state["evaluations"], state["outer_steps"])

@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from .. import files
 from ..configuration.check import load, stored
-from ..configuration.run_name import WITHOUT_EFFECT
+from ..configuration.rules import rules_before
+from ..configuration.run_name import BEFORE, FOLDERS_BEFORE, WITHOUT_EFFECT
 from ..configuration.schema import TrainConf
 from ..errors import UserError
 from ..files import flat
@@ -24,6 +25,12 @@ METHOD = ("optimizer.", "schedule.")  # and with what keys of these begin a new 
 def decisive(values: Mapping[str, Any]) -> dict[str, Any]:
     """The flat configuration without the keys that cannot change the result."""
     return {key: value for key, value in flat(values).items() if key not in WITHOUT_EFFECT}
+
+
+def completed(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's configuration, with what older versions did for the keys of `here` that it lacks."""
+    known = flat(BEFORE) | flat(FOLDERS_BEFORE) | flat({"optimizer": rules_before(str(there.get("optimizer.name")))})
+    return {key: value for key, value in known.items() if key in here} | dict(there)
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], apart: set[str] | None = None) -> str:

@@ -121,7 +121,7 @@ def load_model(run: str | os.PathLike[str]) -> Classifier:
 
 def _of_older_run(path: Path) -> dict[str, Any]:
     """The description of a run whose checkpoint has none, by its configuration and its data set."""
-    run = restored(path)
+    run = restored(path, ["hardware.device=auto"])
     found = description(run.conf, run.task)
     if found is None:
         raise UserError(
@@ -157,13 +157,13 @@ def as_json(value: Any) -> Any:
     return value
 
 
-def predicted(model: Classifier, pictures: Pictures) -> Tensor:
-    """Log-probabilities of pictures, (files, classes), on the CPU; computed on a GPU if there is one.
+def predicted(model: Classifier, pictures: Pictures, device: torch.device | None = None) -> Tensor:
+    """Log-probabilities of pictures, (files, classes), on the CPU; computed on `device`, None: a GPU if there is one.
 
     Raises UserError for a file that cannot be read.
     """
     channels, size, _ = model.shape
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     with torch.inference_mode():
         chunks = pictures.chunks(size, channels)

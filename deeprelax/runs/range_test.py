@@ -12,6 +12,7 @@ from tqdm import tqdm
 from ..configuration.schema import OptimizerConf, TrainConf
 from ..errors import UserError
 from ..optim import LBFGS
+from ..optim.batchnorm import training_mode
 from ..parallel.ranks import SOLO
 from ..reporting.rates import has_diverged, window
 from ..training.share import Share
@@ -66,13 +67,13 @@ def range_test(conf: TrainConf, key: str, first: float, last: float, steps: int 
         model = build_model(conf.model, task, conf.seed, device, channels_last=conf.hardware.channels_last)
         check_batch(conf, model, task)
         start_from(conf, model, task.buffers)
-        optimizer = build_optimizer(conf.optimizer, model)
+        optimizer = build_optimizer(conf.optimizer, model, freezes=bool(conf.model.freeze))
         ratios = _ratios(optimizer, key, conf.optimizer)
         objective = compose_objective(conf, task, model, optimizer, SOLO, torch.zeros(1, device=device))
         found = RangeTest(steps or max(STEPS[0], STEPS[1] // optimizer.evaluations))
         width, factor = window(found.steps), (last / first) ** (1 / (found.steps - 1))
         began = time.perf_counter()
-        model.train()
+        training_mode(model)
         for step in tqdm(range(found.steps), unit="step", leave=False, disable=None):
             rate = first * factor**step
             for group, ratio in zip(optimizer.param_groups, ratios, strict=True):
@@ -98,5 +99,6 @@ def _ratios(optimizer: Stepper, key: str, conf: OptimizerConf) -> list[float]:
     """Of each parameter group, its rate over the optimizer's. Raises UserError if there is no such rate."""
     if isinstance(optimizer, LBFGS) or not isinstance(optimizer.defaults.get(key), int | float):
         raise UserError(f"optimizer={conf.name} has no rate {key}: --key names another one")
-    base = float(optimizer.defaults[key])
-    return [group[key] / base if base else 1.0 for group in optimizer.param_groups]
+    rates = [float(group[key]) for group in optimizer.param_groups]
+    base = float(optimizer.defaults[key]) or max(rates)
+    return [rate / base if base else 1.0 for rate in rates]

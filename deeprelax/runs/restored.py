@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from ..records.directory import RunDirectory
 from ..tasks.task import Task
 from ..training.share import Share
 from .build import build_model, build_task, choose_device, load_weights, set_up_cpu
+from .initial import start_from
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,11 @@ class Restored:
     data: str  # the fingerprint of what it was trained on
 
     def untrained(self) -> nn.Module:
-        """The network with the weights that its seed draws."""
+        """The network before the first step. Raises UserError if a file or run with its first weights has gone."""
         channels_last = self.conf.hardware.channels_last
-        return build_model(self.conf.model, self.task, self.conf.seed, self.device, channels_last=channels_last)
+        model = build_model(self.conf.model, self.task, self.conf.seed, self.device, channels_last=channels_last)
+        start_from(self.conf, model, self.task.buffers)
+        return model
 
 
 def restored(path: Path, overrides: Iterable[str] = ()) -> Restored:
@@ -46,6 +49,8 @@ def restored(path: Path, overrides: Iterable[str] = ()) -> Restored:
         raise UserError(f"{path} is not a directory: give the directory of a run")
     directory = RunDirectory(path)
     conf = load(directory.config, overrides)
+    # both are of training alone, and no CPU has them
+    conf = replace(conf, hardware=replace(conf.hardware, sync_batchnorm=False, cuda_graphs=False))
     state = checkpoint.latest(path)
     if state is None:
         raise UserError(f"{directory.checkpoint} is not there: the run has reached no checkpoint yet")

@@ -6,18 +6,16 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from ..configuration.run_name import BEFORE, FOLDERS_BEFORE
 from ..configuration.schema import TrainConf
 from ..data.augment import augmentation
 from ..errors import UserError
-from ..files import flat
 from ..optim.state import kept_by_chains
 from ..parallel.cores import threads
 from ..parallel.ranks import Ranks
 from ..training.loop import Trainer
 from .build import load_weights
 from .chain import Chain, restore_settings, schedule, settings
-from .continuation import differences, may_differ
+from .continuation import completed, differences, may_differ
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +23,7 @@ log = logging.getLogger(__name__)
 def resume(trainer: Trainer, state: dict[str, Any], chain: Chain) -> None:
     """Put the trainer where the checkpoint is. Raises UserError if configuration, data or network are not the same."""
     directory, here = trainer.directory, trainer.identity["configuration"]
-    there = {**_before(here), **state["configuration"]}  # of a version without these keys
+    there = completed(state["configuration"], here)
     lengthens = here["continue_from"] != there["continue_from"]
     if different := differences(there, here, may_differ(there, here) if lengthens else None):
         raise UserError(f"the checkpoint in {directory} is of another configuration: {different}")
@@ -43,12 +41,6 @@ def resume(trainer: Trainer, state: dict[str, Any], chain: Chain) -> None:
         restore_settings(trainer.optimizer, mine)
     else:
         trainer.load_state({**state, "optimizer": None, "ranks": []})
-
-
-def _before(here: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint that lacks these keys was trained with."""
-    known = flat(BEFORE) | flat(FOLDERS_BEFORE)
-    return {key: value for key, value in known.items() if key in here}
 
 
 def _check_shifts(trainer: Trainer, there: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ..optim.batchnorm import reestimate_batchnorm, training_mode
-from ..randomness import Purpose, derive_seed
+from ..randomness import Purpose, default_generator, derive_seed
 from ..tasks.task import Chunks, Task
 from .collectives import Collectives
-from .objective import Autocast, default_generator
+from .objective import Autocast
 
 Interrupt = Callable[[], None] | None  # called between chunks; may raise
 

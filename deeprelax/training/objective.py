@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..randomness import Purpose, derive_seed
+from ..randomness import Purpose, default_generator, derive_seed
 from ..tasks.task import Task
 from .graphs.graph import Graphed
 
@@ -104,10 +104,3 @@ class Autocast:
 
     def __call__(self) -> torch.autocast:
         return torch.autocast(self._type, dtype=torch.bfloat16, enabled=self.enabled)
-
-
-def default_generator(device: torch.device) -> torch.Generator:
-    """The generator that layers on this device draw from."""
-    if device.type == "cuda":
-        return torch.cuda.default_generators[device.index or 0]
-    return torch.default_generator

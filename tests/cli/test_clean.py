@@ -152,16 +152,17 @@ def test_the_cache_of_decoded_images_is_shown_and_emptied(
     root = write_images(tmp_path / "mine")
     for size in (None, 6):
         load_image_folder(tmp_path / "data", size, path=str(root))
-    (folder / "0123.pt.new").write_bytes(b"half of one")
+    (folder / "0123456789abcdef.pt.new").write_bytes(b"half of one")
+    (folder / "mine.pt").write_bytes(b"of another program")
     line = f"decoded images: 3 files, 0.0 MB in {folder}"
     assert deeprelax("data")[1].splitlines()[-1] == f"{line} (--clean deletes them)"
     answer(monkeypatch, "no\n")
     status, out, _ = deeprelax("data", "--clean")
     assert (status, out.splitlines()[0], out.splitlines()[-1].endswith("nothing is deleted")) == (0, line, True)
-    assert len(list(folder.glob("*.pt*"))) == 3
+    assert len(list(folder.glob("*.pt*"))) == 4
     assert deeprelax("data", "--clean", f"data_dir={tmp_path}/other", "--yes")[0] == 0
     assert deeprelax("data", "--clean", "--yes")[1].splitlines() == [line, "deleted"]
-    assert list(folder.glob("*.pt*")) == []
+    assert list(folder.glob("*.pt*")) == [folder / "mine.pt"]
     assert sum(file.is_file() for file in root.rglob("*")) == 27
     assert len(load_image_folder(tmp_path / "data", path=str(root)).train) == 18
     assert "takes no name of a data set (mnist)" in deeprelax("data", "mnist", "--clean")[2]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from deeprelax.cli import main
 from tests.cli.pictures import TRAIN, write, write_splits
@@ -134,6 +135,18 @@ def test_other_images_are_scored_with_the_runs_own_normalisation(run: str, deepr
     assert "! that is the error of always answering dark, the largest class\n" in out
     assert out.endswith("(8 images of night/test, which are not those of the run)\n")
     assert deeprelax("evaluate", run, "dataset.path=night/test")[1] == out
+
+
+def test_what_has_nothing_to_do_with_the_images_is_said(run: str, deeprelax: Command) -> None:
+    Path("moved").mkdir()
+    Path("pictures").rename("moved/pictures")
+    status, _, err = deeprelax("evaluate", run, "dataset.path=moved/pictures", "hardware.device=cuda")
+    if not torch.cuda.is_available():
+        assert (status, "hardware.device=cuda, but torch sees no GPU" in err) == (1, True)
+    Path("moved/pictures").rename("pictures")
+    next(Path("pictures/train/dark").iterdir()).unlink()
+    status, _, err = deeprelax("evaluate", run, "dataset.path=pictures")
+    assert (status, "are not those that" in err) == (1, True)
 
 
 def test_a_run_of_another_data_set_is_evaluated_on_a_folder(deeprelax: Command) -> None:

@@ -101,6 +101,10 @@ def test_the_runs_of_a_sweep_have_the_same_columns_in_tensorboard(sweep: Path) -
         (["nowhere"], "nowhere is not a folder: "),
         (["empty"], "no runs under empty: "),
         (["runs", "--metric", "accuracy"], "--metric accuracy: no run has it: there are seconds, test_error, "),
+        (
+            ["runs", "--metric", "val_relative_l2"],
+            "--metric val_relative_l2: no run held images out (dataset.validation=N",
+        ),
         (["runs", "--x", "time"], "argument --x: invalid choice: 'time' "),
         (["runs", "--by", "optimiser"], "optimiser is no key of these runs (did you mean optimizer?): "),
         (["runs", "--baseline", "sgd"], "--baseline sgd cannot be read: write KEY=VALUE"),

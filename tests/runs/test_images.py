@@ -75,6 +75,22 @@ def test_a_run_from_before_there_were_these_keys_goes_on(deeprelax: Command, mon
     older(directory())
     assert deeprelax(*run)[0] == 0
     assert deeprelax(*run, f"continue_from={directory()}", "epochs=7", "output_dir=longer")[0] == 0
+    assert "chain" not in json.loads((directory("longer") / "result.json").read_text())  # one optimizer, one part
+
+
+def test_images_of_two_channels_have_no_colours(deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("pairs.py").write_text(
+        "import torch\n"
+        "from deeprelax.data.images import ImageData, Split\n"
+        "def load(data_dir):\n"
+        "    part = Split(torch.zeros(40, 2, 28, 28, dtype=torch.uint8), torch.arange(40) % 2)\n"
+        "    return ImageData(part, part, ('a', 'b'))\n"
+    )
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    own = ["dataset=custom", "dataset.name=pairs:load", "dataset.train_size=null", "dataset.color_jitter=0.3"]
+    status, _, err = deeprelax("train", *QUICK, *own, "optimizer=sgd")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "dataset.color_jitter=0.3: the images have 2 channels" in err
 
 
 def interrupted(deeprelax: Command, run: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,10 +105,12 @@ def older(path: Path) -> None:
     config: Any = OmegaConf.load(files.config)
     for key in NEW:
         del config.dataset[key]
+    del config.model.freeze, config.optimizer.groups, config.name, config.tags
     OmegaConf.save(config, files.config)
     state = checkpoint.load(files.checkpoint)
     for key in NEW:
         del state["configuration"][f"dataset.{key}"]
+    del state["configuration"]["model.freeze"], state["configuration"]["optimizer.groups"]
     files.previous.unlink(missing_ok=True)
     checkpoint.save(path, state)
 

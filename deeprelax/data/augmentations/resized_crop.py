@@ -45,7 +45,8 @@ def resized_boxes(images: Tensor, boxes: Tensor, mirror: Tensor | None = None) -
     out = torch.nn.functional.grid_sample(
         images.permute(0, 3, 1, 2).float(), grid, mode="bilinear", padding_mode="border", align_corners=True
     )
-    return out.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+    out = out.permute(0, 2, 3, 1).round_().clamp_(0, 255)
+    return out.to(torch.uint8, memory_format=torch.contiguous_format)  # the layout of `images`
 
 
 def _coordinates(start: Tensor, length: Tensor, size: int) -> Tensor:

@@ -30,7 +30,7 @@ class Listing:
 def parts_of(root: Path, *, split: bool) -> dict[str, Listing]:
     """The images of `root`: of train/, test/ and, if it is there, validation/ (or val/, valid/), else all as "all".
 
-    Files and folders whose names begin with a dot are passed over; of other files that are not taken the log has the
+    Files and folders whose names begin with a dot are skipped; of other files that are not taken the log has the
     number and kinds. split: whether the images are to be split, whatever the classes are called.
 
     Raises UserError, naming the folder, for what is missing, empty or does not fit together.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -29,11 +30,17 @@ def _of_machine() -> int | None:
 
 
 def _of_group() -> int | None:
+    """Of the cgroup and those above it, whose limits hold too."""
     try:
         path = next(line for line in GROUP.read_text().splitlines() if line.startswith("0::"))
-        folder = GROUPS / path.removeprefix("0::").lstrip("/")
-        limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
-        cache = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())["inactive_file"]
-        return limit - used + int(cache)  # the cache of files gives way
-    except (OSError, ValueError, KeyError, StopIteration):  # also where the limit is "max"
+    except (OSError, StopIteration):
         return None
+    folder, left = GROUPS / path.removeprefix("0::").lstrip("/"), []
+    for each in (folder, *folder.parents):
+        with suppress(OSError, ValueError, KeyError):  # also where the limit is "max"
+            limit, used = (int((each / name).read_text()) for name in ("memory.max", "memory.current"))
+            cache = dict(line.split() for line in (each / "memory.stat").read_text().splitlines())["inactive_file"]
+            left.append(limit - used + int(cache))  # the cache of files gives way
+        if each == GROUPS:
+            break
+    return min(left, default=None)

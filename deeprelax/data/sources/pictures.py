@@ -36,7 +36,7 @@ class Pictures:
 
 
 def find(paths: Sequence[Path], classes: Sequence[str]) -> Pictures:
-    """The files among the paths, and all images below the folders among them; hidden ones are passed over.
+    """The files among the paths, and all images below the folders among them; hidden ones are skipped.
 
     One folder whose sub-folders are called as `classes` is labelled; so is the folder test/ in it, where it has none
     itself. Raises UserError for what is not there, for a folder without images, and where a labelled folder has another
