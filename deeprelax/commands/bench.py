@@ -42,9 +42,12 @@ def job(config: DictConfig) -> None:
             raise UserError(f"only={name} is not one of the optimizers {', '.join(conf.optimizers)}")
     overrides = [each for each in HydraConfig.get().overrides.task if _key(each).split(".")[0] in PASSED_ON]
     file = Path(HydraConfig.get().runtime.output_dir) / "bench.json"
-    from ..runs.failures import views_explained  # imports torch
+    from ..runs.build import choose_device  # these import torch
+    from ..runs.failures import views_explained
+    from ..runs.precision import single_precision
 
-    with views_explained(conf.hardware):
+    arithmetic = single_precision(conf.hardware.precision, choose_device(conf.hardware))
+    with views_explained(conf.hardware), arithmetic:
         for report in measure(conf, overrides):  # written after each part: an interrupted benchmark keeps what it has
             files.write_json(file, report.content())
     print(f"{report.table()}\n{file}")

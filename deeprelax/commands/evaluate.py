@@ -149,12 +149,13 @@ def _others(path: Path, folder: Path, overrides: list[str]) -> dict[str, float]:
 def _evaluated(run: Restored) -> dict[str, float]:
     from ..parallel.ranks import SOLO
     from ..runs.failures import views_explained
+    from ..runs.precision import single_precision
     from ..training.evaluation import scores
     from ..training.objective import Autocast
 
     task, hardware = run.task, run.conf.hardware
     autocast = Autocast(hardware.precision, run.device)
-    with views_explained(hardware):
+    with views_explained(hardware), single_precision(hardware.precision, run.device):
         found = scores(task, run.model, task.statistics(run.conf.train.bn_batches), autocast, SOLO)
     values = {f"{split}_{name}": value for split, numbers in found.items() for name, value in numbers.items()}
     for name, value in values.items():

@@ -50,6 +50,7 @@ def written(path: Path, length: int, prompt: str | None, temperature: float, see
     if not path.is_dir():
         raise UserError(f"{path} is not a directory: give the directory of a run")
     conf = load(RunDirectory(path).config)
+    from ..runs.precision import single_precision
     from ..runs.restored import restored
     from ..tasks.tokens import Tokens
 
@@ -62,4 +63,5 @@ def written(path: Path, length: int, prompt: str | None, temperature: float, see
     assert isinstance(run.task, Tokens)
     if run.data != run.task.fingerprint:
         raise UserError(f"the text is not the one that {path} was trained on: has task.path been changed?")
-    return run.task.sample(run.model, length, prompt, temperature, seed)
+    with single_precision(run.conf.hardware.precision, run.device):
+        return run.task.sample(run.model, length, prompt, temperature, seed)

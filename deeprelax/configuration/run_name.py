@@ -19,6 +19,7 @@ WITHOUT_EFFECT = {
     "deterministic",
     "name",
     "tags",
+    "hardware.cuda_graphs",
     "hardware.device",
     "hardware.devices",
     "hardware.threads",
@@ -26,6 +27,7 @@ WITHOUT_EFFECT = {
     "train.checkpoint_every",
     "train.checkpoint_seconds",
 }
+NAMED_BEFORE = {"hardware.cuda_graphs"}  # was in a name by an earlier version all the same
 # seed and experiment have a level of their own in the path, and a sweep is what it sets
 NOT_IN_NAME = WITHOUT_EFFECT | {"seed", "experiment", "sweep"}
 # What runs did that were made before there were these keys
@@ -67,9 +69,11 @@ def run_name(root: DictConfig) -> str:
     of `rank`; over LONGEST bytes the name is cut, and ends with a hash of what it would have been. Where an earlier
     version has made the directory, of this seed or of others, it is by the name that that version gave it.
     """
-    values = {key: _text(_value(root, key)) for key in map(key_of, _overrides(root)) if key not in NOT_IN_NAME}
+    known = NOT_IN_NAME - NAMED_BEFORE
+    given = {key: _text(_value(root, key)) for key in map(key_of, _overrides(root)) if key not in known}
+    values = {key: text for key, text in given.items() if key not in NOT_IN_NAME}
     seed = f"seed-{_safe(str(value_of(root, 'seed')), LONGEST)}"
-    names = [_joined(values), _joined_before(values)]
+    names = [_joined(values), _joined(given), _joined_before(given)]
     folder = Path(run_root(root), run_family(root))
     there = [each for each in names if (folder / each / seed).exists()] or [
         each for each in names if (folder / each).exists()

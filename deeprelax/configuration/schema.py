@@ -145,7 +145,7 @@ class HardwareConf:
     devices: str = limited(lambda v: v == "all" or (v.isdecimal() and int(v) >= 1), "an integer >= 1 or all")
     share: str = choice("data", "chains")
     sync_batchnorm: bool = MISSING
-    precision: str = choice("float32", "float64", "bfloat16")
+    precision: str = choice("float32", "tf32", "bfloat16", "float64")
     channels_last: bool = MISSING
     compile: bool = MISSING
     cuda_graphs: bool = MISSING

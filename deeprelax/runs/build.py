@@ -49,7 +49,7 @@ def choose_device(conf: HardwareConf, ranks: Ranks = SOLO) -> torch.device:
     there, kind = (gpus, "GPUs") if gpus else (os.cpu_count() or 1, "CPU cores")
     if ranks.local_world > there:
         raise UserError(f"{ranks.local_world} ranks on this machine, which has {there} {kind}: lower hardware.devices")
-    if conf.sync_batchnorm and not gpus:
+    if conf.sync_batchnorm and ranks.world > 1 and not gpus:  # one rank sees the whole batch anyhow
         raise UserError("hardware.sync_batchnorm=true works on GPUs only: leave it out on CPUs")
     if conf.cuda_graphs:
         _check_graphs(conf, ranks, gpus)

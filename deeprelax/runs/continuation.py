@@ -28,9 +28,9 @@ def decisive(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def completed(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
-    """A checkpoint's configuration, with what older versions did for the keys of `here` that it lacks."""
+    """A checkpoint's decisive configuration, with what older versions did for the keys of `here` that it lacks."""
     known = flat(BEFORE) | flat(FOLDERS_BEFORE) | flat({"optimizer": rules_before(str(there.get("optimizer.name")))})
-    return {key: value for key, value in known.items() if key in here} | dict(there)
+    return {key: value for key, value in known.items() if key in here} | decisive(there)
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], apart: set[str] | None = None) -> str:

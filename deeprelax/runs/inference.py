@@ -25,6 +25,7 @@ from ..records import checkpoint
 from ..records.directory import CHECKPOINT, RunDirectory
 from ..tasks.task import Task
 from .build import load_weights, no_file
+from .precision import single_precision
 from .restored import restored
 
 log = logging.getLogger(__name__)
@@ -165,6 +166,6 @@ def predicted(model: Classifier, pictures: Pictures, device: torch.device | None
     channels, size, _ = model.shape
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
-    with torch.inference_mode():
+    with torch.inference_mode(), single_precision("float32", device):
         chunks = pictures.chunks(size, channels)
         return torch.cat([model.log_probabilities(images.to(device)).cpu() for images in chunks])

@@ -21,6 +21,7 @@ from .build import build_model, build_optimizer, build_task, check_batch, choose
 from .determinism import deterministic
 from .failures import explained
 from .initial import start_from
+from .precision import single_precision
 from .train import compose_objective
 
 STEPS = (30, 100)  # outer steps at least, and gradient evaluations where that is more of them
@@ -61,7 +62,8 @@ def range_test(conf: TrainConf, key: str, first: float, last: float, steps: int 
     Raises UserError as training does, and if the loss is not finite to begin with.
     """
     device = choose_device(conf.hardware)
-    with deterministic(conf.deterministic), explained(conf):
+    arithmetic = single_precision(conf.hardware.precision, device)
+    with arithmetic, deterministic(conf.deterministic), explained(conf):
         set_up_cpu(conf.hardware)
         task = build_task(conf, device, Share(SOLO))
         model = build_model(conf.model, task, conf.seed, device, channels_last=conf.hardware.channels_last)

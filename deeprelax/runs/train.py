@@ -40,6 +40,7 @@ from .failures import explained
 from .inference import as_json, description
 from .initial import check_same_file, file_of_weights, start_from
 from .parameters import described, log_groups
+from .precision import in_force, single_precision
 from .resume import log_what_changed, resume
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,8 @@ log = logging.getLogger(__name__)
 
 def train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks: Ranks = SOLO) -> None:
     """Train in `directory`, from its checkpoint if there is one; the main rank writes result.json."""
-    with deterministic(conf.deterministic), explained(conf):
+    arithmetic = single_precision(conf.hardware.precision, device)
+    with arithmetic, deterministic(conf.deterministic), explained(conf):
         _train(conf, directory, device, ranks)
 
 
@@ -80,7 +82,10 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
         log_what_changed(conf, trainer, state, chain, ranks)
     if ranks.main:
         origin = ({"initial_weights": initial} if initial else {}) | ({"chain": chain.ended} if chain.ended else {})
-        files.write_json(directory.provenance, provenance(device, ranks.world, task.metrics) | origin | grouped)
+        files.write_json(
+            directory.provenance,
+            provenance(device, ranks.world, task.metrics) | {"tf32": in_force(device)} | origin | grouped,
+        )
         if task.files:
             files.write_json(directory.split, task.files)
         if (usage := trainer.identity["inference"]) is not None:

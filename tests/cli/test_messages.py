@@ -55,7 +55,7 @@ MISTAKES = {
     "optimizer.name=sgd": "optimizer.name=sgd does not go with the keys of the choice made: write optimizer=sgd",
     "model.name=.x:Net": "model.name=.x:Net cannot be read: write package.module:Name",
     "hardware.threads=100000": "hardware.threads=100000 is out of range: it must be an integer from 1 to 4096",
-    "hardware.precision=fp8": "hardware.precision=fp8 is out of range: it must be float32, float64 or bfloat16",
+    "hardware.precision=fp8": "hardware.precision=fp8 is out of range: it must be float32, tf32, bfloat16 or float64",
     "optimizer.lr=???": "optimizer.lr has no value: give one as optimizer.lr=VALUE",
     "model=custom": "model.name has no value: give one as model.name=VALUE",
     "~optimizer.gamma": "~optimizer.gamma: a key of the schema cannot be removed",

@@ -86,6 +86,17 @@ def test_a_directory_of_an_earlier_version_is_found_by_its_name(tmp_path: Path) 
     assert name(*LONG, "optimizer.gamma=...", optimizer={"gamma": 1.0}, **VALUES) == f"{cut.name}/seed-3"
 
 
+def test_graphs_are_in_no_name_but_that_of_an_earlier_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    given: dict[str, Any] = {"epochs": 10.0, "hardware": {"cuda_graphs": True}}
+    words = "epochs=10", "hardware.cuda_graphs=true"
+    assert name(*words, **given) == "epochs-10/seed-3"
+    before = Path("outputs/train/epochs-10+hardware.cuda_graphs-True/seed-3")
+    before.mkdir(parents=True)
+    assert name(*words, **given) == "epochs-10+hardware.cuda_graphs-True/seed-3"
+    assert name("epochs=10", epochs=10.0) == "epochs-10/seed-3"
+
+
 def test_a_whole_name_is_the_overrides_in_the_order_of_the_name() -> None:
     shown = whole_name(["epochs=1e1", "seed=3", "+optimizer.gamma=0.1", "name=a", "optimizer=hj", "output_dir=x"])
     assert shown == "optimizer=hj +optimizer.gamma=0.1 epochs=1e1"
