@@ -27,6 +27,7 @@ COMMANDS = {
     "bench": ("deeprelax.commands.bench", "measure what an optimizer step costs over its gradient evaluations"),
     "pde": ("deeprelax.commands.pde", "solve the equations, draw them, verify the paper's claims"),
     "evaluate": ("deeprelax.commands.evaluate", "evaluate a finished run again from its checkpoint"),
+    "landscape": ("deeprelax.commands.landscape", "draw the loss around a run's weights, or between runs"),
     "predict": ("deeprelax.commands.predict", "say what a run's network sees on image files"),
     "export": ("deeprelax.commands.export", "write a run's network to a file for torch.export or ONNX"),
     "sample": ("deeprelax.commands.sample", "print text that a run of task=tokens has learned to write"),

@@ -26,6 +26,7 @@ class Purpose(IntEnum):
     COLLOCATION = 8
     ADAPTIVE = 9
     EVALUATION = 10
+    LANDSCAPE = 12
 
 
 def derive_seed(seed: int, purpose: Purpose, *counters: int | str) -> int:

@@ -13,6 +13,7 @@ from ..tasks.metric import Metric
 from .scores import of_provenance
 
 CHECKPOINT, PREVIOUS, CORRUPT = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.damaged.pt"
+LANDSCAPES = ("1d", "2d", "line", "plane", "trajectory")  # of `deeprelax landscape`
 BACKUP = ".replaced"  # in the run's directory: what `force` is about to replace
 
 
@@ -52,6 +53,7 @@ class RunDirectory:
             self.model,
             self.path / "confusion.png",  # of task=classification and task=bayesian
             self.path / "solution.png",  # of task=pinn
+            *(self.path / f"landscape_{what}.{kind}" for what in LANDSCAPES for kind in ("png", "pdf", "npz")),
         ]
 
     @property
