@@ -26,6 +26,7 @@ class Purpose(IntEnum):
     COLLOCATION = 8
     ADAPTIVE = 9
     EVALUATION = 10
+    FLATNESS = 11
     LANDSCAPE = 12
 
 

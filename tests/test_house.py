@@ -60,6 +60,13 @@ def test_the_laboratory_knows_nothing_of_the_runner() -> None:
     assert {pair for pair in found if room(pair[1]) not in below} == set()
 
 
+def test_measures_of_flatness_know_nothing_of_runs() -> None:
+    below = {"errors", "randomness", "optim", "models", "data", "tasks", "reporting", "flatness"}
+    found = {(name_of(file), module) for file in PACKAGE.glob("flatness/*.py") for module in imports(file)}
+    assert {pair for pair in found if room(pair[1]) not in below} == set()
+    assert {room(module) for _, module in found} >= {"randomness", "flatness"}
+
+
 MODULES = {name_of(file) for file in FILES}
 
 

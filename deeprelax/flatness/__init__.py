@@ -1,4 +1,10 @@
-"""Measures of the loss around given weights, for networks and losses of one's own too.
+"""Measures of the loss at given weights and around them, for networks and losses of one's own too.
+
+    loss.py         a loss as a weighted mean of batch losses; its value and gradient at shifted weights
+    curvature.py    products with its Hessian, or with its Gauss-Newton matrix, on kept graphs
+    spectrum.py     eigenvalues and trace of such a matrix
+    density.py      the density of all its eigenvalues
+    landscapes.py   the loss on lines and planes
 
 They know torch, tasks and models, nothing of training. Names are imported when they are first used.
 """
@@ -9,11 +15,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .density import spectral_density as spectral_density
     from .landscapes import between as between
     from .landscapes import landscape as landscape
     from .landscapes import trajectory as trajectory
+    from .loss import Composite as Composite
+    from .spectrum import hessian_eigenvalues as hessian_eigenvalues
+    from .spectrum import trace as trace
 
-_MODULES = {"landscape": "landscapes", "between": "landscapes", "trajectory": "landscapes"}
+_MODULES = {
+    "Composite": "loss",
+    "hessian_eigenvalues": "spectrum",
+    "trace": "spectrum",
+    "spectral_density": "density",
+    "landscape": "landscapes",
+    "between": "landscapes",
+    "trajectory": "landscapes",
+}
 __all__ = list(_MODULES)
 
 

@@ -1,0 +1,128 @@
+"""Products with the Hessian of a loss, or with its Gauss-Newton matrix, on graphs that are kept between them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .loss import BatchedLoss, Closure, Composite, first_derivative, twice_differentiable
+
+SHARE = 0.5  # of the free memory that kept graphs may take
+Product = Callable[[Tensor], tuple[Tensor, ...]]  # of one batch, in tensors like the parameters
+
+
+class Curvature:
+    """v -> H v, H the Hessian of f at the parameters as they were when this was made, (d, d).
+
+    Reverse mode twice: H v = d(grad f . v)/dx. The graph of grad f of a batch is kept, so that a product costs less
+    than two gradients; of batches for which there is no memory it is made again in each product, at the cost of one
+    gradient more and some. Products are added up over the batches, each with its weight.
+
+    With `gauss_newton`, G = sum_i w_i J_i' C_i J_i in its place, J_i the Jacobian of the outputs of batch i, C_i the
+    Hessian of the criterion in them (Schraudolph 2002; arXiv 1412.1193, section 8.1): the Hessian of f without the
+    curvature of the network itself, never negative for a convex criterion.
+
+    Args:
+        loss: its batches must be `Composite` for a Gauss-Newton matrix.
+        keep: keep all graphs, or none; None: as many as fit into half of the free memory.
+    """
+
+    def __init__(self, loss: BatchedLoss, *, gauss_newton: bool = False, keep: bool | None = None) -> None:
+        if gauss_newton and not all(isinstance(closure, Composite) for _, closure in loss.batches):
+            raise ValueError("a Gauss-Newton matrix is of a loss of outputs: give Composite(outputs, criterion)")
+        self.loss, self.d, self.products = loss, loss.d, 0
+        self._graph = self._gauss_newton if gauss_newton else self._hessian
+        room = self._room(keep)
+        self._kept: list[Product | None] = [
+            self._graph(closure) if i < room else None for i, (_, closure) in enumerate(loss.batches)
+        ]
+
+    def __call__(self, v: Tensor) -> Tensor:
+        """H v for v of (d,), in the parameters' data type and on their device; v may have others."""
+        self.products += 1
+        pieces, total = self.loss.split(v), torch.zeros(self.d, dtype=self.loss.dtype, device=self.loss.device)
+        for (weight, closure), kept in zip(self.loss.batches, self._kept, strict=True):
+            total.add_(self.loss.flat((kept or self._graph(closure))(pieces)), alpha=weight)  # type: ignore[arg-type]
+        return total
+
+    def dense(self) -> Tensor:
+        """H itself, (d, d), float64 on the CPU, by d products; symmetric."""
+        unit, columns = torch.zeros(self.d, dtype=torch.float64), []
+        for i in range(self.d):
+            unit[i] = 1
+            columns.append(self(unit).double().cpu())
+            unit[i] = 0
+        found = torch.stack(columns)
+        return (found + found.T) / 2
+
+    def _hessian(self, closure: Closure) -> Product:
+        parameters = self.loss.parameters
+        with torch.enable_grad(), twice_differentiable():
+            gradient = first_derivative(closure(), parameters, create_graph=True)
+        pairs = [(i, g) for i, g in enumerate(gradient) if g.requires_grad]  # the others are constant
+
+        def product(v: list[Tensor]) -> tuple[Tensor, ...]:
+            if not pairs:
+                return tuple(map(torch.zeros_like, parameters))
+            return torch.autograd.grad(
+                [g for _, g in pairs], parameters, [v[i] for i, _ in pairs],
+                retain_graph=True, allow_unused=True, materialize_grads=True,
+            )  # fmt: skip
+
+        return product  # type: ignore[return-value]
+
+    def _gauss_newton(self, closure: Closure) -> Product:
+        assert isinstance(closure, Composite)
+        parameters = self.loss.parameters
+        with torch.enable_grad(), twice_differentiable():
+            outputs = closure.outputs()
+            leaf = outputs.detach().requires_grad_()
+            slope = torch.autograd.grad(closure.criterion(leaf), leaf, create_graph=True)[0]
+            any_vector = torch.zeros_like(outputs, requires_grad=True)
+            transposed = first_derivative(outputs, parameters, grad_outputs=any_vector, create_graph=True)  # J' u
+        pairs = [(i, g) for i, g in enumerate(transposed) if g.requires_grad]
+
+        def product(v: list[Tensor]) -> tuple[Tensor, ...]:
+            if not pairs or not slope.requires_grad:
+                return tuple(map(torch.zeros_like, parameters))
+            # J' u is linear in u, so that its derivative in u along v is J v
+            forward = torch.autograd.grad(
+                [g for _, g in pairs], any_vector, [v[i] for i, _ in pairs], retain_graph=True
+            )
+            curved = torch.autograd.grad(slope, leaf, forward[0], retain_graph=True)
+            return first_derivative(outputs, parameters, grad_outputs=curved[0], retain_graph=True)
+
+        return product  # type: ignore[return-value]
+
+    def _room(self, keep: bool | None) -> int:
+        """Of how many batches the graphs can be kept."""
+        if keep is not None or len(self.loss.batches) == 1:
+            return len(self.loss.batches) if keep in (True, None) else 0
+        sizes: dict[int, int] = {}
+
+        def note(tensor: Tensor) -> Tensor:
+            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            self._graph(self.loss.batches[0][1])
+        return int(SHARE * free_memory(self.loss.device) / max(1, sum(sizes.values())))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be taken on the device: on a CPU of what the machine has, and the control group allows."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = [os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    if (system := Path("/proc/meminfo")).exists():
+        values = dict(line.split(":") for line in system.read_text().splitlines())
+        if "MemAvailable" in values:
+            free = [1024 * int(values["MemAvailable"].split()[0])]
+    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    if limit.exists() and used.exists() and (most := limit.read_text().strip()).isdecimal():
+        free.append(int(most) - int(used.read_text()))
+    return max(0, min(free))
