@@ -93,6 +93,12 @@ def _excluding(node: DictConfig, prefix: str) -> Iterator[str]:
         )
     if prefix == "dataset.":
         yield from _without_effect(node)
+    if prefix == "schedule." and value_of(node, "decay") is not None and node.name != "trapezoid":
+        yield f"schedule.decay does nothing with schedule.name={node.name}: take schedule=trapezoid"
+    if prefix == "" and (of := value_of(node, "schedule.of")) not in (None, "lr"):
+        name = str(value_of(node, "optimizer.name"))
+        if ":" not in name and "inner_lr" not in node.optimizer:
+            yield f"schedule.of={of} moves the rate of a chain, inner_lr, which optimizer={name} has not: leave it out"
     if prefix == "" and value_of(node, "init_from") and value_of(node, "model.weights"):
         yield "init_from and model.weights exclude each other: both are the weights to start from; leave one out"
     if prefix != "optimizer.":

@@ -40,6 +40,7 @@ BEFORE: dict[str, Any] = {
     "tags": [],
     "model": {"freeze": []},
     "optimizer": {"groups": []},
+    "schedule": {"warmup": 0.0, "decay": None, "of": "lr"},
 }
 FOLDERS_BEFORE: dict[str, Any] = {"dataset": {"split": None, "split_seed": 0}}  # and those of dataset=image_folder
 # What tells runs apart comes first in a name, the method before the problem; what seldom does, and may be long, last

@@ -130,11 +130,14 @@ class OptimizerConf:
 
 @dataclass
 class ScheduleConf:
-    """The group `schedule`: how lr changes with the passes."""
+    """The group `schedule`: how lr, or the rate of a chain, changes with the passes."""
 
-    name: str = choice("constant", "step", "cosine")
+    name: str = choice("constant", "step", "cosine", "linear", "trapezoid")
     milestones: list[float] = field(default_factory=list, metadata={"check": _NUMBERS})
     factor: float = limited(lambda v: 0 <= v <= 1000, "a number from 0 to 1000")
+    warmup: float = limited(lambda v: 0 <= v <= 1e6, "a number of passes from 0 to 1000000")
+    decay: float | None = positive(1e6)
+    of: str = choice("lr", "inner_lr", "both")
 
 
 @dataclass

@@ -124,7 +124,8 @@ class Relaxation(Stepping):
     def scalars(self) -> dict[str, float]:
         """The hyper-parameters in force in the first group, for a log."""
         group = self.settings(self.param_groups[0])
-        return {"lr": float(group["lr"])} | ({"gamma": scoped_gamma(group)} if "gamma" in group else {})
+        moves = {"inner_lr": float(group["inner_lr"])} if "initial_inner_lr" in group else {}  # by a schedule
+        return {"lr": float(group["lr"]), **moves} | ({"gamma": scoped_gamma(group)} if "gamma" in group else {})
 
     def rate(self, group: dict[str, Any]) -> float:
         """lr as a step reads it."""

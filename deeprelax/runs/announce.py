@@ -9,6 +9,7 @@ from fractions import Fraction
 from ..configuration.schema import TrainConf
 from ..tasks.task import Task
 from ..training.cadence import Budget
+from ..training.schedules import TAIL
 from ..training.stepper import Stepper
 
 log = logging.getLogger(__name__)
@@ -18,8 +19,8 @@ FEW = 20  # outer steps, under which hardly any optimizer gets anywhere
 def announce(conf: TrainConf, task: Task, budget: Budget, optimizer: Stepper) -> None:
     """Log the budget in passes, gradient evaluations and outer steps, and warn of what acts differently than it reads.
 
-    That is few outer steps, evaluations that no whole outer step takes, a schedule that never acts, and L-BFGS on a
-    part of the examples.
+    That is few outer steps, evaluations that no whole outer step takes, a schedule, or part of one, that never acts,
+    and L-BFGS on a part of the examples.
     """
     plural = "s" * (budget.outer_steps != 1)
     steps = f"{budget.outer_steps} outer step{plural}"
@@ -37,18 +38,28 @@ def announce(conf: TrainConf, task: Task, budget: Budget, optimizer: Stepper) ->
         )  # fmt: skip
     key = getattr(optimizer, "evaluations_key", None)
     shorter = f"optimizer.{key} or " if budget.per_step > 1 and hasattr(conf.optimizer, str(key)) else ""
-    for problem in (_schedule_problem(conf, budget.start), steps_problem(budget, shorter)):
+    for problem in (_schedule_problem(conf, budget), steps_problem(budget, shorter)):
         if problem:
             log.warning(problem)
 
 
-def _schedule_problem(conf: TrainConf, start: float) -> str:
-    """A step schedule whose steps all lie behind the end; "" if there is none."""
-    late = conf.schedule.name == "step" and conf.schedule.milestones
-    if late and min(conf.schedule.milestones) >= conf.epochs - start:
-        first = min(conf.schedule.milestones)
-        of_part = f" in a part that begins at pass {start:.4g}" * (start > 0)
-        return f"schedule.milestones begin at {first:g}{of_part}, beyond epochs={conf.epochs:g}: the lr never changes"
+def _schedule_problem(conf: TrainConf, budget: Budget) -> str:
+    """Of a schedule some of which never acts, its passes being behind the end or within one step; "" if all does."""
+    schedule, start, step = conf.schedule, budget.start, budget.passes(budget.per_step)
+    rate = "rate" if schedule.of == "both" else schedule.of
+    of_part = f" in a part that begins at pass {start:.4g}" * (start > 0)
+    end, passes = f"{of_part}, beyond epochs={conf.epochs:g}", conf.epochs - start
+    if schedule.name == "step" and schedule.milestones and (first := min(schedule.milestones)) >= passes:
+        return f"schedule.milestones begin at {first:g}{end}: the {rate} never changes"
+    tail = (schedule.decay or TAIL * passes) if schedule.name == "trapezoid" else 0.0
+    if schedule.warmup and schedule.warmup + tail > passes:
+        both = f"and a decay of {tail:g} passes end" if tail else "ends"
+        end = end.removeprefix(",")
+        return f"schedule.warmup={schedule.warmup:g} {both}{end}: the {rate} never reaches its value"
+    if tail > passes:
+        return f"schedule.decay={tail:g} is more than there are{of_part}, epochs={conf.epochs:g}: lower it"
+    if 0 < schedule.warmup <= step:
+        return f"schedule.warmup={schedule.warmup:g} does nothing: the first outer step alone takes {step:.3g} passes"
     return ""
 
 

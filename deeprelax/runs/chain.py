@@ -15,7 +15,7 @@ from ..configuration.schema import TrainConf
 from ..errors import UserError
 from ..optim.hyperparameters import CHOSEN_ONCE
 from ..training.cadence import Budget
-from ..training.schedules import Schedule, make_schedule
+from ..training.schedules import Schedule, make_schedule, moved
 from ..training.stepper import Stepper
 from .continuation import METHOD, completed
 
@@ -86,9 +86,13 @@ def _structure(configuration: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def schedule(conf: TrainConf, epochs: float, start: float) -> Schedule:
-    """passes done -> factor of the initial lr, over a part from `start` to the end of `epochs` passes."""
-    found = make_schedule(conf.schedule.name, conf.schedule.milestones, conf.schedule.factor, epochs - start)
+def schedule(conf: TrainConf, epochs: float, budget: Budget) -> Schedule:
+    """passes done -> factor of the initial rates, over the budget's part, from its start to the end of `epochs`."""
+    given, start = conf.schedule, budget.start
+    found = make_schedule(
+        given.name, given.milestones, given.factor, epochs - start,
+        warmup=given.warmup, decay=given.decay, step=budget.passes(budget.per_step),
+    )  # fmt: skip
     return lambda passes: found(passes - start)
 
 
@@ -101,5 +105,6 @@ def settings(optimizer: Stepper) -> list[dict[str, Any]]:
 def restore_settings(optimizer: Stepper, before: list[dict[str, Any]]) -> None:
     """Put back what `settings` returned, after the state of a part with other ones was loaded."""
     for group, values in zip(optimizer.param_groups, before, strict=True):
-        group.pop("initial_lr", None)  # the schedule's, of that part
+        for rate in moved("both"):
+            group.pop(f"initial_{rate}", None)  # the schedule's, of that part
         group.update(values)

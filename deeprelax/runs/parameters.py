@@ -10,8 +10,10 @@ from typing import Any
 
 from torch import nn
 
-from ..configuration.schema import OptimizerConf
+from ..configuration.schema import OptimizerConf, TrainConf
 from ..errors import UserError
+from ..training.schedules import moved
+from ..training.stepper import Stepper
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,13 @@ def parameter_groups(model: nn.Module, groups: Iterable[dict[str, Any]]) -> list
         found.append({"params": [model.get_parameter(name) for name in mine], **values})
     rest = [{"params": [model.get_parameter(name) for name in left]}] if left else []
     return rest + found
+
+
+def check_rates(conf: TrainConf, optimizer: Stepper) -> None:
+    """Raise UserError if the optimizer, of the user's own, lacks a rate that the schedule is to move."""
+    for rate in moved(conf.schedule.of):
+        if rate not in optimizer.defaults:
+            raise UserError(f"schedule.of={conf.schedule.of}: {conf.optimizer.name} has no {rate}: leave it out")
 
 
 def described(model: nn.Module, groups: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ..optim.state import kept_by_chains
 from ..parallel.cores import threads
 from ..parallel.ranks import Ranks
 from ..training.loop import Trainer
+from ..training.schedules import OF_THE_TOTAL
 from .build import load_weights
 from .chain import Chain, restore_settings, schedule, settings
 from .continuation import completed, differences, may_differ
@@ -87,11 +88,12 @@ def _continued(conf: TrainConf, trainer: Trainer, state: dict[str, Any], chain: 
         return ""
     if conf.optimizer.name == "lbfgs":
         return f" of a run of {before:g}, whose last step was cut to its budget: not the same as one of {conf.epochs:g}"
-    if conf.schedule.name != "cosine":
+    if conf.schedule.name not in OF_THE_TOTAL:
         return f" of a run of {before:g}, as one run of {conf.epochs:g} would"
-    start = trainer.budget.start
-    ended, now = (schedule(conf, epochs, start)(before) for epochs in (before, conf.epochs))
+    ended, now = (schedule(conf, epochs, trainer.budget)(before) for epochs in (before, conf.epochs))
+    rate = "rate" if conf.schedule.of == "both" else conf.schedule.of
     return (
-        f" of a run of {before:g}: schedule=cosine depends on the total, so the lr resumes at {now:.3g} times its "
-        f"initial value, where that run had come down to {ended:.3g}; not the same as one run of {conf.epochs:g}"
+        f" of a run of {before:g}: schedule={conf.schedule.name} depends on the total, so the {rate} resumes at "
+        f"{now:.3g} times its initial value, where that run had come down to {ended:.3g}; not the same as one run of "
+        f"{conf.epochs:g}"
     )

@@ -39,7 +39,7 @@ from .determinism import deterministic
 from .failures import explained
 from .inference import as_json, description
 from .initial import check_same_file, file_of_weights, start_from
-from .parameters import described, log_groups
+from .parameters import check_rates, described, log_groups
 from .precision import in_force, single_precision
 from .resume import log_what_changed, resume
 
@@ -64,6 +64,7 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
         check_same_file(conf, state)
     initial = state.get("initial") if state is not None else start_from(conf, model, task.buffers)
     optimizer = build_optimizer(conf.optimizer, model, freezes=bool(conf.model.freeze))
+    check_rates(conf, optimizer)
     chain = chain_of(decisive(dataclasses.asdict(conf)), state)
     trainer = compose(conf, task, model, optimizer, directory, ranks, chain)
     chain.check(trainer.budget)
@@ -108,17 +109,17 @@ def compose(
     objective = compose_objective(conf, task, model, optimizer, ranks, stop.flags)
     autocast = Autocast(conf.hardware.precision, task.setting.device)
     loop, skips, alone = conf.train, conf.train.on_nonfinite == "skip", ranks.world == 1
+    graphs = conf.hardware.cuda_graphs and alone and conf.schedule.of == "lr"  # a replay reads that one on the device
     return Trainer(
         model=model,
         optimizer=optimizer,
         objective=objective,
         share=Share(ranks, conf.hardware.share),
-        step=GuardedStep(
-            model, optimizer, objective, can_abort=alone, skips=skips, graphs=conf.hardware.cuda_graphs and alone
-        ),
+        step=GuardedStep(model, optimizer, objective, can_abort=alone, skips=skips, graphs=graphs),
         evaluate=functools.partial(scores, task, model, task.statistics(loop.bn_batches), autocast, ranks, train=True),
         budget=budget,
-        schedule=schedule(conf, conf.epochs, budget.start),
+        schedule=schedule(conf, conf.epochs, budget),
+        scheduled=conf.schedule.of,
         cadence=Cadence(
             budget, loop.record_every, loop.evaluate_every, loop.checkpoint_every, loop.checkpoint_seconds, ranks.main
         ),

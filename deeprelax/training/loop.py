@@ -18,7 +18,7 @@ from .cadence import Budget, Cadence, Clock
 from .guard import Guard, GuardedStep
 from .journal import Journal
 from .objective import Objective
-from .schedules import Schedule, set_lr
+from .schedules import Schedule, set_rates
 from .share import Share
 from .stepper import Stepper
 from .stop import Stop
@@ -42,6 +42,7 @@ class Trainer:
     evaluate: Callable[..., Scores]  # (interrupt) to the scores of x, on training batches too
     budget: Budget
     schedule: Schedule
+    scheduled: str  # the rates that it moves, lr, inner_lr or both
     cadence: Cadence
     guard: Guard
     stop: Stop
@@ -89,7 +90,7 @@ class Trainer:
 
     def _descend(self) -> None:
         while not self._spent:
-            set_lr(self.optimizer, self.schedule(self.passes))
+            set_rates(self.optimizer, self.schedule(self.passes), self.scheduled)
             before = self.evaluations
             loss = self._step_or_leave()
             self.outer_steps += 1

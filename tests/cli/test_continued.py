@@ -66,7 +66,8 @@ def test_a_recipe_is_of_the_optimizer_alone_and_an_experiment_of_everything(firs
     assert (found["batch_size"], found["schedule"]) == (32, there["schedule"])
     assert composed("recipe=mnist_lenet")["optimizer"] == there["optimizer"] | {"lr": 0.2}
     assert composed("experiment=mnist_lenet")["batch_size"] == 128
-    assert composed("schedule=cosine")["schedule"] == {"name": "cosine", "milestones": [], "factor": 1e-3}
+    cosine = {"name": "cosine", "milestones": [], "factor": 1e-3, "warmup": 0.0, "decay": None, "of": "lr"}
+    assert composed("schedule=cosine")["schedule"] == cosine
     assert composed("task=classification")["batch_size"] == 32
 
 

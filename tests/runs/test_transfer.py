@@ -17,7 +17,7 @@ from deeprelax.optim import EntropySGD
 from deeprelax.optim.batchnorm import reestimate_batchnorm, training_mode
 from deeprelax.records import checkpoint
 from deeprelax.runs.parameters import freeze, parameter_groups
-from deeprelax.training.schedules import set_lr
+from deeprelax.training.schedules import set_rates
 from tests.hooks import interrupt_at
 from tests.quick import QUICK, assert_same, directory
 
@@ -123,7 +123,7 @@ def test_groups_take_what_is_left_and_the_schedule_acts_on_each() -> None:
     optimizer = EntropySGD(parameter_groups(model, groups), lr=1.0)
     params = [[id(p) for p in group["params"]] for group in optimizer.param_groups]
     assert params == [[id(model[1].weight)], [id(model[1].bias), id(model[3].bias)], [id(model[3].weight)]]
-    set_lr(optimizer, 0.1)
+    set_rates(optimizer, 0.1)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.1, 0.05, 0.02])
     with pytest.raises(UserError, match="matches only parameters that are frozen, or of a group before"):
         parameter_groups(model, [{"match": "0.*", "lr": 1.0}])
