@@ -4,6 +4,7 @@
     curvature.py    products with its Hessian, or with its Gauss-Newton matrix, on kept graphs
     spectrum.py     eigenvalues and trace of such a matrix
     density.py      the density of all its eigenvalues
+    sharpnesses.py  the rise of the loss around the weights, on average and at worst
     landscapes.py   the loss on lines and planes
 
 They know torch, tasks and models, nothing of training. Names are imported when they are first used.
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .landscapes import landscape as landscape
     from .landscapes import trajectory as trajectory
     from .loss import Composite as Composite
+    from .sharpnesses import sharpness as sharpness
     from .spectrum import hessian_eigenvalues as hessian_eigenvalues
     from .spectrum import trace as trace
 
@@ -28,6 +30,7 @@ _MODULES = {
     "hessian_eigenvalues": "spectrum",
     "trace": "spectrum",
     "spectral_density": "density",
+    "sharpness": "sharpnesses",
     "landscape": "landscapes",
     "between": "landscapes",
     "trajectory": "landscapes",

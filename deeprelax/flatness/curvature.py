@@ -23,7 +23,7 @@ class Curvature:
     gradient more and some. Products are added up over the batches, each with its weight.
 
     With `gauss_newton`, G = sum_i w_i J_i' C_i J_i in its place, J_i the Jacobian of the outputs of batch i, C_i the
-    Hessian of the criterion in them (Schraudolph 2002; arXiv 1412.1193, section 8.1): the Hessian of f without the
+    Hessian of the criterion in them (Schraudolph 2002; arXiv 1412.1193): the Hessian of f without the
     curvature of the network itself, never negative for a convex criterion.
 
     Args:

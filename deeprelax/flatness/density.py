@@ -35,7 +35,7 @@ def spectral_density(
     loss: Loss, parameters: Iterable[Tensor], steps: int = 50, probes: int = 4, seed: int = 0, *,
     gauss_newton: bool = False,
 ) -> Density:  # fmt: skip
-    """The density of the Hessian's eigenvalues, by stochastic Lanczos quadrature (arXiv 1901.10159, section 2).
+    """The density of the Hessian's eigenvalues, by stochastic Lanczos quadrature (arXiv 1901.10159).
 
     For each of `probes` random vectors v, `steps` Lanczos steps give the Gauss quadrature of the spectral measure of
     v, exact for polynomials of degree 2 steps - 1; the density is the mean over them.

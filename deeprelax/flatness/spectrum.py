@@ -76,7 +76,7 @@ def hessian_eigenvalues(
 def trace(
     loss: Loss, parameters: Iterable[Tensor], products: int = 60, seed: int = 0, *, gauss_newton: bool = False
 ) -> Estimate:
-    """The trace of the Hessian by Hutch++ (arXiv 2010.09649, algorithm 1), with a 95 % interval.
+    """The trace of the Hessian by Hutch++ (arXiv 2010.09649), with a 95 % interval.
 
     A third of the products finds a subspace Q of the large eigenvalues, a third takes the trace on it, and the rest
     estimates the trace beside it from random signs g: mean of g'(I - QQ')H(I - QQ')g, unbiased. The interval is
