@@ -118,7 +118,7 @@ def spring_chain(optimizer: Relaxation, i: int, blocks: list[Block]) -> None:
             if i == 0:
                 copy_(mu, block.x)
             torch._foreach_lerp_(mu, block.y, 1.0 - averaging)
-        if i == optimizer.evaluations - 1:
+        if i == int(block.group["inner_steps"]) - 1:
             copy_(block.d, block.x)
             torch._foreach_sub_(block.d, optimizer.scratch("mu", block.y) if averaging else block.y)
 

@@ -51,6 +51,12 @@ RANGES: dict[str, Row] = {
     "inner_eps": _EPS,
     "inner_state": (str, lambda v: v in ("reset", "keep"), "reset or keep"),
     "closure_calls": (str, lambda v: v in ("all", "once"), "all or once"),
+    "replicas": (int, whole(1, 1000), "an integer from 1 to 1000"),
+    "rho": (float, lambda v: v > 0, "a number > 0 (inf leaves the replicas alone)"),
+    "gamma_min": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
+    "rho_min": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
+    "moving_rate": (float, lambda v: 0 <= v <= 1, "a number in [0, 1]"),
+    "coupling": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
     "solver": (str, lambda v: v in ("fixed_point", "proximal"), "fixed_point or proximal"),
     "equation": (str, lambda v: v in ("viscous_hj", "hj", "heat"), "viscous_hj, hj or heat"),
     "max_iter": (int, whole(1), "an integer >= 1"),
@@ -76,6 +82,7 @@ CHOSEN_ONCE = {
     "solver",
     "equation",
     "closure_calls",
+    "replicas",
 }  # of an optimizer, not of a parameter group
 OF_GROUPS = ("lr", "inner_lr", "weight_decay", "decoupled_weight_decay")  # what `optimizer.groups` may set
 OF_THE_CHAIN = ("inner_lr", "temperature", "inner_state")

@@ -71,6 +71,7 @@ def resume(
         _resume_rewind(optimizer, step.blocks[i], [tensors[keys[p]] for p in params])
     step.taken = steps[0]["taken"]
     optimizer.under_way = step
+    optimizer.turn(step.taken)
     if steps[0]["draws"]:
         noise, like = optimizer.noise(0), optimizer.workspace.alike()
         for _ in range(steps[0]["draws"]):  # draw i belongs to gradient i: those that were used are dropped

@@ -27,8 +27,10 @@ class Rule(Protocol):
     def names(self, group: dict[str, Any]) -> tuple[str, ...]:
         """The names of its state, tensors like the parameters but for "step"."""
 
-    def apply(self, block: Block, state: State, finite: bool | Tensor) -> None:
+    def apply(self, block: Block, state: State, finite: bool | Tensor, prefix: str = "") -> None:
         """Descend; may overwrite d. If the step was not finite, x and the state stay as they are.
+
+        prefix: what the names of its state begin with, where a parameter has several.
 
         Two paths: on a CPU the host knows (`finite` is a bool) and leaves at once. On a GPU it does not wait for the
         answer, a 0-dim tensor there, which torch's fused kernels read: they then change nothing.
@@ -46,11 +48,11 @@ class Momentum:
     def names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] else ()
 
-    def apply(self, block: Block, state: State, finite: bool | Tensor) -> None:
+    def apply(self, block: Block, state: State, finite: bool | Tensor, prefix: str = "") -> None:
         if not block.y or finite is False:
             return
         momentum, nesterov, decay = float(block.group["momentum"]), bool(block.group["nesterov"]), _decay(block)
-        velocity = slots(state, block.params, "momentum_buffer") if momentum else []
+        velocity = slots(state, block.params, f"{prefix}momentum_buffer") if momentum else []
         if isinstance(finite, Tensor):
             fused_sgd_(block, velocity, momentum, nesterov, decay, finite)
             return
@@ -77,16 +79,17 @@ class AdamW:
     def names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("step", "exp_avg", "exp_avg_sq")
 
-    def apply(self, block: Block, state: State, finite: bool | Tensor) -> None:
+    def apply(self, block: Block, state: State, finite: bool | Tensor, prefix: str = "") -> None:
         if not block.y or finite is False:
             return
-        moments = (slots(state, block.params, "exp_avg"), slots(state, block.params, "exp_avg_sq"))
+        moments = (slots(state, block.params, f"{prefix}exp_avg"), slots(state, block.params, f"{prefix}exp_avg_sq"))
         betas, eps, decay = block.group["betas"], float(block.group["eps"]), _decay(block)
         if isinstance(finite, Tensor):
-            steps = counts(state, block.params, "step")
+            steps = counts(state, block.params, f"{prefix}step")
             fused_adamw_(block, *moments, steps, block.rate, betas, eps, decay, finite)
             return
-        adamw_(block, *moments, steps_taken(state, block.params, "step"), float(block.group["lr"]), betas, eps, decay)
+        taken = steps_taken(state, block.params, f"{prefix}step")
+        adamw_(block, *moments, taken, float(block.group["lr"]), betas, eps, decay)
 
 
 RULES: dict[str, Rule] = {"momentum": Momentum(), "adamw": AdamW()}

@@ -14,6 +14,7 @@ from .shards import plain
 
 State = MutableMapping[Any, Any]  # the optimizer's: parameter to a dictionary of tensors
 INNER = "inner_"  # what the names of an inner chain's state begin with
+REPLICA = "replica_"  # and those of a replica's, before its number
 
 
 def slots(state: State, params: list[Tensor], name: str) -> list[Tensor]:
@@ -22,6 +23,15 @@ def slots(state: State, params: list[Tensor], name: str) -> list[Tensor]:
         if name not in state[p]:
             state[p][name] = torch.zeros_like(p)
     return [plain(state[p][name]) for p in params]
+
+
+def starting_at_x(state: State, block: Block, name: str) -> list[Tensor]:
+    """The numbers of state[p][name] of each parameter, x at first."""
+    for p, x in zip(block.params, block.x, strict=True):
+        if name not in state[p]:
+            state[p][name] = torch.zeros_like(p)
+            plain(state[p][name]).copy_(x)
+    return [plain(state[p][name]) for p in block.params]
 
 
 def counts(state: State, params: list[Tensor], name: str) -> list[Tensor]:
@@ -126,10 +136,11 @@ def _rewind_counts(optimizer: _Stepper, block: Block, i: int) -> None:
 
 
 def kept_by_chains(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
-    """What the inner rule keeps, by the parameter's number. Each rank's chain keeps its own."""
+    """What the inner rule and replicas keep, by the parameter's number. Each rank keeps its own."""
     params = [p for group in optimizer.param_groups for p in group["params"]]
     kept = {
-        i: {k: t for k, t in optimizer.state.get(p, {}).items() if k.startswith(INNER)} for i, p in enumerate(params)
+        i: {k: t for k, t in optimizer.state.get(p, {}).items() if k.startswith((INNER, REPLICA))}
+        for i, p in enumerate(params)
     }
     return {i: tensors for i, tensors in kept.items() if tensors}
 

@@ -15,7 +15,7 @@ from .closure import Closure, evaluate
 from .finite import Finiteness
 from .outer import RULES
 from .scratch import Block, Noise, Workspace, copy_
-from .state import Rewind
+from .state import Rewind, allocate
 
 
 class Relaxed(Optimizer):
@@ -37,11 +37,27 @@ class Relaxed(Optimizer):
     @abstractmethod
     def evaluations(self) -> int: ...
 
+    @property
+    def evaluations_here(self) -> int:
+        """Those of this process: all, but for an optimizer with replicas, some of which may lie on other ranks."""
+        return self.evaluations
+
+    def turn(self, i: int) -> None:
+        """Gradient i, of those here, is the next: where a step resumes in the middle too."""
+
     @abstractmethod
     def before(self, i: int, blocks: list[Block]) -> None: ...
 
     @abstractmethod
     def after(self, i: int, blocks: list[Block]) -> None: ...
+
+    def descend(self, block: Block) -> None:
+        """x by the outer rule; the parameters are x. If the step was not finite, all stay as they are."""
+        RULES[block.group["outer"]].apply(block, self.state, self.finite)
+
+    def allocate(self, block: Block) -> None:
+        """State as a step would leave it, zero, for a checkpoint to be loaded into."""
+        allocate(block, self.state, RULES[block.group["outer"]].names(block.group))
 
     @abstractmethod
     def block(self, group: dict[str, Any]) -> Block: ...
@@ -65,7 +81,7 @@ class Step:
         """The hyper-parameters are read now."""
         self._optimizer = optimizer
         self._params = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-        self.evaluations = optimizer.evaluations
+        self.evaluations = optimizer.evaluations_here
         self.blocks = [optimizer.block(group) for group in optimizer.param_groups]
         self.losses: list[Tensor] = []
         self.taken = 0
@@ -114,7 +130,7 @@ class Step:
         optimizer = self._optimizer
         optimizer.rewind.back(optimizer.finite)
         for block in self.blocks:
-            RULES[block.group["outer"]].apply(block, optimizer.state, optimizer.finite)
+            optimizer.descend(block)
         for group in optimizer.param_groups:
             group["outer_steps"] += 1
 

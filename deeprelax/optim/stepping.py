@@ -21,9 +21,8 @@ from .closure import (
     refuse_scaler,
     repeats_one_batch,
 )
-from .outer import RULES
 from .scratch import Block, copy_
-from .state import allocate, wants_state_alone
+from .state import wants_state_alone
 from .step import Relaxed, Step
 
 Evaluate = Callable[[], None]
@@ -37,7 +36,7 @@ class Stepping(Relaxed):
 
         A class may override this instead of `before` and `after`; it then needs a closure for every step.
         """
-        for i in range(self.evaluations):
+        for i in range(self.evaluations_here):
             self.before(i, blocks)
             evaluate()
             self.after(i, blocks)
@@ -95,7 +94,7 @@ class Stepping(Relaxed):
         loss = torch.zeros(())
         if self.under_way is None and closure is None and wants_state_alone(self):
             for block in Step(self).blocks:
-                allocate(block, self.state, RULES[block.group["outer"]].names(block.group))
+                self.allocate(block)
             return loss
         step = self._step_under_way(closure)
         try:

@@ -92,6 +92,12 @@ def load_data(conf: DatasetConf, data_dir: str | None, device: torch.device, *, 
     return Data(on_device(data.train), on_device(data.test), validation, data.channels, data.image_size, data.classes)
 
 
+def shared_by(conf: TrainConf) -> str:
+    """How ranks share the work: as configured, but that they divide the replicas of an optimizer that has some."""
+    has = getattr(resolve("optimizer", conf.optimizer.name), "replicated", False)
+    return "replicas" if has and conf.hardware.share == "data" else conf.hardware.share
+
+
 def build_task(conf: TrainConf, device: torch.device, share: Share) -> Task:
     """The task on the device. Raises UserError for files missing or corrupt, and for a data set that it cannot use."""
     name, load = conf.task.name, None
@@ -188,7 +194,8 @@ def build_model(conf: ModelConf, task: Task, seed: int, device: torch.device, *,
 
 def check_batch(conf: TrainConf, model: nn.Module, task: Task, ranks: Ranks = SOLO) -> None:
     """Raise UserError if a rank's share of a batch is too small for batch norm."""
-    if conf.batch_size // ranks.world == 1 and has_batch_norm(model):
+    parts = 1 if shared_by(conf) == "replicas" else ranks.world
+    if conf.batch_size // parts == 1 and has_batch_norm(model):
         raise UserError(
             f"batch_size={conf.batch_size} leaves one {task.noun} to a rank, and batch norm needs two: raise it"
         )

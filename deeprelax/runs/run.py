@@ -125,7 +125,9 @@ def needs_gpu(conf: HardwareConf) -> bool:
 
 def check_share(conf: TrainConf, world: int) -> None:
     """Raise UserError if the work cannot be shared by so many ranks in the way that is configured."""
-    if conf.batch_size % world:
+    if hasattr(conf.optimizer, "replicas"):
+        _check_replicas(conf, conf.optimizer.replicas, world)
+    elif conf.batch_size % world:
         raise UserError(f"batch_size={conf.batch_size} cannot be shared equally by {world} ranks: use a multiple of it")
     if conf.optimizer.name == "lbfgs":
         _check_lbfgs(conf, world)
@@ -133,6 +135,21 @@ def check_share(conf: TrainConf, world: int) -> None:
         raise UserError(
             f"hardware.share=chains needs an inner chain, and {conf.optimizer.name} has none: use hardware.share=data"
         )
+
+
+def _check_replicas(conf: TrainConf, replicas: int, world: int) -> None:
+    name, divisors = conf.optimizer.name, [str(n) for n in range(1, replicas + 1) if replicas % n == 0]
+    if conf.hardware.share == "chains":
+        raise UserError(
+            f"hardware.share=chains: ranks divide the replicas of optimizer={name}; leave hardware.share out"
+        )
+    if replicas % world:
+        raise UserError(
+            f"optimizer.replicas={replicas} cannot be divided equally among {world} ranks: set hardware.devices to "
+            f"{' or '.join(divisors)}, or optimizer.replicas to a multiple of {world}"
+        )
+    if world > 1 and conf.hardware.cuda_graphs:
+        raise UserError(f"hardware.cuda_graphs=true with optimizer={name} works on one rank: leave it out")
 
 
 def _check_lbfgs(conf: TrainConf, world: int) -> None:

@@ -32,7 +32,7 @@ from ..training.stepper import Stepper
 from ..training.stop import Stop
 from .advice import advice
 from .announce import announce
-from .build import build_model, build_optimizer, build_task, check_batch, set_up_cpu
+from .build import build_model, build_optimizer, build_task, check_batch, set_up_cpu, shared_by
 from .chain import ALONE, Chain, chain_of, schedule
 from .continuation import decisive
 from .determinism import deterministic
@@ -56,7 +56,7 @@ def train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks:
 def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks: Ranks) -> None:
     state = checkpoint.latest(directory.path, rename_corrupt=ranks.main)
     set_up_cpu(conf.hardware, state["threads"] if state else None, ranks)
-    task = build_task(conf, device, Share(ranks, conf.hardware.share))
+    task = build_task(conf, device, Share(ranks, shared_by(conf)))
     model = build_model(conf.model, task, conf.seed, device, channels_last=conf.hardware.channels_last)
     check_batch(conf, model, task, ranks)
     # with a checkpoint that one wins: the weights are not loaded again, and may be gone
@@ -114,7 +114,7 @@ def compose(
         model=model,
         optimizer=optimizer,
         objective=objective,
-        share=Share(ranks, conf.hardware.share),
+        share=Share(ranks, shared_by(conf)),
         step=GuardedStep(model, optimizer, objective, can_abort=alone, skips=skips, graphs=graphs),
         evaluate=functools.partial(scores, task, model, task.statistics(loop.bn_batches), autocast, ranks, train=True),
         budget=budget,
@@ -154,13 +154,14 @@ def compose_objective(
     conf: TrainConf, task: Task, model: nn.Module, optimizer: Stepper, ranks: Collectives, stop: torch.Tensor
 ) -> Objective:
     """This rank's share of the objective; also tells the optimizer what the ranks average, `stop` among it."""
-    share, hardware, device = Share(ranks, conf.hardware.share), conf.hardware, task.setting.device
+    share, hardware, device = Share(ranks, shared_by(conf)), conf.hardware, task.setting.device
     share.average(optimizer, stop)
     loss = Loss(task, model, Autocast(hardware.precision, device))
     wrapped = share.wrapped(loss, device, sync_batchnorm=hardware.sync_batchnorm, compiled=hardware.compile)
     return Objective(
-        wrapped, task, ranks.rank, graphs=hardware.cuda_graphs, after_backward=share.after_backward(loss),
+        wrapped, task, share.seeds, graphs=hardware.cuda_graphs, after_backward=share.after_backward(loss),
         fixed=isinstance(optimizer, LBFGS),  # whose line search and curvature are of one function
+        turn=share.turn(optimizer),
     )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ class GuardedStep:
         copy_(self._start, self._buffers)
         self._objective.interrupt = interrupt if self._can_abort else None
         try:
-            loss = self._step()
+            loss = self._objective.step(self._step)
         except Stopped:
             self._objective.evaluations = evaluations
             copy_(self._buffers, self._start)

@@ -34,7 +34,8 @@ class Objective:
     Call number k takes batch k of the task and the random numbers (dropout, the loss's own) that belong to
     (seed, k, rank), so the count is the whole state. `loss` is a `Loss`, or what wraps one. With `graphs`, on a GPU,
     evaluations are replays of a CUDA graph. `after_backward` averages gradients over the ranks. With `fixed` f is one
-    function, that of call 0, at every call.
+    function, that of call 0, at every call. Where ranks divide the replicas of a step, `turn` is how many of its
+    evaluations the others take before this one's, and after.
 
     `before_each`: hooks of all objectives of this process, called with the objective before each evaluation; one that
     raises ends the run there. For tests and benchmarks.
@@ -44,9 +45,9 @@ class Objective:
 
     def __init__(
         self, loss: nn.Module, task: Task, rank: int = 0, *, graphs: bool = False,
-        after_backward: Callable[[], None] | None = None, fixed: bool = False,
+        after_backward: Callable[[], None] | None = None, fixed: bool = False, turn: tuple[int, int] = (0, 0),
     ) -> None:  # fmt: skip
-        self.loss, self.task, self.fixed = loss, task, fixed
+        self.loss, self.task, self.fixed, self._turn = loss, task, fixed, turn
         self.evaluations = 0
         self.seed, self.rank = task.setting.seed, rank
         self.interrupt: Callable[[], None] | None = None  # called before each evaluation; may raise to abort the step
@@ -64,6 +65,13 @@ class Objective:
         loss = self._evaluate(*drawn)
         if self._after_backward is not None:
             self._after_backward()
+        return loss
+
+    def step(self, step: Callable[[], Tensor]) -> Tensor:
+        """What an outer step returns, after which the count is that of all ranks."""
+        self.evaluations += self._turn[0]
+        loss = step()
+        self.evaluations += self._turn[1]
         return loss
 
     def draw(self) -> tuple[Tensor, ...]:

@@ -5,7 +5,12 @@
     chains  each rank runs an inner chain of its own on batches of B/W examples, with its own order, augmentation,
             noise and dropout. At the end of a step d and the loss are averaged, in one all-reduce.
 
-One evaluation on all ranks counts as one gradient evaluation of B examples either way.
+One evaluation on all ranks counts as one gradient evaluation of B examples either way. An optimizer with replicas
+divides these instead, whatever of the two would be the default:
+
+    replicas    each rank takes its part of the replicas, whose gradients are of B examples each, and count each as one.
+                Evaluation k is the same on any number of ranks: batch k and the random numbers of k. At the end of a
+                step d and the loss are averaged, in one all-reduce.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import UserError
 from ..optim import Relaxation
+from ..optim.replicas import Replicated
 from ..optim.state import kept_by_chains, restore_chains
 from ..tasks.task import Task
 from .collectives import Collectives
@@ -32,7 +38,7 @@ SMALL = 25 * 2**20  # bytes of gradients
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """This rank's share of the work; `by` is "data" or "chains"."""
+    """This rank's share of the work; `by` is "data", "chains" or "replicas"."""
 
     ranks: Collectives
     by: str = "data"
@@ -40,6 +46,10 @@ class Share:
     @property
     def _chains(self) -> bool:
         return self.ranks.world > 1 and self.by == "chains"
+
+    @property
+    def _replicas(self) -> bool:
+        return self.ranks.world > 1 and self.by == "replicas"
 
     @property
     def _parts(self) -> bool:
@@ -56,7 +66,20 @@ class Share:
     def of_batches(self) -> dict[str, tuple[int, int]]:
         """The part or the chain of a task's `Setting` on this rank."""
         mine = (self.ranks.rank, self.ranks.world)
-        return {"chain": mine} if self._chains else {"part": mine}
+        return {} if self._replicas else {"chain": mine} if self._chains else {"part": mine}
+
+    @property
+    def seeds(self) -> int:
+        """What the random numbers of an evaluation belong to, beside its number: the rank, but for replicas."""
+        return 0 if self._replicas else self.ranks.rank
+
+    def turn(self, optimizer: Stepper) -> tuple[int, int]:
+        """How many evaluations of a step other ranks take before this one's, and after: those of their replicas."""
+        if not self._replicas or not isinstance(optimizer, Replicated):
+            return 0, 0
+        here = optimizer.evaluations_here
+        before = self.ranks.rank * here
+        return before, optimizer.evaluations - here - before
 
     def average(self, optimizer: Stepper, stop: Tensor) -> None:
         """Tell the optimizer what is averaged at the end of a step, and which chain is its own.
@@ -69,25 +92,38 @@ class Share:
         if not isinstance(optimizer, Relaxation):
             name = type(optimizer).__name__
             raise UserError(f"{self.ranks.world} ranks with {name}, which runs on one rank: set hardware.devices=1")
-        if self._chains:
+        if self._replicas != isinstance(optimizer, Replicated):
+            raise UserError(f"hardware.share={self.by} does not go with {type(optimizer).__name__}: leave it out")
+        if self._replicas:
+            assert isinstance(optimizer, Replicated)
+            try:
+                optimizer.divide(self.ranks.rank, self.ranks.world)
+            except ValueError as error:
+                raise UserError(f"optimizer.{error}: set hardware.devices to a divisor") from None
+        elif self._chains:
             optimizer.chain = self.ranks.rank
+        if self._chains or self._replicas:
             optimizer.reduce_direction = lambda tensors: self.ranks.mean_([*tensors, stop])
         elif self._parts:
             optimizer.reduce_direction = lambda tensors: self.ranks.mean_([tensors[-1], stop])
 
     def gather_chains(self, optimizer: Stepper) -> list[Any]:
-        """What each rank's chain keeps over outer steps, on the main rank; [] if all ranks have the same.
+        """What each rank's chain or replicas keep over outer steps, on the main rank; [] if all ranks have the same.
 
         For a checkpoint; to be called on all ranks.
         """
-        if not self._chains or optimizer.defaults.get("inner_state") != "keep":
+        if not self._replicas and not (self._chains and optimizer.defaults.get("inner_state") == "keep"):
             return []
         kept = kept_by_chains(optimizer)
         return self.ranks.gather({i: {name: t.cpu() for name, t in tensors.items()} for i, tensors in kept.items()})
 
     def restore_chain(self, optimizer: Stepper, chains: list[Any]) -> None:
-        """This rank's part of what `gather_chains` returned: of n chains rank r takes that of rank r modulo n."""
-        if chains:
+        """This rank's part of what `gather_chains` returned: its replicas; of n chains rank r takes that of r mod n."""
+        if isinstance(optimizer, Replicated):
+            for kept in chains:
+                restore_chains(optimizer, kept)
+            optimizer.forget_others()
+        elif chains:
             restore_chains(optimizer, chains[self.ranks.rank % len(chains)])
 
     def wrapped(self, loss: nn.Module, device: torch.device, *, sync_batchnorm: bool, compiled: bool) -> nn.Module:

@@ -7,9 +7,10 @@ included, and what it returns is the direction d:
 
 x are the weights at the start of the outer step, y a place where a gradient is taken, mu the average of y, gamma the
 time of the equation, `xi` a sequence of standard Gaussians like x, k the number of outer steps done. Keywords mean what
-they mean in the package. `Reference` runs the generators of all tensors side by side, for a gradient is one of the
-whole network. `tests/optim/test_reference.py` holds the optimizers of the package to these rules. `kept` is a
-dictionary of the tensor's own that lasts from step to step.
+they mean in the package. A method with replicas has a sequence of Gaussians for each of them, `of_replicas`; it moves
+the replicas, which it keeps, by itself, and returns the d of their mean. `Reference` runs the generators of all tensors
+side by side, for a gradient is one of the whole network. `tests/optim/test_reference.py` holds the optimizers of the
+package to these rules. `kept` is a dictionary of the tensor's own that lasts from step to step.
 
 `y.add(force, alpha=-h)` is y - h force with one rounding where the processor has a fused multiply-add.
 """
@@ -158,6 +159,10 @@ def adamw(
 OUTER = {"momentum": momentum, "adamw": adamw}
 
 
+# by their rows in the table
+WITH_REPLICAS: dict[str, Rule] = {}
+
+
 class Reference:
     """An optimizer made of a rule and groups: dictionaries of "params" and of every keyword that the rule has."""
 
@@ -181,8 +186,10 @@ class Reference:
     def directions(self, x: list[Tensor], closure: Callable[[], Tensor]) -> list[Tensor]:
         """d of every tensor: each rule is sent the gradient at its y until it returns."""
         xi = gaussians(self.params, self.seed, self.outer_steps, self.chain)
+        replicas = range(self.pairs[0][1].get("replicas", 0))
+        own = [gaussians(self.params, self.seed, self.outer_steps, a) for a in replicas]
         rules = [
-            self.rule(x[i], xi[i], self.outer_steps, kept=self.kept[i], **group)
+            self.rule(x[i], xi[i], self.outer_steps, kept=self.kept[i], of_replicas=[z[i] for z in own], **group)
             for i, (_, group) in enumerate(self.pairs)
         ]
         y, d = [next(rule) for rule in rules], list[Tensor]()

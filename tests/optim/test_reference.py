@@ -37,6 +37,7 @@ RULES = {  # of every row of the table; a new one should have its rule here, too
     "hj_proximal_adamw": reference.hj_proximal,
     "heat_adamw": reference.heat,
     "pde_relaxed_adamw": reference.pde_relaxed,
+    **reference.WITH_REPLICAS,
 }
 # where the two forms round differently; all others take the same operations in the same order
 ROUNDED = {

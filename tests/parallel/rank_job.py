@@ -19,7 +19,7 @@ from deeprelax.configuration.check import checked
 from deeprelax.configuration.hydra_app import configuration_folder
 from deeprelax.configuration.schema import TrainConf
 from deeprelax.parallel.ranks import Ranks
-from deeprelax.runs.build import build_optimizer
+from deeprelax.runs.build import build_optimizer, shared_by
 from deeprelax.runs.train import compose_objective
 from deeprelax.tasks.classification import Classification
 from deeprelax.training import share as share_module
@@ -27,9 +27,11 @@ from deeprelax.training.evaluation import score
 from deeprelax.training.objective import Autocast, Loss, Objective
 from deeprelax.training.share import Share
 from tests.images import CPU, classification, random_images
+from tests.optim import reference
 from tests.optimizers import TRAINED
 
-CHAINS = [name for name in TRAINED if name not in ("sgd", "adamw")]
+# those with replicas divide these, whatever share=data would divide
+CHAINS = [name for name in TRAINED if name not in ("sgd", "adamw", *reference.WITH_REPLICAS)]
 
 
 class Plain(nn.Sequential):
@@ -76,9 +78,9 @@ def descend(network: type[nn.Module], optimizer: str, share: str, steps: int, ra
     """The weights after some outer steps."""
     model, conf = make(network), configuration(optimizer, share)
     algorithm = build_optimizer(conf.optimizer, model)
-    objective = compose_objective(conf, task(conf.hardware.share, ranks), model, algorithm, ranks, torch.zeros(()))
+    objective = compose_objective(conf, task(shared_by(conf), ranks), model, algorithm, ranks, torch.zeros(()))
     for _ in range(steps):
-        algorithm.step(objective)
+        objective.step(lambda: algorithm.step(objective))
     return weights(model)
 
 
