@@ -19,6 +19,15 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}: see {self.prog} --help")
 
 
+def add_weights(parser: Parser) -> None:
+    """The option --weights."""
+    parser.add_argument(
+        "--weights", choices=("last", "best", "average"), default="last",
+        help="of the last checkpoint, of the best evaluation (train.keep=best), or the mean (train.average); default: "
+        "%(default)s",
+    )  # fmt: skip
+
+
 def confirmed(question: str) -> bool:
     """Ask on the terminal; whether the answer is y or yes. Raises UserError where nobody can answer."""
     print(f"{question} [y/N] ", end="", flush=True)

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 USAGE = """Evaluate a run again from its checkpoint.
 
-Usage: deeprelax evaluate RUN [KEY=VALUE ...]
+Usage: deeprelax evaluate RUN [weights=last|best|average] [KEY=VALUE ...]
   RUN is a run directory, as printed by `deeprelax train`; run=RUN means the same.
+  weights: those of the last checkpoint (the default), of the best evaluation (of a run with train.keep=best), or the
+  mean (train.average).
   Keys that may be set here: data_dir, dataset.path, hardware.device, hardware.channels_last, hardware.precision,
   hardware.threads.
   dataset.path=FOLDER: where the images of a run of dataset=image_folder are now; or, for any run on images, others:
@@ -37,36 +39,37 @@ def main(arguments: list[str]) -> None:
         print(USAGE)
         return
     overrides = [each for each in arguments if each.partition("=")[0] in ALLOWED]
-    runs = [each.removeprefix("run=") for each in arguments if each not in overrides]
+    chosen = [each for each in arguments if each.startswith("weights=")]
+    runs = [each.removeprefix("run=") for each in arguments if each not in (*overrides, *chosen)]
     for key in (each.partition("=")[0] for each in runs if "=" in each and not Path(each).exists()):
         raise UserError(
-            f"{key} cannot be set here{did_you_mean(key, ALLOWED)}: evaluate takes {', '.join(ALLOWED)}; all else is "
-            "as in the run"
+            f"{key} cannot be set here{did_you_mean(key, ('weights', *ALLOWED))}: evaluate takes "
+            f"{', '.join(ALLOWED)} and weights; all else is as in the run"
         )
     if len(runs) != 1:
         raise UserError(f"evaluate takes one run directory, not {len(runs)} ({' '.join(runs) or 'none'})")
-    evaluate(Path(runs[0]), overrides)
+    evaluate(Path(runs[0]), overrides, chosen[-1].partition("=")[2] if chosen else "last")
 
 
-def evaluate(path: Path, overrides: list[str]) -> dict[str, float]:
+def evaluate(path: Path, overrides: list[str], weights: str = "last") -> dict[str, float]:
     """Print and return the loss and the task's scores on test data, and on validation data if they were held out.
 
-    overrides: "key=value" for keys of ALLOWED. With a dataset.path that has other images than the run's, the numbers
-    are of those. Raises UserError if the directory, its configuration, its checkpoint or the data are missing or
-    corrupt.
+    overrides: "key=value" for keys of ALLOWED. weights: last, best or average. With a dataset.path that has other
+    images than the run's, the numbers are of those. Raises UserError if the directory, its configuration, its
+    checkpoint or the data are missing or corrupt, or the run has no such weights.
     """
     folders = [each.partition("=")[2] for each in overrides if each.startswith("dataset.path=")]
     if folders:
-        moved = _moved(path, overrides)
+        moved = _moved(path, overrides, weights)
         if moved is None:
-            return _others(path, Path(folders[-1]).expanduser(), overrides)
-        return _evaluated(moved)
+            return _others(path, Path(folders[-1]).expanduser(), overrides, weights)
+        return _evaluated(moved, weights)
     from ..runs.restored import restored
 
-    return _evaluated(restored(path, overrides))
+    return _evaluated(restored(path, overrides, weights), weights)
 
 
-def _moved(path: Path, overrides: list[str]) -> Restored | None:
+def _moved(path: Path, overrides: list[str], weights: str) -> Restored | None:
     """The run, if its own images are where the overrides say; None if others are."""
     from ..configuration.check import load
     from ..configuration.schema import ImageFolderConf
@@ -79,7 +82,7 @@ def _moved(path: Path, overrides: list[str]) -> Restored | None:
         return None
     there = Path(load(RunDirectory(path).config, overrides).dataset.path or "").expanduser()  # type: ignore[attr-defined]
     if there.resolve() == Path(of_run.path or "").expanduser().resolve():  # its own, or they have changed
-        run = restored(path, overrides)
+        run = restored(path, overrides, weights)
         if run.data != run.task.fingerprint:
             raise UserError(
                 f"the images in {there} are not those that {path} was trained on, though they lie there: put others "
@@ -91,7 +94,7 @@ def _moved(path: Path, overrides: list[str]) -> Restored | None:
     level = reader.level
     reader.setLevel(logging.ERROR)  # what it says of the folder would be of training on it
     try:
-        run = restored(path, overrides)
+        run = restored(path, overrides, weights)
     except UserError:  # of a folder that no run could be of, as one without train/
         return None
     finally:
@@ -112,7 +115,7 @@ def _device(path: Path, overrides: list[str]) -> torch.device:
     return choose_device(hardware)
 
 
-def _others(path: Path, folder: Path, overrides: list[str]) -> dict[str, float]:
+def _others(path: Path, folder: Path, overrides: list[str], weights: str) -> dict[str, float]:
     """Print and return the scores on other images: their mean loss, -log p of their class, and their error."""
     import torch
 
@@ -121,7 +124,7 @@ def _others(path: Path, folder: Path, overrides: list[str]) -> dict[str, float]:
     from ..tasks.confusion import balanced_error, confusion
     from .predict import scored
 
-    model = load_model(path)
+    model = load_model(path, weights)
     if not folder.is_dir():
         raise UserError(f"dataset.path={folder} is not a folder: give the one that holds the images")
     place = labelled_folder(folder, model.classes)
@@ -141,12 +144,12 @@ def _others(path: Path, folder: Path, overrides: list[str]) -> dict[str, float]:
     }
     for name, value in values.items():
         print(f"{name} {value:.6g}{'' if name == 'test_loss' else ' %'}")
-    print(scored(log_p, pictures.labels, model.classes))
+    print(f"{scored(log_p, pictures.labels, model.classes)}\n({model.of})")
     print(f"({len(pictures.labels)} images of {place}, which are not those of the run)")
     return values
 
 
-def _evaluated(run: Restored) -> dict[str, float]:
+def _evaluated(run: Restored, weights: str) -> dict[str, float]:
     from ..parallel.ranks import SOLO
     from ..runs.failures import views_explained
     from ..runs.precision import single_precision
@@ -160,16 +163,19 @@ def _evaluated(run: Restored) -> dict[str, float]:
     values = {f"{split}_{name}": value for split, numbers in found.items() for name, value in numbers.items()}
     for name, value in values.items():
         print(f"{name} {value:.6g} {of_key(name, task.metrics).unit}".rstrip())
-    _compare(run.directory.result, values)
+    print(f"({run.of})")
+    _compare(run.directory.result, values, weights)
     return values
 
 
-def _compare(file: Path, values: dict[str, float]) -> None:
-    """Print whether the values agree with result.json in the digits that are printed."""
+def _compare(file: Path, values: dict[str, float], weights: str) -> None:
+    """Print whether the values agree with those of these weights in result.json in the digits that are printed."""
     if not file.exists():
         print("(the run is not finished: these are the numbers of its last checkpoint)")
         return
     result = read_json(file, scores=["test_loss"])
+    suffix = "" if weights == "last" else f"_{weights}"
+    values = {f"{name}{suffix}": value for name, value in values.items()}
     known = {name: result[name] for name in values if name in result}  # a score may be newer than the run
     same = all(f"{number:.6g}" == f"{values[name]:.6g}" for name, number in known.items())
     print("as in result.json" if same else f"result.json has {', '.join(f'{k} {v:.6g}' for k, v in known.items())}")

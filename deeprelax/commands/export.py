@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import UserError
-from .arguments import Parser
+from .arguments import Parser, add_weights
 
 
 def parser() -> Parser:
@@ -19,6 +19,7 @@ def parser() -> Parser:
     )
     made.add_argument("run", type=Path, metavar="RUN", help="a run directory, as printed by `deeprelax train`")
     made.add_argument("file", type=Path, metavar="FILE", help="name of the file, in .pt2 or .onnx; replaced if there")
+    add_weights(made)
     return made
 
 
@@ -30,10 +31,10 @@ def main(arguments: list[str]) -> None:
     from ..runs.export import export
     from ..runs.inference import load_model
 
-    model = load_model(options.run)
+    model = load_model(options.run, options.weights)
     difference = export(model, options.file)
     shape = ", ".join(map(str, model.shape))
     print(
         f"{options.file}: uint8 (N, {shape}) to probabilities (N, {len(model.classes)}); read again and compared on "
-        f"random images, they differ by {difference:.1e} at most"
+        f"random images, they differ by {difference:.1e} at most ({model.of})"
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import UserError
 from ..files import replace_text
 from ..tables import aligned
-from .arguments import Parser
+from .arguments import Parser, add_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +33,7 @@ def parser() -> Parser:
     made.add_argument("run", type=Path, metavar="RUN", help="a run directory, as printed by `deeprelax train`")
     made.add_argument("paths", type=Path, nargs="+", metavar="FILE|FOLDER", help="pictures, or a folder of them")
     made.add_argument("--top", type=int, default=1, metavar="K", help="classes a picture (default: %(default)s)")
+    add_weights(made)
     made.add_argument("--out", type=Path, metavar="FILE", help="write all rows there, as CSV")
     return made
 
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> None:
     from ..data.sources.pictures import find
     from ..runs.inference import load_model, predicted
 
-    model = load_model(options.run)
+    model = load_model(options.run, options.weights)
     classes = model.classes
     if not 1 <= options.top <= len(classes):
         raise UserError(f"--top {options.top} is out of range: it must be an integer from 1 to {len(classes)}")
@@ -56,6 +57,7 @@ def main(arguments: list[str]) -> None:
     print("\n".join(aligned([_heading(options.top), *shown], "<" + "<>" * options.top)))
     if len(shown) < len(rows):
         print(f"and {len(rows) - len(shown)} more" + ("" if options.out else ": --out FILE writes all"))
+    print(f"({model.of})")
     if options.out is not None:
         _write(options.out, _heading(options.top), rows, pictures.labels, classes)
         print(f"{len(rows)} rows in {options.out}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 from ..configuration.check import load
 from ..configuration.registry import resolve
 from ..errors import UserError
 from ..records.directory import RunDirectory
-from .arguments import Parser
+from .arguments import Parser, add_weights
 
 LONGEST = 1_000_000  # characters
 
@@ -27,6 +28,7 @@ def parser() -> Parser:
         "--temperature", type=float, default=1.0, metavar="T",
         help="of the softmax that characters are drawn from; 0: always the likeliest (default: %(default)s)",
     )  # fmt: skip
+    add_weights(made)
     made.add_argument("--seed", type=int, default=0, metavar="S", help="another one, another text (default: 0)")
     return made
 
@@ -41,11 +43,11 @@ def main(arguments: list[str]) -> None:
     print((options.prompt or "") + written(options.run, **{k: v for k, v in vars(options).items() if k != "run"}))
 
 
-def written(path: Path, length: int, prompt: str | None, temperature: float, seed: int) -> str:
-    """What the network of the run in `path` writes after the prompt.
+def written(path: Path, length: int, prompt: str | None, temperature: float, seed: int, weights: str = "last") -> str:
+    """What the network of the run in `path` writes after the prompt; of other weights than the last ones it says which.
 
     Raises UserError if the directory, its configuration, its checkpoint or its text are missing or corrupt, if the run
-    is not one of task=tokens, and for a prompt with characters that its training text has not.
+    has no such weights or is not one of task=tokens, and for a prompt with characters that its training text has not.
     """
     if not path.is_dir():
         raise UserError(f"{path} is not a directory: give the directory of a run")
@@ -59,9 +61,11 @@ def written(path: Path, length: int, prompt: str | None, temperature: float, see
         raise UserError(
             f"{path} is a run of task={conf.task.name}, whose network writes no text: take one of task=tokens"
         )
-    run = restored(path, ["hardware.device=auto"])  # which need not be where it was trained
+    run = restored(path, ["hardware.device=auto"], weights)  # which need not be where it was trained
     assert isinstance(run.task, Tokens)
     if run.data != run.task.fingerprint:
         raise UserError(f"the text is not the one that {path} was trained on: has task.path been changed?")
+    if weights != "last":
+        print(f"({run.of})", file=sys.stderr)  # standard output is the text alone
     with single_precision(run.conf.hardware.precision, run.device):
         return run.task.sample(run.model, length, prompt, temperature, seed)

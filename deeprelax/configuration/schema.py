@@ -23,6 +23,7 @@ from ..optim.hyperparameters import Row
 from ..ranges import Check, choice, limited, positive, whole
 from ..tasks.hyperparameters import RANGES as OF_TASKS
 
+AVERAGES = ("ema", "swa", "lawa")  # of training/average.py, which imports torch
 NO_DATA = "none"  # `dataset=none`, of a task that takes no data set
 _NUMBERS: Check = (
     lambda v: all(isinstance(each, int | float) and 0 <= each < math.inf for each in v),
@@ -157,7 +158,7 @@ class HardwareConf:
 
 @dataclass
 class LoopConf:
-    """The group `train`: passes between evaluations, records and checkpoints, and what is done with a bad step."""
+    """The group `train`: passes between evaluations, records and checkpoints, bad steps, which weights are kept."""
 
     evaluate_every: float = positive()
     record_every: float = positive()
@@ -165,6 +166,13 @@ class LoopConf:
     checkpoint_seconds: float | None = positive()
     on_nonfinite: str = choice("stop", "skip")
     bn_batches: int = whole(1)
+    average: str = choice("none", *AVERAGES)
+    average_decay: float = limited(lambda v: 0 < v < 1, "a number above 0 and below 1")
+    average_from: float = limited(lambda v: 0 <= v < 1, "a number >= 0 and below 1")
+    average_every: float = positive()
+    average_last: int = whole(1, 1000)
+    keep: str = choice("last", "best")
+    patience: float | None = positive()
 
 
 @dataclass

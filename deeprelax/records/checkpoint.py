@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import logging
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+from torch import nn
 
 from ..errors import UserError
 from ..files import replace
+from .directory import BEST, CORRUPT, PREVIOUS, PREVIOUS_BEST
 from .directory import CHECKPOINT as NAME
-from .directory import CORRUPT, PREVIOUS
 
 FORMAT = 6  # one more when what is stored changes, or the random numbers that go with its counters
 SEAL, DIGEST = b"deeprelax", 32  # what a file ends with: these bytes, and a digest of so many
@@ -26,6 +28,10 @@ def save(directory: Path, content: dict[str, Any]) -> None:
     A digest of its bytes ends the file. (torch's file is a zip archive, whose checksums are not of every byte: with one
     bit flipped among its names, torch.load returns memory that was never written.)
     """
+    _write(directory / NAME, content, directory / PREVIOUS)
+
+
+def _write(path: Path, content: dict[str, Any], keep: Path) -> None:
     body = io.BytesIO()
     torch.save({"format": FORMAT, **content}, body)
 
@@ -33,7 +39,7 @@ def save(directory: Path, content: dict[str, Any]) -> None:
         file.write(body.getbuffer())
         file.write(_seal(body.getbuffer()))
 
-    replace(directory / NAME, write, directory / PREVIOUS)
+    replace(path, write, keep)
 
 
 def _seal(body: bytes | memoryview) -> bytes:
@@ -67,6 +73,25 @@ def latest(directory: Path, *, rename_corrupt: bool = False) -> dict[str, Any] |
     if problems:
         raise UserError("; ".join(problems))
     return None
+
+
+def save_best(directory: Path, model: nn.Module, evaluations: int) -> None:
+    """Write the weights of the best evaluation, made after so many gradient evaluations; those before it are kept.
+
+    To be called before the checkpoint that refers to them: the one on the disk refers to those before.
+    """
+    content = {"model": model.state_dict(), "evaluations": evaluations}
+    _write(directory / BEST, content, directory / PREVIOUS_BEST)
+
+
+def kept_best(directory: Path) -> dict[int, tuple[Path, dict[str, Any]]]:
+    """The valid files of `save_best` with their content, by the number of gradient evaluations."""
+    found = {}
+    for path in (directory / PREVIOUS_BEST, directory / BEST):
+        with contextlib.suppress(UserError):
+            content = load(path)
+            found[content["evaluations"]] = (path, content)
+    return found
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ..tasks.metric import Metric
 from .scores import of_provenance
 
 CHECKPOINT, PREVIOUS, CORRUPT = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.damaged.pt"
+BEST, PREVIOUS_BEST = "best.pt", "best.previous.pt"  # weights of the best evaluation, with train.keep=best
 LANDSCAPES = ("1d", "2d", "line", "plane", "trajectory")  # of `deeprelax landscape`
 BACKUP = ".replaced"  # in the run's directory: what `force` is about to replace
 
@@ -33,6 +34,7 @@ class RunDirectory:
         self.model = path / "model.json"
         self.metrics, self.tensorboard = path / "metrics.jsonl", path / "tensorboard"
         self.checkpoint, self.previous, self.corrupt = path / CHECKPOINT, path / PREVIOUS, path / CORRUPT
+        self.best = path / BEST
 
     @property
     def written(self) -> list[Path]:
@@ -43,6 +45,9 @@ class RunDirectory:
             self.previous,
             self.corrupt,
             self.path / f"{CHECKPOINT}.new",  # half-written when the process was killed
+            self.best,
+            self.path / PREVIOUS_BEST,
+            self.path / f"{BEST}.new",
             self.metrics,
             self.config,
             self.overrides,

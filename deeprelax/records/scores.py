@@ -36,9 +36,15 @@ def first(metrics: Mapping[str, Metric]) -> tuple[str, Metric]:
     return next(iter(metrics.items()))
 
 
+def score_of(key: str, metrics: Mapping[str, Metric]) -> str:
+    """The score of a key of result.json: error of test_error, test_error_average and test_error_best."""
+    name = key.partition("_")[2]
+    return name if name in metrics else name.removesuffix("_average").removesuffix("_best")
+
+
 def of_key(key: str, metrics: Mapping[str, Metric]) -> Metric:
     """How a number of result.json is shown, as that of test_error; LOSS where it is no score."""
-    return metrics.get(key.partition("_")[2], LOSS)
+    return metrics.get(score_of(key, metrics), LOSS)
 
 
 def resolution(key: str, metrics: Mapping[str, Metric], result: Mapping[str, Any]) -> float:

@@ -17,7 +17,7 @@ from .summary import Difference, paired_difference, summarize
 NOT_METRICS = {
     "seed", "epochs", "batch_size", "budget", "gradient_evaluations", "outer_steps", "skipped_steps", "parameters",
     "training_images", "test_images", "validation_images", "examples", "images_per_second", "examples_per_second",
-    "threads", "ranks",
+    "threads", "ranks", "best_gradient_evaluations", "best_passes",
 }  # fmt: skip
 DATA = ("dataset.path", "dataset.train_size", "dataset.validation")
 PROBLEM = ("task.name", "dataset.name", "model.name", *DATA)  # one table each

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from ..records.scores import LOSS
+from ..records.scores import of_key
 from ..tasks.metric import Metric
 from .curves import Curve, curve, points, split_of
 from .rows import Comparison, Row, Table
@@ -58,12 +58,12 @@ def draw(tables: list[Table], x: str) -> Figure:
     for table, rows, (left, right) in zip(tables, rows_of, grid, strict=True):
         split = split_of(table.metric)
         for axes, y in [(left, table.drawn), (right, "loss")]:
-            metric = table.metrics.get(y, LOSS)
+            metric = of_key(f"{split}_{y}", table.metrics)
             drawn = _panel(axes, [(row, styles[row.group.label]) for row in rows], split, x, y)
             _scale(axes, drawn, metric)
             axes.set_xlabel(AXIS[x])
             axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=x == "evaluations"))
-            axes.set_ylabel(f"{split} {y}" + (f" ({metric.unit})" if metric.unit else ""))
+            axes.set_ylabel(f"{split} {y.replace('_', ' ')}" + (f" ({metric.unit})" if metric.unit else ""))
         left.set_title(table.title, loc="left")
         _legend(right, table, rows)
     return figure

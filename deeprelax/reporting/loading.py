@@ -26,7 +26,8 @@ SEED_FOLDER = re.compile(r"/seed-\d+(?=/|$)")
 RESULT = ("epochs", "batch_size", "budget", "gradient_evaluations", "seconds")  # positive numbers that each one has
 COUNTS = ("gradient_evaluations", "passes", "seconds")
 TRAINING = b'{"kind": "train"'
-NO_SETTING = NOT_IN_NAME | {"train.evaluate_every"}  # looking at x more often changes no weight
+NO_SETTING = NOT_IN_NAME | {"train.evaluate_every"}  # looking at x more often changes no weight, but for CHOOSES
+CHOOSES = ("train.keep", "train.patience")  # among evaluations
 IMPLIED = flat(BEFORE) | flat(FOLDERS_BEFORE)  # older runs are in one group with new ones that have these values
 GROUPS = ("dataset", "model", "optimizer")  # every training run's configuration has these
 
@@ -142,6 +143,8 @@ def load_run(directory: Path, config: dict[str, Any]) -> Run:
     """
     settings = {key: value for key, value in flat(config).items() if key not in NO_SETTING and value is not None}
     settings = {key: value for key, value in settings.items() if IMPLIED.get(key) != value}
+    if settings.keys() & set(CHOOSES):
+        settings |= {key: value for key, value in flat(config).items() if key == "train.evaluate_every"}
     rules = rules_before(str(settings.get("optimizer.name")))
     settings = {f"optimizer.{key}": value for key, value in rules.items()} | settings
     for key in {"continue_from", "init_from", "model.weights"} & settings.keys():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..records.scores import first, of_key
+from ..records.scores import first, of_key, score_of
 from ..tasks.metric import Metric
 from .groups import Group
 from .loading import Run
@@ -52,9 +52,9 @@ class Table:
     @property
     def drawn(self) -> str:
         """The metric that curves are drawn of beside the loss: the one compared by, where records have it."""
-        name = self.metric.partition("_")[2]
+        name = score_of(self.metric, self.metrics)
         if name in self.metrics:
-            return name
+            return name + "_average" * self.metric.endswith(f"{name}_average")
         return first(self.metrics)[0] if self.metrics else "loss"
 
 

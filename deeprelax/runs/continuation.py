@@ -19,6 +19,11 @@ from ..files import flat
 from ..records.directory import RunDirectory, named
 
 LENGTH = {"epochs", "continue_from", "init_from"}  # what a run that continues a finished one may have of its own
+KEPT = {  # and what is looked at beside x
+    *(f"train.average{key}" for key in ("", "_decay", "_from", "_every", "_last")),
+    "train.keep",
+    "train.patience",
+}
 METHOD = ("optimizer.", "schedule.")  # and with what keys of these begin a new part
 
 
@@ -42,7 +47,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any], apart: set[st
 
 def may_differ(there: Mapping[str, Any], here: Mapping[str, Any]) -> set[str]:
     """The keys in which a finished run and the one that continues it may differ."""
-    return LENGTH | {key for key in there.keys() | here.keys() if key.startswith(METHOD)}
+    return LENGTH | KEPT | {key for key in there.keys() | here.keys() if key.startswith(METHOD)}
 
 
 def check_same(conf: TrainConf, config: DictConfig, directory: RunDirectory) -> None:
@@ -72,9 +77,11 @@ def start_from_finished(conf: TrainConf, config: DictConfig, directory: RunDirec
     if different := differences(there, here, may_differ(there, here)):
         raise UserError(
             f"continue_from={source.path} is a run of another configuration ({different}): "
-            "only epochs, optimizer, schedule and what cannot change the result may differ"
+            "only epochs, optimizer, schedule, train.average, train.keep, train.patience and what cannot change the "
+            "result may differ"
         )
-    if conf.epochs <= there["epochs"]:
+    early = bool(files.read_json(source.result).get("stopped_early"))
+    if conf.epochs < there["epochs"] or (conf.epochs == there["epochs"] and not early):
         raise UserError(
             f"epochs={conf.epochs:g}, but continue_from={source.path} has done {there['epochs']:g}: give the new total"
         )
@@ -82,6 +89,8 @@ def start_from_finished(conf: TrainConf, config: DictConfig, directory: RunDirec
 
     checkpoint.load(source.checkpoint)  # raises if it is corrupt
     _copy(source.metrics, directory.metrics)
+    if conf.train.keep == "best" and source.best.exists():
+        _copy(source.best, directory.best)
     _copy(source.checkpoint, directory.checkpoint)  # last: with it the run counts as begun
 
 

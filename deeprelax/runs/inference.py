@@ -27,6 +27,7 @@ from ..tasks.task import Task
 from .build import load_weights, no_file
 from .precision import single_precision
 from .restored import restored
+from .weights import of_kind
 
 log = logging.getLogger(__name__)
 FORMAT = 1  # one more when the meaning of what `description` returns changes
@@ -43,7 +44,10 @@ class Classifier(nn.Module):
         network: the trained network, from normalised images to logits.
         classes: their names, in the order of the columns.
         shape: (channels, size, size) of an image, size in pixels.
+        of: which weights of its run these are, in words.
     """
+
+    of = ""
 
     def __init__(
         self, network: nn.Module, classes: list[str], shape: tuple[int, int, int], normalization: Mapping[str, Tensor],
@@ -79,18 +83,21 @@ class Classifier(nn.Module):
         return found.float().log_softmax(1)
 
 
-def load_model(run: str | os.PathLike[str]) -> Classifier:
+def load_model(run: str | os.PathLike[str], weights: str = "last") -> Classifier:
     """The network of an image-classification run, normalisation inside, in eval mode on the CPU; needs no data set.
 
     uint8 (N, channels, size, size) in, probabilities (N, classes) out; `.network` is the trained network, `.classes`
-    their names. Weights are those of the run's last checkpoint, with batch-norm statistics of its last evaluation. A
-    network of your own must be importable, as in training.
+    their names, `.of` what its weights are. A network of your own must be importable, as in training.
 
     Args:
         run: directory of a run, as printed by `deeprelax train`.
+        weights: "last", those of the run's last checkpoint; "best", of the evaluation with the best validation score
+            (train.keep=best); "average", the mean of x (train.average). Batch-norm statistics are those that an
+            evaluation has made at these weights.
 
     Raises:
-        UserError: the directory, its checkpoint or its network are missing or corrupt, or its task is another.
+        UserError: the directory, its checkpoint or its network are missing or corrupt, its task is another, or it has
+            no such weights.
     """
     path = Path(run).expanduser()
     if not path.is_dir():
@@ -99,6 +106,7 @@ def load_model(run: str | os.PathLike[str]) -> Classifier:
     state = checkpoint.latest(path)
     if state is None:
         raise UserError(f"{directory.checkpoint} is not there: the run has reached no checkpoint yet")
+    state = of_kind(weights, state, directory)
     known = state.get("inference")
     if known is None:
         known = _of_older_run(path)
@@ -109,7 +117,7 @@ def load_model(run: str | os.PathLike[str]) -> Classifier:
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and replaced
         network: nn.Module = call("model", known["model"]["name"], **shape, **known["model"]["options"])
     load_weights(network, state, path)
-    if not directory.finished and has_batch_norm(network):
+    if weights != "best" and not directory.finished and has_batch_norm(network):
         log.warning(
             "%s is not finished: batch-norm statistics are as in its last checkpoint, perhaps not re-estimated", path
         )
@@ -117,6 +125,7 @@ def load_model(run: str | os.PathLike[str]) -> Classifier:
         network, known["classes"], (channels, size, size), known["normalization"], known.get("draws"),
         known.get("seed", 0),
     )  # fmt: skip
+    model.of = str(state["of"])
     return model.eval()
 
 

@@ -19,6 +19,7 @@ from ..tasks.task import Task
 from ..training.share import Share
 from .build import build_model, build_task, choose_device, load_weights, set_up_cpu
 from .initial import start_from
+from .weights import of_kind
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Restored:
     task: Task
     model: nn.Module
     data: str  # the fingerprint of what it was trained on
+    of: str = ""  # which of its weights these are, in words
 
     def untrained(self) -> nn.Module:
         """The network before the first step. Raises UserError if a file or run with its first weights has gone."""
@@ -40,10 +42,11 @@ class Restored:
         return model
 
 
-def restored(path: Path, overrides: Iterable[str] = ()) -> Restored:
+def restored(path: Path, overrides: Iterable[str] = (), weights: str = "last") -> Restored:
     """The run in this directory, its configuration changed by "key=value" overrides; sets the number of threads.
 
-    Raises UserError if the directory, its configuration, its checkpoint or the data are missing or corrupt.
+    weights: last, best or average. Raises UserError if the directory, its configuration, its checkpoint or the data are
+    missing or corrupt, or the run has no such weights.
     """
     if not path.is_dir():
         raise UserError(f"{path} is not a directory: give the directory of a run")
@@ -54,9 +57,10 @@ def restored(path: Path, overrides: Iterable[str] = ()) -> Restored:
     state = checkpoint.latest(path)
     if state is None:
         raise UserError(f"{directory.checkpoint} is not there: the run has reached no checkpoint yet")
+    state = of_kind(weights, state, directory)
     set_up_cpu(conf.hardware, state["threads"])
     device = choose_device(conf.hardware)
     task = build_task(conf, device, Share(SOLO))
     model = build_model(conf.model, task, conf.seed, device, channels_last=conf.hardware.channels_last)
     load_weights(model, state, path)
-    return Restored(directory, conf, device, task, model, state["data"])
+    return Restored(directory, conf, device, task, model, state["data"], state["of"])

@@ -34,6 +34,8 @@ def resume(trainer: Trainer, state: dict[str, Any], chain: Chain) -> None:
             f"the data are not those that {directory} began with: put them back, or start again with force=true"
         )
     load_weights(trainer.model, state, directory)  # before the rest, for its message
+    if lengthens:
+        state = {**state, "average": _average(state, there, here, chain), "best": _best(state, there, here)}
     if not chain.begins:
         trainer.load_state(state)
     elif chain.keeps:
@@ -42,6 +44,24 @@ def resume(trainer: Trainer, state: dict[str, Any], chain: Chain) -> None:
         restore_settings(trainer.optimizer, mine)
     else:
         trainer.load_state({**state, "optimizer": None, "ranks": []})
+
+
+def _average(state: Mapping[str, Any], there: Mapping[str, Any], here: Mapping[str, Any], chain: Chain) -> Any:
+    """What a run takes over of the mean of the one that it continues; None: it begins a new one.
+
+    A part that is made longer continues it, as one long run would. The tail of swa is one of the total.
+    """
+    keys = [key for key in here if key.startswith("train.average")]
+    same = all(there.get(key) == here[key] for key in keys)
+    return state.get("average") if same and not chain.begins and here["train.average"] != "swa" else None
+
+
+def _best(state: Mapping[str, Any], there: Mapping[str, Any], here: Mapping[str, Any]) -> Any:
+    """What a run takes over of the best evaluation of the one that it continues; its patience begins again."""
+    before = state.get("best")
+    if before is None or (here["train.keep"] == "best" and there["train.keep"] != "best"):  # without its weights
+        return None
+    return {**before, "since": state["evaluations"], "ended": False}
 
 
 def _check_shifts(trainer: Trainer, there: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:

@@ -176,7 +176,7 @@ def _skip_finished(conf: TrainConf, config: DictConfig, directory: RunDirectory,
     if conf.hardware.share == "chains" and result["ranks"] != world:
         log.warning("hardware.share=chains: the result below is that of %d ranks", result["ranks"])
     log.info("finished before: %s", closing_line(result, directory))
-    _show_told(result)
+    _show_told(result, directory)
     log.info("(force=true starts it again)")
     return True
 
@@ -192,12 +192,16 @@ def _end(directory: RunDirectory) -> dict[str, Any]:
     if "test_class_errors" in result:
         log.info(class_line(result))
     log.info(closing_line(result, directory))
-    _show_told(result)
+    _show_told(result, directory)
     return result
 
 
-def _show_told(result: dict[str, Any]) -> None:
-    """What a task's report has for the reader."""
+def _show_told(result: dict[str, Any], directory: RunDirectory) -> None:
+    """What other weights than the last ones score, and what a task's report has for the reader."""
+    name, metric = first(directory.score_metrics())
+    for kind, where in (("average", ""), ("best", f" (pass {result.get('best_passes', 0):.4g})")):
+        if (value := result.get(f"test_{name}_{kind}")) is not None:
+            log.info("weights=%s: test %s %s%s", kind, name, metric.show(value), where)
     if "formula" in result:
         log.info("found %s", result["formula"])
     if "floor" in result:
@@ -227,8 +231,8 @@ def closing_line(result: dict[str, Any], directory: RunDirectory) -> str:
     """The first score on test data, evaluations, seconds and where the run lies."""
     name, metric = first(directory.score_metrics())
     return (
-        f"test {name} {metric.show(result[f'test_{name}'])}  {result['gradient_evaluations']} gradient evaluations  "
-        f"{result['seconds']:.1f} s  {directory.shown()}"
+        f"test {name} {metric.show(result[f'test_{name}'])}  {result['gradient_evaluations']} gradient evaluations"
+        f"{' (stopped early)' * bool(result.get('stopped_early'))}  {result['seconds']:.1f} s  {directory.shown()}"
     )
 
 

@@ -42,6 +42,7 @@ from .initial import check_same_file, file_of_weights, start_from
 from .parameters import check_rates, described, log_groups
 from .precision import in_force, single_precision
 from .resume import log_what_changed, resume
+from .weights import build_average, build_best, scores_of_best, settle_best
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
     log_groups(grouped, conf.optimizer)
     if state is not None:
         resume(trainer, state, chain)
+        settle_best(conf, trainer, ranks)
     reached = (trainer.evaluations, trainer.outer_steps, initial)
     if (main := ranks.from_main(reached)) != reached:
         place = ("init_from", conf.init_from) if conf.init_from else ("model.weights", file_of_weights(conf))
@@ -110,13 +112,15 @@ def compose(
     autocast = Autocast(conf.hardware.precision, task.setting.device)
     loop, skips, alone = conf.train, conf.train.on_nonfinite == "skip", ranks.world == 1
     graphs = conf.hardware.cuda_graphs and alone and conf.schedule.of == "lr"  # a replay reads that one on the device
+    evaluate = functools.partial(scores, task, model, task.statistics(loop.bn_batches), autocast, ranks, train=True)
+    average = build_average(loop, model, budget)
     return Trainer(
         model=model,
         optimizer=optimizer,
         objective=objective,
         share=Share(ranks, shared_by(conf)),
         step=GuardedStep(model, optimizer, objective, can_abort=alone, skips=skips, graphs=graphs),
-        evaluate=functools.partial(scores, task, model, task.statistics(loop.bn_batches), autocast, ranks, train=True),
+        evaluate=evaluate if average is None else average.beside(evaluate),
         budget=budget,
         schedule=schedule(conf, conf.epochs, budget),
         scheduled=conf.schedule.of,
@@ -136,6 +140,8 @@ def compose(
         directory=directory.path,
         writes=ranks.main,
         identity=_identity(conf, task, ranks, chain),
+        average=average,
+        best=build_best(conf, task, model, budget, directory, main=ranks.main),
     )
 
 
@@ -189,6 +195,7 @@ def _result(conf: TrainConf, trainer: Trainer, device: torch.device, ranks: Rank
         task.result_keys[0]: budget.examples,
         **{f"{split}_{task.noun}s": chunks.examples for split, chunks in task.splits().items() if chunks.examples},
         **{f"{split}_{name}": value for split, scores in trainer.scores.items() for name, value in scores.items()},
+        **scores_of_best(trainer),
         "seconds": clock.seconds,
         task.result_keys[1]: trainer.evaluations * budget.batch_size / clock.step_seconds,
         "device": device_name(device),

@@ -72,6 +72,24 @@ class Budget:
         """Passes over the training data after so many evaluations."""
         return evaluations * self.batch_size / self.examples
 
+    def multiples(self, every: float, start: Fraction) -> int:
+        """How many multiples of `every` passes lie from pass `start`, 0 left out, to the end."""
+        return math.floor(_exact(self.epochs) / _exact(every)) - max(0, math.ceil(start / _exact(every)) - 1)
+
+    def ends_at(self, every: float, evaluations: int, before: int, start: Fraction) -> bool:
+        """Is the step from `before` to `evaluations` the last one at or before a multiple of `every`, from `start` on?
+
+        Unlike `crosses` the last step of a budget of whole multiples is one, rounded down as it may be. Steps that
+        differ in length are taken for ones of `per_step`.
+        """
+        unit = _exact(every) * self.examples
+        now, then = (math.ceil((n + self.per_step) * self.batch_size / unit) for n in (evaluations, before))
+        return now > then and (now - 1) * _exact(every) >= start
+
+    def amounts_to(self, passes: float, evaluations: int) -> bool:
+        """Are so many evaluations so many passes, but for less than an outer step?"""
+        return (evaluations + self.per_step) * self.batch_size > _exact(passes) * self.examples
+
     def crosses(self, every: float | None, evaluations: int, before: int) -> bool:
         """Has the step from `before` to `evaluations` reached or passed a multiple of `every` passes?"""
         if every is None:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ..records.metrics import Number, Records
 from ..tasks.task import Task
+from .average import SUFFIX
 from .cadence import Budget
 from .stepper import Stepper
 
@@ -90,21 +91,30 @@ class Journal:
             self._progress.show(loss=f"{values['inner_loss']:.4f}")
 
     def evaluated(self, scores: dict[str, dict[str, float]], counts: dict[str, Number]) -> None:
-        """Scores of x on the splits that there are. Of the kind "train" are the records of steps."""
+        """Scores of x, and of its average, on the splits that there are; "train" is the kind of records of steps."""
         for name, kind in (("train", "training"), ("test", "test"), ("validation", "validation")):
             if name in scores:
                 self._write(kind, dict(scores[name]), counts)
         name, metric = next(iter(self._task.metrics.items()))
         self._progress.show(**{name: metric.show(scores["test"][name], gap="")})
         shown = [f"pass {counts['passes']:.4g}/{self._budget.epochs:g}", f"test loss {scores['test']['loss']:.4f}"]
-        shown += [f"{split} {name} {metric.show(found[name])}" for split, found in scores.items() if split != "train"]
+        for split, found in scores.items():
+            if split != "train":
+                mean = found.get(f"{name}{SUFFIX}")
+                beside = f" (average {metric.show(mean)})" if mean is not None else ""
+                shown.append(f"{split} {name} {metric.show(found[name])}{beside}")
         log.info("  ".join(shown))
 
     def end(self, configuration: dict[str, Any], scores: dict[str, dict[str, float]]) -> None:
         """The row of TensorBoard's table of hyper-parameters."""
         if self._records is not None:
-            name = next(iter(self._task.metrics))
-            shown = {f"{split}/{name}": scores[split][name] for split in scores if split != "train"}
+            first = next(iter(self._task.metrics))
+            shown = {
+                f"{split}/{name}": value
+                for split, found in scores.items()
+                for name, value in found.items()
+                if split != "train" and name in (first, f"{first}{SUFFIX}")
+            }
             self._records.hyper_parameters(configuration, shown)
 
     def _write(self, kind: str, values: dict[str, Number], counts: dict[str, Number]) -> None:

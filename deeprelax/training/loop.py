@@ -14,6 +14,8 @@ from ..optim import LBFGS
 from ..optim.batchnorm import training_mode
 from ..records import checkpoint
 from ..records.metrics import Number
+from .average import Average
+from .best import Best
 from .cadence import Budget, Cadence, Clock
 from .guard import Guard, GuardedStep
 from .journal import Journal
@@ -31,7 +33,8 @@ class Trainer:
     """Takes the outer steps of a budget, and keeps what is needed to resume after an interruption.
 
     What `state` returns determines everything that follows. `identity` is what a checkpoint must share with the run
-    that resumes from it (configuration, data); the loop only keeps it. `writes` is for the main rank alone.
+    that resumes from it (configuration, data); the loop only keeps it. `writes` is for the main rank alone. `average`
+    is kept beside x, and `best`, the best evaluation, may end the run before its budget does.
     """
 
     model: nn.Module
@@ -50,6 +53,8 @@ class Trainer:
     directory: Path
     writes: bool
     identity: dict[str, Any]
+    average: Average | None = None
+    best: Best | None = None
     clock: Clock = field(default_factory=Clock)
     outer_steps: int = 0
     scores: Scores = field(default_factory=dict)
@@ -67,7 +72,12 @@ class Trainer:
 
     @property
     def _spent(self) -> bool:
-        return self.budget.spent(self.evaluations, self.outer_steps)
+        return self.budget.spent(self.evaluations, self.outer_steps) or self.stopped_early
+
+    @property
+    def stopped_early(self) -> bool:
+        """Has the best evaluation been so long ago that the run ends?"""
+        return self.best is not None and self.best.ended
 
     def fit(self) -> None:
         """Take the outer steps that are left.
@@ -95,6 +105,8 @@ class Trainer:
             loss = self._step_or_leave()
             self.outer_steps += 1
             self.objective.task.advance(self.model, self.evaluations)
+            if self.average is not None:
+                self.average.update(self.evaluations, before)
             self.journal.count(loss, self.evaluations)
             due = self.cadence.due(self.evaluations, before, last=self._spent)
             due = self.stop.with_checkpoint(due, self.cadence.time_to_save())
@@ -131,6 +143,8 @@ class Trainer:
         self.guard.check_scores(self.scores)
         self.unevaluated = False
         self.journal.evaluated(self.scores, self._counts())
+        if self.best is not None:
+            self.best.see(self.scores, self.evaluations)
         self.clock.lap(step=False)
 
     def _save_before_leaving(self) -> None:
@@ -166,6 +180,8 @@ class Trainer:
             "outer_steps": self.outer_steps,
             "skipped": self.guard.skipped,
             "unevaluated": self.unevaluated,
+            "average": self.average.state() if self.average is not None else None,
+            "best": self.best.state() if self.best is not None else None,
             **self.journal.state(),
             "scores": self.scores,
             "seconds": self.clock.seconds,
@@ -184,6 +200,10 @@ class Trainer:
         self.outer_steps = state["outer_steps"]
         self.guard.skipped = state["skipped"]
         self.unevaluated = state["unevaluated"]
+        if self.average is not None and state.get("average") is not None:
+            self.average.load_state(state["average"])
+        if self.best is not None and state.get("best") is not None:
+            self.best.load_state(state["best"])
         self.journal.load_state(state)
         self.scores = state["scores"]
         self.clock.seconds, self.clock.step_seconds = state["seconds"], state["step_seconds"]

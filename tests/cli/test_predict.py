@@ -49,13 +49,14 @@ def test_files_of_any_size_and_colour(run: str, deeprelax: Command) -> None:
         "predict", run, "others/light/0.png", "others/dark/0.png", "--top", "2", "--out", "a.csv"
     )
     assert (status, err) == (0, "")
-    heading, first, second, closing = out.splitlines()
+    heading, first, second, used, closing = out.splitlines()
     assert heading.split() == ["file", "class", "probability", "class_2", "probability_2"]
     for line, (one, other) in ((first, ("light", "dark")), (second, ("dark", "light"))):
         file, found, probability, found_2, probability_2 = line.split()
         assert (file, found, found_2) == (f"others/{one}/0.png", one, other)
         assert float(probability) > 0.5 > float(probability_2)
         assert float(probability) + float(probability_2) == pytest.approx(1, abs=2e-4)
+    assert used == "(weights=last, after 24 gradient evaluations)"
     assert closing == "2 rows in a.csv"
     rows = list(csv.reader(Path("a.csv").read_text().splitlines()))
     assert rows[0] == heading.split()
@@ -81,14 +82,14 @@ def test_a_labelled_folder_is_scored(run: str, deeprelax: Command) -> None:
     assert "error 0.00 % (0 of 10 images)" in deeprelax("predict", run, "pictures")[1]
     Path("mixed").rename("light")
     status, out, err = deeprelax("predict", run, "light/dark", "light/light")
-    assert (status, err, len(out.splitlines())) == (0, "", 7)
+    assert (status, err, len(out.splitlines())) == (0, "", 8)
 
 
 def test_many_files_are_not_all_shown(run: str, deeprelax: Command) -> None:
     write(Path("many"), 21)
     _, out, _ = deeprelax("predict", run, "many/dark", "many/light")
-    assert len(out.splitlines()) == 22
-    assert out.endswith("and 22 more: --out FILE writes all\n")
+    assert len(out.splitlines()) == 23
+    assert "\nand 22 more: --out FILE writes all\n" in out
 
 
 def test_what_cannot_be_predicted_is_said_in_a_sentence(run: str, deeprelax: Command) -> None:

@@ -1,0 +1,189 @@
+"""Runs with a mean beside x, the best weights kept, or patience: resumed, continued, used, on one rank and on two."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import deeprelax as package
+from deeprelax.records import checkpoint
+from tests.hooks import interrupt_at
+from tests.quick import QUICK, RUN, assert_same, contents, directory, scalars
+
+Command = Callable[..., tuple[int, str, str]]
+RULES = {
+    "ema": ["train.average=ema", "train.average_decay=0.9"],
+    "swa": ["train.average=swa", "train.average_from=0.5", "train.average_every=0.5"],
+    "lawa": ["train.average=lawa", "train.average_last=3", "train.average_every=0.5"],
+}
+HELD_OUT = "dataset.validation=50"
+ALL = [*RULES["ema"], "train.keep=best", HELD_OUT, "train.evaluate_every=1"]
+
+
+def state(root: str | Path) -> dict[str, Any]:
+    return checkpoint.load(directory(root) / checkpoint.NAME)
+
+
+def result(root: str | Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((directory(root) / "result.json").read_text())
+    return found
+
+
+def same_beside(one: str, other: str) -> None:
+    """Are the mean and the best weights of two runs equal bit for bit?"""
+    a, b = state(one), state(other)
+    assert a["average"].keys() == b["average"].keys()
+    for part in ("mean", "buffers"):
+        mine, theirs = a["average"][part], b["average"][part]
+        assert mine.keys() == theirs.keys() != set()
+        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    assert [a["average"][key] for key in ("count", "since")] == [b["average"][key] for key in ("count", "since")]
+    assert a["best"] == b["best"]
+    if a["best"] is not None:
+        at = a["best"]["found"]["evaluations"]
+        weights = [checkpoint.kept_best(directory(root))[at][1]["model"] for root in (one, other)]
+        assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_is_beside_x_moves_no_number_of_it(rule: str, deeprelax: Command) -> None:
+    """Dropout and batch norm are in the network."""
+    plain = [*RUN, HELD_OUT, "train.evaluate_every=1"]
+    assert deeprelax(*plain, "output_dir=plain")[0] == 0
+    assert deeprelax(*plain, *RULES[rule], "train.keep=best", "output_dir=beside")[0] == 0
+    weights, records, numbers = contents(directory("plain"))
+    weights_too, records_too, numbers_too = contents(directory("beside"))
+    assert all(torch.equal(value, weights_too[name]) for name, value in weights.items())
+    more = [{key: value for key, value in each.items() if not key.endswith("_average")} for each in records_too]
+    assert more == records
+    assert numbers.items() <= numbers_too.items()
+    assert numbers_too["gradient_evaluations"] == numbers["gradient_evaluations"] == 37
+    assert {key for key in numbers_too.keys() - numbers.keys() if key.startswith("test")} == {
+        "test_error_average", "test_loss_average", "test_error_best", "test_loss_best",
+    }  # fmt: skip
+    shown = scalars(directory("beside") / "tensorboard")
+    assert shown["test/error_average"][-1] == (37, pytest.approx(numbers_too["test_error_average"]))
+
+
+@pytest.mark.parametrize(("rule", "optimizer"), [("ema", "entropy_sgd"), ("swa", "sgd"), ("lawa", "entropy_sgd")])
+def test_an_interrupted_run_resumes_bit_for_bit(
+    rule: str, optimizer: str, deeprelax: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ["train", *QUICK, f"optimizer={optimizer}", *RULES[rule], "train.keep=best", HELD_OUT]
+    run += ["train.evaluate_every=2", "train.checkpoint_every=0.3", "dataset.augment=flip_crop"]
+    run += ["optimizer.inner_steps=3"] if optimizer == "entropy_sgd" else []
+    for at in (9, 26):
+        with monkeypatch.context() as patch:
+            interrupt_at(patch, at)
+            assert deeprelax(*run, "output_dir=cut")[0] == 130
+    assert deeprelax(*run, "output_dir=cut")[0] == 0
+    assert deeprelax(*run, "output_dir=whole")[0] == 0
+    assert_same(directory("cut"), directory("whole"))
+    same_beside("cut", "whole")
+
+
+def test_killed_between_the_best_weights_and_their_checkpoint(
+    deeprelax: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice: what the checkpoint refers to is in the file before, and must not be replaced when it is written again."""
+    run = [*RUN, *ALL]
+    assert deeprelax(*run, "output_dir=whole")[0] == 0
+    records = [json.loads(line) for line in (directory("whole") / "metrics.jsonl").read_text().splitlines()]
+    errors = {each["gradient_evaluations"]: each["error"] for each in records if each["kind"] == "validation"}
+    better = [at for at, error in errors.items() if error < min([e for n, e in errors.items() if n < at], default=101)]
+    assert len(better) > 1
+    save = checkpoint.save_best
+
+    def save_and_die(folder: Path, model: torch.nn.Module, evaluations: int) -> None:
+        save(folder, model, evaluations)
+        if evaluations == better[1]:
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, "save_best", save_and_die)
+            assert deeprelax(*run, "output_dir=cut")[0] == 130
+        found = state("cut")["best"]["found"]["evaluations"]
+        assert found == better[0]
+        assert set(checkpoint.kept_best(directory("cut"))) == {better[0], better[1]}
+        assert deeprelax("evaluate", str(directory("cut")), "weights=best")[1].count(f"after {found} gradient") == 1
+    assert deeprelax(*run, "output_dir=cut")[0] == 0
+    assert_same(directory("cut"), directory("whole"))
+    same_beside("cut", "whole")
+    (directory("cut") / "result.json").unlink()
+    for file in directory("cut").glob("best*.pt"):
+        file.write_bytes(b"something else")
+    status, _, err = deeprelax(*run, "output_dir=cut")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "best.pt is missing or corrupt, and the checkpoint refers to it: put it back, or start" in err
+
+
+def test_evaluate_predict_and_load_model_take_any_of_them(deeprelax: Command) -> None:
+    status, out, err = deeprelax(*RUN, *ALL)
+    assert (status, err) == (0, "")
+    run, numbers = directory(), result("outputs")
+    assert f"weights=average: test error {numbers['test_error_average']:.2f} %\n" in out
+    assert f"weights=best: test error {numbers['test_error_best']:.2f} % (pass {numbers['best_passes']:.4g})\n" in out
+    at = {"last": 37, "average": 37, "best": numbers["best_gradient_evaluations"]}
+    networks = {}
+    for kind, suffix in (("last", ""), ("average", "_average"), ("best", "_best")):
+        status, out, err = deeprelax("evaluate", str(run), f"weights={kind}")
+        assert (status, err) == (0, "")
+        *_, used, compared = out.splitlines()
+        assert used == f"(weights={kind}, after {at[kind]} gradient evaluations)"
+        assert compared == "as in result.json"
+        assert f"test_error {numbers[f'test_error{suffix}']:.6g} %\n" in out
+        model = package.load_model(run, kind)
+        assert model.of == used.strip("()")
+        networks[kind] = {name: value.clone() for name, value in model.network.state_dict().items()}
+    assert deeprelax("evaluate", str(run))[1] == deeprelax("evaluate", str(run), "weights=last")[1]
+    mean = state("outputs")["average"]
+    assert all(torch.equal(networks["average"][name], value) for name, value in mean["mean"].items())
+    statistics = [name for name in networks["last"] if "running_" in name]
+    assert statistics
+    for name in statistics:
+        assert torch.equal(networks["average"][name], mean["buffers"][name])
+        assert not torch.equal(networks["average"][name], networks["last"][name])
+    status, out, err = deeprelax("export", str(run), "net.pt2", "--weights", "average")
+    assert (status, err) == (0, "")
+    assert out.endswith("(weights=average, after 37 gradient evaluations)\n")
+    assert deeprelax(*RUN, f"init_from={run / 'best.pt'}", "epochs=1", "output_dir=warm")[0] == 0
+
+
+def test_what_a_run_does_not_have_is_said_in_a_sentence(deeprelax: Command) -> None:
+    assert deeprelax(*RUN, "epochs=1", "output_dir=plain")[0] == 0
+    plain = str(directory("plain"))
+    messages = {
+        "best": f"deeprelax: weights=best: {plain} has none, for it was trained with train.keep=last: take last\n",
+        "average": f"deeprelax: weights=average: {plain} has none, for it was trained with train.average=none: take l",
+        "newest": "deeprelax: weights=newest is unknown: it must be last, best or average\n",
+    }
+    for kind, message in messages.items():
+        status, out, err = deeprelax("evaluate", plain, f"weights={kind}")
+        assert (status, out, err.count("\n")) == (1, "", 1)
+        assert err.startswith(message)
+    for words in (["predict", plain, "a.png"], ["export", plain, "a.pt2"]):
+        status, _, err = deeprelax(*words, "--weights", "best")
+        assert (status, err) == (1, messages["best"])
+    for words, message in [
+        (["train.keep=best"], "train.keep=best goes by the score on validation data, and this run has none: hold imag"),
+        (["train.patience=3"], "train.patience=3 goes by the score on validation data, and this run has none: hold i"),
+        (["train.patience=3", "task=matrix_sensing"], "this run has none: task=matrix_sensing has none; leave it out"),
+        (["train.patience=3", "task=regression"], "and this run has none: hold some out by task.validation"),
+        (
+            ["train.average=lawa", "train.average_every=9"],
+            "and none lies from pass 0 to epochs=6: lower train.average_",
+        ),
+        (["train.average_decay=1"], "train.average_decay=1.0 is out of range: it must be a number above 0 and below 1"),
+    ]:
+        task = any(word.startswith("task=") for word in words)
+        run = ["train", "optimizer=sgd", "batch_size=10", "epochs=1"] if task else RUN
+        status, _, err = deeprelax(*run, *words, "output_dir=refused")
+        assert (status, err.count("\n")) == (1, 1)
+        assert message in err
+        assert not list(Path("refused").rglob("config.yaml"))
