@@ -15,6 +15,8 @@ from torch import Tensor
 from ._lazy import outside_compiler
 from .shards import gradient, is_sharded, place, plain
 
+ROOM = 8  # numbers behind each flat tensor
+
 
 @dataclass(slots=True)
 class Block:
@@ -79,7 +81,8 @@ class Buffers:
 
     What is done to all numbers alike (a draw, a mask) is one operation on `flats`; what takes the parameters or their
     gradients goes over `like`, whose tensors have the parameters' own memory format. `places` says which shard of a
-    parameter this rank holds: a flat tensor is of one place.
+    parameter this rank holds: a flat tensor is of one place. Behind each there is room for some more numbers (`roomy`),
+    for what is to travel with it.
     """
 
     def __init__(self, params: list[Tensor], of: list[Tensor] | None = None) -> None:
@@ -88,7 +91,7 @@ class Buffers:
         sizes = dict.fromkeys(keys, 0)
         for key, p in zip(keys, params, strict=True):
             sizes[key] += p.numel()
-        flats = {key: torch.empty(n, device=key[0], dtype=key[1]) for key, n in sizes.items()}
+        flats = {key: torch.empty(n + ROOM, device=key[0], dtype=key[1])[:n] for key, n in sizes.items()}
         self.flats, self.places = list(flats.values()), [key[2] for key in flats]
         self._views: dict[Tensor, Tensor] = {}
         offsets = dict.fromkeys(sizes, 0)
@@ -96,6 +99,11 @@ class Buffers:
             strides = torch.empty_like(p, device="meta").stride()  # dense
             self._views[p] = flats[key].as_strided(p.shape, strides, offsets[key])
             offsets[key] += p.numel()
+
+    @staticmethod
+    def roomy(flat: Tensor, more: int) -> Tensor:
+        """One of `flats` with so many numbers behind it, at most ROOM, whose contents are undefined."""
+        return flat.as_strided((flat.numel() + more,), (1,))
 
     def like(self, params: list[Tensor]) -> list[Tensor]:
         """One tensor for each of these parameters."""

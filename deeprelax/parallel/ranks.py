@@ -1,4 +1,4 @@
-"""This process among its peers: torch.distributed behind six words. torch is imported when they are first used."""
+"""This process among its peers: torch.distributed behind five words. torch is imported when they are first used."""
 
 from __future__ import annotations
 
@@ -30,18 +30,6 @@ class Ranks:
     def main(self) -> bool:
         """The one that writes."""
         return self.rank == 0
-
-    def mean_(self, tensors: list[Tensor]) -> None:
-        """Each tensor to its mean over the ranks, in place: one all-reduce for all of them."""
-        if self.world == 1:
-            return
-        import torch
-
-        flat = torch.cat([t.reshape(-1) for t in tensors])
-        torch.distributed.all_reduce(flat)
-        flat /= self.world
-        for t, mean in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-            t.copy_(mean.reshape(t.shape))
 
     def sum_(self, tensor: Tensor) -> None:
         """The tensor to its sum over the ranks, in place."""

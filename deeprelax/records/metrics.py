@@ -13,7 +13,7 @@ from ..errors import UserError
 from .directory import RunDirectory
 
 Number = float | int
-NO_CURVE = {"kind", "gradient_evaluations", "passes", "outer_steps", "seconds"}
+NO_CURVE = {"kind", "gradient_evaluations", "passes", "outer_steps", "seconds", "traffic_bytes"}
 
 
 class Records:

@@ -11,13 +11,13 @@ from ..tasks.metric import Metric
 from .budgets import flag, same_budget
 from .groups import ABSENT, METHOD, Group, group, matches, resolve_key, split
 from .loading import Run
-from .rows import Comparison, Row, Table
+from .rows import Comparison, Row, Table, traffic
 from .summary import Difference, paired_difference, summarize
 
 NOT_METRICS = {
     "seed", "epochs", "batch_size", "budget", "gradient_evaluations", "outer_steps", "skipped_steps", "parameters",
     "training_images", "test_images", "validation_images", "examples", "images_per_second", "examples_per_second",
-    "threads", "ranks", "best_gradient_evaluations", "best_passes",
+    "threads", "ranks", "best_gradient_evaluations", "best_passes", "traffic_bytes",
 }  # fmt: skip
 DATA = ("dataset.path", "dataset.train_size", "dataset.validation")
 PROBLEM = ("task.name", "dataset.name", "model.name", *DATA)  # one table each
@@ -149,6 +149,7 @@ def _row(each: Group, counted: list[Run], metric: str) -> Row:
         summarize([run.result["gradient_evaluations"] for run in counted]).mean,
         summarize([run.result["seconds"] for run in counted]).mean,
         sorted({run.result["budget"] for run in counted}),
+        traffic(counted),
     )
     pooled = [key for key in sorted(each.runs[0].settings) if len(split(each.runs, [key])) > 1]
     if pooled:

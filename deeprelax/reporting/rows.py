@@ -9,7 +9,7 @@ from ..records.scores import first, of_key, score_of
 from ..tasks.metric import Metric
 from .groups import Group
 from .loading import Run
-from .summary import Difference, Summary
+from .summary import Difference, Summary, summarize
 
 
 @dataclass
@@ -22,6 +22,7 @@ class Row:
     evaluations: float | None  # gradient evaluations, mean over the runs
     seconds: float | None  # wall time, mean over the runs
     budgets: list[int]  # gradient evaluations, as configured: one, if all runs agree
+    traffic: float | None = None  # bytes handed to all-reduces by each rank, mean over the runs
     comparable: bool = True
     unusual_cost: bool = False  # over 2 % more or fewer gradient evaluations than others of the same budget
     difference: Difference | None = None  # None: it is the baseline, or there is nothing to compare it with
@@ -29,6 +30,14 @@ class Row:
     is_baseline: bool = False
     missing_seeds: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+def traffic(counted: list[Run]) -> float | None:
+    """Bytes that each rank sent, mean over the runs; None for one rank, or where it was not counted."""
+    several = [run.result for run in counted if run.result.get("ranks", 1) > 1]
+    if not several or any("traffic_bytes" not in result for result in several):
+        return None
+    return summarize([float(run.result.get("traffic_bytes", 0)) for run in counted]).mean
 
 
 @dataclass

@@ -12,6 +12,7 @@ from .rows import Comparison, Row, Table
 from .summary import Difference
 
 WIDTH = 100
+SENT = "sent"  # the column of traffic
 
 
 def terminal(comparison: Comparison) -> str:
@@ -39,7 +40,7 @@ def markdown(comparison: Comparison) -> str:
         head = header(table)
         lines += [f"## {heading(table)}", ""]
         lines += [_bar(head), _bar(["---"] + ["---:"] * (len(head) - 1))]
-        lines += [_bar(_drop_empty(head, cells(row, table.shown_as))) for row in table.rows] + [""]
+        lines += [_bar(_with_columns(head, cells(row, table.shown_as))) for row in table.rows] + [""]
         lines += [*(f"- {note}" for note in [*warnings(table, every=True), *legend(table)]), ""]
     lines += [*(f"- {note}" for note in comparison.notes), ""] if comparison.notes else []
     if comparison.uncounted:
@@ -71,17 +72,18 @@ def header(table: Table) -> list[str]:
     """The names of the columns; that of the differences is there only if the table has some."""
     kind = "optimizer" if all(list(row.group.shown) == ["optimizer"] for row in table.rows) else "setting"
     minus = [f"minus {table.baseline or 'baseline'} [95 %]"] if _has_differences(table) else []
-    return [kind, table.metric.replace("_", " "), "n", *minus, "evaluations", "seconds"]
+    sent = [SENT] if any(row.traffic is not None for row in table.rows) else []
+    return [kind, table.metric.replace("_", " "), "n", *minus, "evaluations", "seconds", *sent]
 
 
 def cells(row: Row, metric: Metric) -> list[str]:
-    """The row's cells, that of the difference included, for which `header` may have no column."""
+    """The row's cells, those of the difference and of the traffic included, for which `header` may have no column."""
     summary = row.summary
     value = "-" if summary.mean is None else metric.number(summary.mean)
     value += "" if summary.std is None else f" ± {metric.number(summary.std)}"
     mark = (" (*)" * (not row.comparable)) + (" (!)" * row.unusual_cost)
     shown = [row.group.label + mark, value, str(summary.n), difference(row, metric), _count(row.evaluations)]
-    return [*shown, "-" if row.seconds is None else f"{row.seconds:.4g}"]
+    return [*shown, "-" if row.seconds is None else f"{row.seconds:.4g}", _bytes(row.traffic)]
 
 
 def difference(row: Row, metric: Metric) -> str:
@@ -106,6 +108,14 @@ def _signed(value: float, metric: Metric) -> str:
 
 def _count(value: float | None) -> str:
     return "-" if value is None or not math.isfinite(value) else f"{value:.0f}"
+
+
+def _bytes(value: float | None) -> str:
+    """As 12.3 MB: powers of 1000."""
+    if value is None:
+        return "-"
+    power = min(4, int(math.log10(max(value, 1))) // 3)
+    return f"{value / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
 def _has_differences(table: Table) -> bool:
@@ -139,6 +149,8 @@ def legend(table: Table) -> list[str]:
         notes.append("(*) another budget: ranked below the others")
     if any(row.unusual_cost for row in table.rows):
         notes.append("(!) over 2 % more or fewer gradient evaluations than others of the same budget: see above")
+    if any(row.traffic is not None for row in table.rows):
+        notes.append("sent: what each rank handed to all-reduces for training; - on one rank")
     if any(row.difference and row.difference.low is not None for row in table.rows):
         notes.append("Intervals: of the mean difference, paired by seed, Student's t, 95 %, each comparison by itself.")
     return notes
@@ -150,13 +162,14 @@ def _listed(labels: list[str]) -> str:
 
 def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     sides = "<" + ">" * (len(head) - 1)
-    lines = aligned([head, *(_drop_empty(head, row) for row in rows)], sides, WIDTH - 2)
+    lines = aligned([head, *(_with_columns(head, row) for row in rows)], sides, WIDTH - 2)
     return [f"  {line}" for line in lines]
 
 
-def _drop_empty(head: Sequence[str], row: Sequence[str]) -> list[str]:
-    """The cells without that of the difference if the header has no such column."""
-    return list(row) if len(row) == len(head) else [*row[:3], *row[4:]]
+def _with_columns(head: Sequence[str], row: Sequence[str]) -> list[str]:
+    """The cells that the header has columns for, without those of the difference and of the traffic if it has none."""
+    minus = any(name.startswith("minus ") for name in head)
+    return [*row[:3], *(row[3:4] if minus else []), *row[4:6], *(row[6:] if SENT in head else [])]
 
 
 def _progress(passes: float, state: str, reason: str) -> str:

@@ -71,7 +71,7 @@ def range_test(conf: TrainConf, key: str, first: float, last: float, steps: int 
         start_from(conf, model, task.buffers)
         optimizer = build_optimizer(conf.optimizer, model, freezes=bool(conf.model.freeze))
         ratios = _ratios(optimizer, key, conf.optimizer)
-        objective = compose_objective(conf, task, model, optimizer, SOLO, torch.zeros(1, device=device))
+        objective = compose_objective(conf, task, model, optimizer, Share(SOLO), torch.zeros(1, device=device))
         found = RangeTest(steps or max(STEPS[0], STEPS[1] // optimizer.evaluations))
         width, factor = window(found.steps), (last / first) ** (1 / (found.steps - 1))
         began = time.perf_counter()

@@ -12,6 +12,7 @@ from torch import nn
 
 from .. import files
 from ..configuration.schema import TrainConf
+from ..digest import drifted
 from ..errors import UserError
 from ..optim import LBFGS
 from ..parallel.ranks import SOLO, Ranks
@@ -21,7 +22,6 @@ from ..records.directory import RunDirectory
 from ..records.provenance import device_name, provenance
 from ..tasks.task import Task
 from ..training.cadence import Budget, Cadence
-from ..training.collectives import Collectives
 from ..training.evaluation import scores
 from ..training.guard import Guard, GuardedStep
 from ..training.journal import Journal
@@ -107,8 +107,9 @@ def compose(
     """Everything that trains, put together from a configuration."""
     least = optimizer.least if isinstance(optimizer, LBFGS) else None
     budget = Budget(conf.epochs, task.examples, conf.batch_size, optimizer.evaluations, *chain.before, least)
+    share = Share(ranks, shared_by(conf))
     stop = Stop(Requests(), ranks, task.setting.device)
-    objective = compose_objective(conf, task, model, optimizer, ranks, stop.flags)
+    objective = compose_objective(conf, task, model, optimizer, share, stop.flags)
     autocast = Autocast(conf.hardware.precision, task.setting.device)
     loop, skips, alone = conf.train, conf.train.on_nonfinite == "skip", ranks.world == 1
     graphs = conf.hardware.cuda_graphs and alone and conf.schedule.of == "lr"  # a replay reads that one on the device
@@ -118,7 +119,7 @@ def compose(
         model=model,
         optimizer=optimizer,
         objective=objective,
-        share=Share(ranks, shared_by(conf)),
+        share=share,
         step=GuardedStep(model, optimizer, objective, can_abort=alone, skips=skips, graphs=graphs),
         evaluate=evaluate if average is None else average.beside(evaluate),
         budget=budget,
@@ -134,6 +135,7 @@ def compose(
             advice=functools.partial(advice, conf, optimizer, task),
             has_checkpoint=directory.checkpoint.exists,
             passes=lambda: budget.passes(objective.evaluations),
+            drifted=functools.partial(drifted, ranks.rank, ranks.world, ranks.sum_),
         ),
         stop=stop,
         journal=Journal(directory.path, budget, task, main=ranks.main),
@@ -157,15 +159,15 @@ def _identity(conf: TrainConf, task: Task, ranks: Ranks, chain: Chain) -> dict[s
 
 
 def compose_objective(
-    conf: TrainConf, task: Task, model: nn.Module, optimizer: Stepper, ranks: Collectives, stop: torch.Tensor
+    conf: TrainConf, task: Task, model: nn.Module, optimizer: Stepper, share: Share, flags: torch.Tensor
 ) -> Objective:
-    """This rank's share of the objective; also tells the optimizer what the ranks average, `stop` among it."""
-    share, hardware, device = Share(ranks, shared_by(conf)), conf.hardware, task.setting.device
-    share.average(optimizer, stop)
+    """This rank's share of the objective; also tells the optimizer what the ranks average, `flags` among it."""
+    hardware, device = conf.hardware, task.setting.device
     loss = Loss(task, model, Autocast(hardware.precision, device))
+    share.average(optimizer, flags, loss)
     wrapped = share.wrapped(loss, device, sync_batchnorm=hardware.sync_batchnorm, compiled=hardware.compile)
     return Objective(
-        wrapped, task, share.seeds, graphs=hardware.cuda_graphs, after_backward=share.after_backward(loss),
+        wrapped, task, share.seeds, graphs=hardware.cuda_graphs, after_backward=share.after_backward(loss, flags),
         fixed=isinstance(optimizer, LBFGS),  # whose line search and curvature are of one function
         turn=share.turn(optimizer),
     )  # fmt: skip
@@ -203,4 +205,5 @@ def _result(conf: TrainConf, trainer: Trainer, device: torch.device, ranks: Rank
         "threads": torch.get_num_threads(),
         "ranks": ranks.world,
         "share": conf.hardware.share,
+        "traffic_bytes": trainer.share.traffic_bytes,
     }

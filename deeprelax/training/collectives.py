@@ -17,9 +17,6 @@ class Collectives(Protocol):
     def world(self) -> int:
         """How many ranks there are."""
 
-    def mean_(self, tensors: list[Tensor]) -> None:
-        """Each tensor to its mean over the ranks, in place: one all-reduce for all of them."""
-
     def gather(self, value: Any) -> list[Any]:
         """The value of every rank in their order, on the main rank; [] on the others."""
 

@@ -1,11 +1,11 @@
-"""Abort or skip a step without a trace, and let no value that is not finite reach a record or a checkpoint."""
+"""Abort or skip a step without a trace, and let nothing reach a checkpoint that is not finite, or drifts apart."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -73,9 +73,11 @@ class GuardedStep:
 class Guard:
     """No record and no checkpoint holds what is not finite: steps, weights and scores are checked before.
 
+    Where a checkpoint is due, as at every evaluation, the weights of all ranks are equal too, bit for bit.
+
     skips: a step that is not finite is counted in `skipped` instead of ending the run.
     advice: what to change, by the number of the outer step, the end of the message. has_checkpoint: has the run reached
-    one? passes: done so far.
+    one? passes: done so far. drifted: the ranks that have other weights than the main one, called on all of them.
     """
 
     model: nn.Module
@@ -84,6 +86,7 @@ class Guard:
     advice: Callable[[int], str]
     has_checkpoint: Callable[[], bool]
     passes: Callable[[], float]
+    drifted: Callable[[Iterable[Tensor]], list[int]] = lambda weights: []
     skipped: int = 0
 
     def check(self, due: Due) -> None:
@@ -116,7 +119,19 @@ class Guard:
 
     @torch.no_grad()
     def check_weights(self) -> None:
-        """A finite step may lead to weights or batch-norm statistics that are not. Waits for the device."""
+        """A finite step may lead to weights or batch-norm statistics that are not, and ranks may drift apart.
+
+        To be called on all ranks. Waits for the device. Raises UserError.
+        """
+        if drifted := self.drifted(self.model.parameters()):  # first: the weights of some alone may not be finite
+            who = f"rank{'s' * (len(drifted) > 1)} {', '.join(map(str, drifted))}"
+            raise UserError(
+                f"after outer step {self._steps()} (pass {self.passes():.3g}) {who} had other weights than rank 0, and "
+                "all must have the same bits: since the last check something was not equal on all ranks (GPUs or CPUs "
+                "of different kinds, versions of torch, a class of your own that draws by itself, a fault of the "
+                f"hardware). Nothing of it is written, {self._kept()}; make them equal, and the same command resumes",
+                resumes=True,
+            )
         tensors = [t for t in (*self.model.parameters(), *self.model.buffers()) if t.is_floating_point()]
         if tensors and not torch.stack([torch.isfinite(t).all() for t in tensors]).all():
             raise self._not_finite("weights or batch-norm statistics are")

@@ -167,6 +167,7 @@ class Trainer:
             "passes": self.passes,
             "outer_steps": self.outer_steps,
             "seconds": round(self.clock.seconds, 3),
+            **({"traffic_bytes": self.share.traffic_bytes} if self.share.ranks.world > 1 else {}),
         }
 
     def state(self) -> dict[str, Any]:
@@ -178,6 +179,7 @@ class Trainer:
             "ranks": self.share.gather_chains(self.optimizer),
             "evaluations": self.evaluations,
             "outer_steps": self.outer_steps,
+            "traffic_bytes": self.share.traffic_bytes,
             "skipped": self.guard.skipped,
             "unevaluated": self.unevaluated,
             "average": self.average.state() if self.average is not None else None,
@@ -198,6 +200,7 @@ class Trainer:
         self.share.restore_chain(self.optimizer, state["ranks"])
         self.objective.evaluations = state["evaluations"]
         self.outer_steps = state["outer_steps"]
+        self.share.traffic_bytes = state.get("traffic_bytes", 0)  # older runs did not count
         self.guard.skipped = state["skipped"]
         self.unevaluated = state["unevaluated"]
         if self.average is not None and state.get("average") is not None:

@@ -33,9 +33,9 @@ class Objective:
 
     Call number k takes batch k of the task and the random numbers (dropout, the loss's own) that belong to
     (seed, k, rank), so the count is the whole state. `loss` is a `Loss`, or what wraps one. With `graphs`, on a GPU,
-    evaluations are replays of a CUDA graph. `after_backward` averages gradients over the ranks. With `fixed` f is one
-    function, that of call 0, at every call. Where ranks divide the replicas of a step, `turn` is how many of its
-    evaluations the others take before this one's, and after.
+    evaluations are replays of a CUDA graph. `after_backward` averages over the ranks. With `fixed` f is one function,
+    that of call 0, at every call. Where ranks divide the replicas of a step, `turn` is how many of its evaluations the
+    others take before this one's, and after.
 
     `before_each`: hooks of all objectives of this process, called with the objective before each evaluation; one that
     raises ends the run there. For tests and benchmarks.
@@ -45,7 +45,7 @@ class Objective:
 
     def __init__(
         self, loss: nn.Module, task: Task, rank: int = 0, *, graphs: bool = False,
-        after_backward: Callable[[], None] | None = None, fixed: bool = False, turn: tuple[int, int] = (0, 0),
+        after_backward: Callable[[Tensor], Tensor] | None = None, fixed: bool = False, turn: tuple[int, int] = (0, 0),
     ) -> None:  # fmt: skip
         self.loss, self.task, self.fixed, self._turn = loss, task, fixed, turn
         self.evaluations = 0
@@ -63,9 +63,7 @@ class Objective:
         drawn = self.draw()
         self._clear()
         loss = self._evaluate(*drawn)
-        if self._after_backward is not None:
-            self._after_backward()
-        return loss
+        return loss if self._after_backward is None else self._after_backward(loss)
 
     def step(self, step: Callable[[], Tensor]) -> Tensor:
         """What an outer step returns, after which the count is that of all ranks."""

@@ -1,12 +1,14 @@
 """Share the work of a step among the ranks, as `hardware.share` says.
 
     data    each evaluation is one batch, its parts on all ranks, and every gradient is averaged: W ranks with parts of
-            B/W examples follow one rank with batches of B. At the end of a step the loss alone is averaged.
+            B/W examples follow one rank with batches of B. The gradient of a small network is one all-reduce, with the
+            loss; that of a large one is DistributedDataParallel's, and the loss another one at the end of a step.
     chains  each rank runs an inner chain of its own on batches of B/W examples, with its own order, augmentation,
             noise and dropout. At the end of a step d and the loss are averaged, in one all-reduce.
 
-One evaluation on all ranks counts as one gradient evaluation of B examples either way. An optimizer with replicas
-divides these instead, whatever of the two would be the default:
+With the loss go the flags by which ranks agree (`stop.py`). One evaluation on all ranks counts as one gradient
+evaluation of B examples either way. An optimizer with replicas divides these instead, whatever of the two would be the
+default:
 
     replicas    each rank takes its part of the replicas, whose gradients are of B examples each, and count each as one.
                 Evaluation k is the same on any number of ranks: batch k and the random numbers of k. At the end of a
@@ -27,6 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import UserError
 from ..optim import Relaxation
+from ..optim.averaging import mean_, mean_directions_, mean_gradients_
 from ..optim.replicas import Replicated
 from ..optim.state import kept_by_chains, restore_chains
 from ..tasks.task import Task
@@ -36,12 +39,16 @@ from .stepper import Stepper
 SMALL = 25 * 2**20  # bytes of gradients
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Share:
-    """This rank's share of the work; `by` is "data", "chains" or "replicas"."""
+    """This rank's share of the work; `by` is "data", "chains" or "replicas".
+
+    traffic_bytes: what this rank has handed to all-reduces for training: gradients or d, losses and flags.
+    """
 
     ranks: Collectives
     by: str = "data"
+    traffic_bytes: int = 0
 
     @property
     def _chains(self) -> bool:
@@ -81,11 +88,12 @@ class Share:
         before = self.ranks.rank * here
         return before, optimizer.evaluations - here - before
 
-    def average(self, optimizer: Stepper, stop: Tensor) -> None:
+    def average(self, optimizer: Stepper, flags: Tensor, loss: nn.Module) -> None:
         """Tell the optimizer what is averaged at the end of a step, and which chain is its own.
 
-        `stop`, a number on the device, is averaged in the same all-reduce: a rank that was asked to stop tells
-        the others. Raises UserError on several ranks for an optimizer that is no relaxation.
+        `flags`, numbers on the device, are averaged in the all-reduce of the loss, be it here or in `after_backward`: a
+        rank that was asked to stop tells the others. Raises UserError on several ranks for an optimizer that is no
+        relaxation.
         """
         if self.ranks.world == 1:
             return
@@ -103,9 +111,17 @@ class Share:
         elif self._chains:
             optimizer.chain = self.ranks.rank
         if self._chains or self._replicas:
-            optimizer.reduce_direction = lambda tensors: self.ranks.mean_([*tensors, stop])
-        elif self._parts:
-            optimizer.reduce_direction = lambda tensors: self.ranks.mean_([tensors[-1], stop])
+            optimizer.reduce_direction = functools.partial(self._average_directions, optimizer, flags)
+        elif not _is_small(loss):
+            optimizer.reduce_direction = lambda tensors: mean_([tensors[-1], flags], self.ranks.world, self._sum_)
+
+    def _average_directions(self, optimizer: Relaxation, flags: Tensor, tensors: list[Tensor]) -> None:
+        *d, loss = tensors
+        mean_directions_(optimizer.buffers("d").flats, d, [loss, flags], self.ranks.world, self._sum_)
+
+    def _sum_(self, tensor: Tensor) -> None:
+        self.traffic_bytes += tensor.nbytes
+        self.ranks.sum_(tensor)
 
     def gather_chains(self, optimizer: Stepper) -> list[Any]:
         """What each rank's chain or replicas keep over outer steps, on the main rank; [] if all ranks have the same.
@@ -150,27 +166,29 @@ class Share:
                 tensor.zero_()
             self.ranks.sum_(tensor)
 
-    def after_backward(self, loss: nn.Module) -> Callable[[], None] | None:
-        """What averages the gradients of a small network, after each backward pass; None if there is nothing to do.
+    def after_backward(self, loss: nn.Module, flags: Tensor) -> Callable[[Tensor], Tensor] | None:
+        """What is called with the loss after each backward pass, and returns it; None if there is nothing to do.
 
-        One all-reduce of all gradients, on two ranks to the same bits as DistributedDataParallel, whose overlap with
-        the backward pass pays for large networks. A parameter without a gradient, the same on all ranks, has none
-        afterwards.
+        For a small network it averages gradients, loss and `flags` in one all-reduce, on two ranks to the same bits as
+        DistributedDataParallel, whose overlap with the backward pass pays for large networks. A parameter without a
+        gradient, the same on all ranks, has none afterwards.
         """
-        return functools.partial(self._average, list(loss.parameters())) if self._parts and _is_small(loss) else None
+        if not self._parts:
+            return None
+        average = self._average_gradients if _is_small(loss) else self._count
+        return functools.partial(average, [p for p in loss.parameters() if p.requires_grad], flags)
 
-    def _average(self, params: list[nn.Parameter]) -> None:
-        gradients = [p.grad for p in params if p.grad is not None]
-        if any(gradient.layout is not torch.strided for gradient in gradients):
-            return  # the optimizer refuses them, in a sentence
-        by_type: dict[torch.dtype, list[Tensor]] = {}
-        for gradient in gradients:
-            by_type.setdefault(gradient.dtype, []).append(gradient)
-        for alike in by_type.values():
-            flat = torch.cat([gradient.reshape(-1) for gradient in alike]).div_(self.ranks.world)
-            self.ranks.sum_(flat)
-            for gradient, mean in zip(alike, flat.split([g.numel() for g in alike]), strict=True):
-                gradient.copy_(mean.reshape(gradient.shape))
+    def _average_gradients(self, params: list[Tensor], flags: Tensor, loss: Tensor) -> Tensor:
+        if any(p.grad.layout is not torch.strided for p in params if p.grad is not None):
+            return loss  # the optimizer refuses them, in a sentence
+        mean = loss.detach().clone()
+        mean_gradients_(params, [mean, flags], self.ranks.world, self._sum_)
+        return mean
+
+    def _count(self, params: list[Tensor], flags: Tensor, loss: Tensor) -> Tensor:
+        """Of a large network: torch has averaged the gradients, unused ones too."""
+        self.traffic_bytes += sum(p.nbytes for p in params)
+        return loss
 
 
 def _is_small(loss: nn.Module) -> bool:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,8 @@ def descend(network: type[nn.Module], optimizer: str, share: str, steps: int, ra
     """The weights after some outer steps."""
     model, conf = make(network), configuration(optimizer, share)
     algorithm = build_optimizer(conf.optimizer, model)
-    objective = compose_objective(conf, task(shared_by(conf), ranks), model, algorithm, ranks, torch.zeros(()))
+    share = Share(ranks, shared_by(conf))
+    objective = compose_objective(conf, task(share.by, ranks), model, algorithm, share, torch.zeros(2))
     for _ in range(steps):
         objective.step(lambda: algorithm.step(objective))
     return weights(model)
@@ -100,23 +103,22 @@ def chains(optimizer: str, ranks: Ranks) -> dict[str, Any]:
     """The averaged d of the first step, the all-reduces it took, and this rank's own d after a save and a load."""
     model, conf = make(Full), configuration(optimizer, "chains")
     algorithm = build_optimizer(conf.optimizer, model)
-    objective = compose_objective(conf, task(conf.hardware.share, ranks), model, algorithm, ranks, torch.zeros(()))
-    before, calls, reduce = weights(model), [], dist.all_reduce
-    dist.all_reduce = lambda *a, **k: (calls.append(a), reduce(*a, **k))[1]
+    share, flags = Share(ranks, "chains"), torch.tensor([0.0, float(ranks.rank)])
+    objective = compose_objective(conf, task(conf.hardware.share, ranks), model, algorithm, share, flags)
+    before, average = weights(model), algorithm.reduce_direction
+    assert average is not None
     found: list[Tensor] = []
 
     def averaged(tensors: list[Tensor]) -> None:
-        ranks.mean_(tensors)
+        average(tensors)
         found.append(torch.cat([t.flatten() for t in tensors[:-1]]))
 
     algorithm.reduce_direction = averaged
-    try:
+    with all_reduces() as calls:
         algorithm.step(objective)
-    finally:
-        dist.all_reduce = reduce
     assert not torch.equal(before, weights(model))
     again = build_optimizer(conf.optimizer, model)
-    later = compose_objective(conf, task(conf.hardware.share, ranks), model, again, ranks, torch.zeros(()))
+    later = compose_objective(conf, task("chains", ranks), model, again, Share(ranks, "chains"), torch.zeros(2))
     box = [algorithm.state_dict()]
     dist.broadcast_object_list(box)  # everybody loads what rank 0 saved
     again.load_state_dict(box[0])
@@ -124,7 +126,20 @@ def chains(optimizer: str, ranks: Ranks) -> dict[str, Any]:
     own: list[Tensor] = []
     again.reduce_direction = lambda tensors: own.append(torch.cat([t.flatten() for t in tensors[:-1]]))
     again.step(later)
-    return {"d": found[0], "all_reduces": len(calls), "own": own[0]}
+    counts = {"all_reduces": calls, "traffic": share.traffic_bytes}
+    return {"d": found[0], "own": own[0], "flags": flags, **counts}
+
+
+@contextmanager
+def all_reduces() -> Iterator[list[int]]:
+    """The bytes of each all-reduce that this process calls."""
+    calls: list[int] = []
+    reduce = dist.all_reduce
+    dist.all_reduce = lambda tensor: (calls.append(tensor.nbytes), reduce(tensor))[1]
+    try:
+        yield calls
+    finally:
+        dist.all_reduce = reduce
 
 
 def averaged(ranks: Ranks) -> dict[str, Any]:
@@ -139,19 +154,17 @@ def averaged(ranks: Ranks) -> dict[str, Any]:
             model, conf = make(Full), configuration("sgd", "data")
             model.unused = nn.Parameter(torch.ones(3))
             algorithm = build_optimizer(conf.optimizer, model)
-            objective = compose_objective(conf, task("data", ranks), model, algorithm, ranks, torch.zeros(()))
-            calls, reduce = [], dist.all_reduce
-            dist.all_reduce = lambda *a, _calls=calls, _reduce=reduce, **k: (_calls.append(a), _reduce(*a, **k))[1]
-            try:
-                for _ in range(2):
-                    objective()
-            finally:
-                dist.all_reduce = reduce
+            share, flags = Share(ranks), torch.tensor([0.0, float(ranks.rank)])
+            objective = compose_objective(conf, task("data", ranks), model, algorithm, share, flags)
+            with all_reduces() as calls:
+                losses = [objective().detach() for _ in range(2)]
         finally:
             share_module.SMALL = smallest
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        found[name] = torch.cat([g.flatten() for g in gradients])
-        found[f"{name} calls"] = len(calls)
+        found[name] = {
+            "gradient": torch.cat([g.flatten() for g in gradients]), "losses": torch.stack(losses), "flags": flags,
+            "calls": calls, "traffic": share.traffic_bytes, "step": algorithm.reduce_direction is not None,
+        }  # fmt: skip
     return found
 
 

@@ -54,7 +54,10 @@ def test_two_ranks_follow_one_with_the_whole_batch(optimizer: str, two: list[dic
 def test_chains_average_d_in_one_all_reduce(optimizer: str, two: list[dict[str, Any]]) -> None:
     torch.set_num_threads(1)  # as the ranks have: the number changes rounding
     found = [rank["chains"][optimizer] for rank in two]
-    assert [chains["all_reduces"] for chains in found] == [1, 1]
+    for chains in found:
+        assert chains["all_reduces"] == [4 * (len(chains["d"]) + 3)]  # d, loss and two flags in float32
+        assert chains["traffic"] == sum(chains["all_reduces"])
+        assert chains["flags"].tolist() == [0.0, 0.5]
     single = [job.one_chain(optimizer, chain) for chain in (0, 1)]
     assert not torch.allclose(single[0], single[1])
     assert torch.equal(found[0]["d"], (single[0] + single[1]) / 2)
@@ -63,11 +66,19 @@ def test_chains_average_d_in_one_all_reduce(optimizer: str, two: list[dict[str, 
 
 
 def test_a_small_network_is_averaged_in_one_all_reduce_to_the_bits_of_torchs(two: list[dict[str, Any]]) -> None:
+    parameters = 3 * 4 * 9 + 4 + 4 + 4 + 144 * 5 + 5  # the unused three have no gradient
     for rank in two:
-        found = rank["averaged"]
-        assert found["flat calls"] == 2  # one a gradient
-        assert torch.equal(found["flat"], found["ddp"])
-        assert torch.equal(found["flat"], two[0]["averaged"]["flat"])
+        flat, ddp = rank["averaged"]["flat"], rank["averaged"]["ddp"]
+        assert flat["calls"] == [4 * (parameters + 3)] * 2  # one a gradient, of float32: with the loss and two flags
+        assert flat["traffic"] == sum(flat["calls"])
+        assert ddp["traffic"] == 2 * 4 * (parameters + 3)  # torch sends the unused three, and the loss goes by itself
+        assert (flat["step"], ddp["step"]) == (False, True)
+        assert torch.equal(flat["gradient"], ddp["gradient"])
+        assert torch.equal(flat["gradient"], two[0]["averaged"]["flat"]["gradient"])
+        assert flat["flags"].tolist() == [0.0, 0.5]  # raised by rank 1, seen by both
+        own = [other["averaged"]["ddp"]["losses"] for other in two]
+        assert torch.equal(flat["losses"], (own[0] + own[1]) / 2)
+        assert not torch.equal(own[0], own[1])
 
 
 def test_evaluation_counts_every_image_once_and_does_not_depend_on_the_ranks(two: list[dict[str, Any]]) -> None:

@@ -12,8 +12,12 @@ import pytest
 import torch
 
 from deeprelax.parallel import signals
+from deeprelax.parallel.ranks import Ranks
+from deeprelax.parallel.signals import Requests
 from deeprelax.records import checkpoint
 from deeprelax.tasks import classification
+from deeprelax.training.cadence import Due
+from deeprelax.training.stop import Stop
 from tests.hooks import before
 from tests.quick import RUN, assert_same, directory
 
@@ -72,3 +76,23 @@ def test_a_stop_asked_for_before_an_evaluation_does_not_wait_for_it(
     assert deeprelax(*RUN)[0] == 0
     assert deeprelax(*RUN, "output_dir=whole")[0] == 0
     assert_same(directory(), directory("whole"))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_checkpoint_by_the_clock_of_one_rank_is_one_of_all(device: str) -> None:
+    """Or the main rank alone would look for weights that are not finite, and stop alone."""
+    ranks = [Stop(Requests(), Ranks(i, 2, 0, 2), torch.device("cpu")) for i in range(2)]
+    step, record = Due(record=False, evaluate=False, save=False), Due(record=True, evaluate=False, save=False)
+    for stop in ranks:
+        stop._on_cpu = device == "cpu"  # else the host would wait for the device, which it does at records alone
+    for save in (False, True):
+        for rank, stop in enumerate(ranks):
+            stop.announce(save=save and rank == 0)
+        mean = (ranks[0].flags + ranks[1].flags) / 2  # what the step's all-reduce leaves
+        for stop in ranks:
+            stop.flags.copy_(mean)
+        own = [save, False]  # by their clocks
+        assert [stop.with_checkpoint(record, now).save for stop, now in zip(ranks, own, strict=True)] == [save] * 2
+        between = [stop.with_checkpoint(step, now).save for stop, now in zip(ranks, own, strict=True)]
+        assert between == [save and device == "cpu"] * 2
+        assert not any(stop.agreed(record) for stop in ranks)
