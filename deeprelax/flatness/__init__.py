@@ -5,6 +5,7 @@
     spectrum.py     eigenvalues and trace of such a matrix
     density.py      the density of all its eigenvalues
     sharpnesses.py  the rise of the loss around the weights, on average and at worst
+    entropy.py      local entropy u(x, gamma), the relaxed loss itself; thermodynamic.py has its integrals and averages
     landscapes.py   the loss on lines and planes
 
 They know torch, tasks and models, nothing of training. Names are imported when they are first used.
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .density import spectral_density as spectral_density
+    from .entropy import local_entropy as local_entropy
     from .landscapes import between as between
     from .landscapes import landscape as landscape
     from .landscapes import trajectory as trajectory
@@ -31,6 +33,7 @@ _MODULES = {
     "trace": "spectrum",
     "spectral_density": "density",
     "sharpness": "sharpnesses",
+    "local_entropy": "entropy",
     "landscape": "landscapes",
     "between": "landscapes",
     "trajectory": "landscapes",
