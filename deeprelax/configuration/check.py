@@ -18,7 +18,7 @@ from ..optim.hyperparameters import OF_GROUPS, check_ranges, check_rules
 from .messages import choice_of, keys_below, unknown_key
 from .registry import DOTTED, REGISTRY
 from .rules import rules_before
-from .run_name import BEFORE, FOLDERS_BEFORE, value_of
+from .run_name import BEFORE, CLASSES_BEFORE, FOLDERS_BEFORE, value_of
 from .schema import BASES, NO_DATA, SCHEMAS, BenchConf, TrainConf
 
 NO_KEYWORDS = {"name", "options", "freeze", "groups"}  # of a model's or an optimizer's constructor
@@ -101,6 +101,11 @@ def _excluding(node: DictConfig, prefix: str) -> Iterator[str]:
             yield f"schedule.of={of} moves the rate of a chain, inner_lr, which optimizer={name} has not: leave it out"
     if prefix == "" and value_of(node, "init_from") and value_of(node, "model.weights"):
         yield "init_from and model.weights exclude each other: both are the weights to start from; leave one out"
+    if prefix == "" and value_of(node, "optimizer.name") == "lbfgs" and value_of(node, "train.clip_norm") is not None:
+        yield (
+            "train.clip_norm clips gradients, and the line search of optimizer=lbfgs needs them as they are: set "
+            "train.clip_norm=null, or take another optimizer"
+        )
     if prefix != "optimizer.":
         return
     yield from _groups(node)
@@ -176,7 +181,8 @@ def stored(file: Path) -> DictConfig:
         raise corrupt(file)
     rules = {"optimizer": rules_before(str(OmegaConf.select(content, "optimizer.name")))}
     of_folders = FOLDERS_BEFORE if OmegaConf.select(content, "dataset.name") == "image_folder" else {}
-    merged = OmegaConf.merge(BEFORE, rules, of_folders, content)
+    of_classes = CLASSES_BEFORE if OmegaConf.select(content, "task.name") in (None, "classification") else {}
+    merged = OmegaConf.merge(BEFORE, rules, of_folders, of_classes, content)
     assert isinstance(merged, DictConfig)
     return merged
 

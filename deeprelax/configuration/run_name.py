@@ -43,9 +43,10 @@ BEFORE: dict[str, Any] = {
     "schedule": {"warmup": 0.0, "decay": None, "of": "lr"},
     "train": {
         "average": "none", "average_decay": 0.999, "average_from": 0.75, "average_every": 1.0, "average_last": 6,
-        "keep": "last", "patience": None,
+        "keep": "last", "patience": None, "clip_norm": None,
     },
 }  # fmt: skip
+CLASSES_BEFORE: dict[str, Any] = {"task": {"label_smoothing": 0.0, "class_weights": None}}  # of task=classification
 FOLDERS_BEFORE: dict[str, Any] = {"dataset": {"split": None, "split_seed": 0}}  # and those of dataset=image_folder
 # What tells runs apart comes first in a name, the method before the problem; what seldom does, and may be long, last
 FIRST = ("optimizer", "schedule", "model", "task", "dataset")

@@ -173,6 +173,7 @@ class LoopConf:
     average_last: int = whole(1, 1000)
     keep: str = choice("last", "best")
     patience: float | None = positive()
+    clip_norm: float | None = positive()
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ..configuration.rules import rules_before
-from ..configuration.run_name import BEFORE, FOLDERS_BEFORE, NOT_IN_NAME
+from ..configuration.run_name import BEFORE, CLASSES_BEFORE, FOLDERS_BEFORE, NOT_IN_NAME
 from ..errors import UserError, did_you_mean
 from ..files import flat, is_held, read_json
 from ..records.directory import RunDirectory
@@ -28,7 +28,8 @@ COUNTS = ("gradient_evaluations", "passes", "seconds")
 TRAINING = b'{"kind": "train"'
 NO_SETTING = NOT_IN_NAME | {"train.evaluate_every"}  # looking at x more often changes no weight, but for CHOOSES
 CHOOSES = ("train.keep", "train.patience")  # among evaluations
-IMPLIED = flat(BEFORE) | flat(FOLDERS_BEFORE)  # older runs are in one group with new ones that have these values
+# older runs are in one group with new ones that have these values
+IMPLIED = flat(BEFORE) | flat(CLASSES_BEFORE) | flat(FOLDERS_BEFORE)
 GROUPS = ("dataset", "model", "optimizer")  # every training run's configuration has these
 
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from .. import files
 from ..configuration.check import load, stored
 from ..configuration.rules import rules_before
-from ..configuration.run_name import BEFORE, FOLDERS_BEFORE, WITHOUT_EFFECT
+from ..configuration.run_name import BEFORE, CLASSES_BEFORE, FOLDERS_BEFORE, WITHOUT_EFFECT
 from ..configuration.schema import TrainConf
 from ..errors import UserError
 from ..files import flat
@@ -24,7 +24,7 @@ KEPT = {  # and what is looked at beside x
     "train.keep",
     "train.patience",
 }
-METHOD = ("optimizer.", "schedule.")  # and with what keys of these begin a new part
+METHOD = ("optimizer.", "schedule.", "train.clip_norm")  # and with what keys of these begin a new part
 
 
 def decisive(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +34,12 @@ def decisive(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def completed(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
     """A checkpoint's decisive configuration, with what older versions did for the keys of `here` that it lacks."""
-    known = flat(BEFORE) | flat(FOLDERS_BEFORE) | flat({"optimizer": rules_before(str(there.get("optimizer.name")))})
+    known = (
+        flat(BEFORE)
+        | flat(CLASSES_BEFORE)
+        | flat(FOLDERS_BEFORE)
+        | flat({"optimizer": rules_before(str(there.get("optimizer.name")))})
+    )
     return {key: value for key, value in known.items() if key in here} | decisive(there)
 
 
@@ -77,8 +82,8 @@ def start_from_finished(conf: TrainConf, config: DictConfig, directory: RunDirec
     if different := differences(there, here, may_differ(there, here)):
         raise UserError(
             f"continue_from={source.path} is a run of another configuration ({different}): "
-            "only epochs, optimizer, schedule, train.average, train.keep, train.patience and what cannot change the "
-            "result may differ"
+            "only epochs, optimizer, schedule, train.average, train.keep, train.patience, train.clip_norm and what "
+            "cannot change the result may differ"
         )
     early = bool(files.read_json(source.result).get("stopped_early"))
     if conf.epochs < there["epochs"] or (conf.epochs == there["epochs"] and not early):

@@ -22,6 +22,7 @@ from ..records.directory import RunDirectory
 from ..records.provenance import device_name, provenance
 from ..tasks.task import Task
 from ..training.cadence import Budget, Cadence
+from ..training.clipping import Clip
 from ..training.evaluation import scores
 from ..training.guard import Guard, GuardedStep
 from ..training.journal import Journal
@@ -138,7 +139,7 @@ def compose(
             drifted=functools.partial(drifted, ranks.rank, ranks.world, ranks.sum_),
         ),
         stop=stop,
-        journal=Journal(directory.path, budget, task, main=ranks.main),
+        journal=Journal(directory.path, budget, task, main=ranks.main, clip=objective.clip),
         directory=directory.path,
         writes=ranks.main,
         identity=_identity(conf, task, ranks, chain),
@@ -166,11 +167,14 @@ def compose_objective(
     loss = Loss(task, model, Autocast(hardware.precision, device))
     share.average(optimizer, flags, loss)
     wrapped = share.wrapped(loss, device, sync_batchnorm=hardware.sync_batchnorm, compiled=hardware.compile)
-    return Objective(
+    objective = Objective(
         wrapped, task, share.seeds, graphs=hardware.cuda_graphs, after_backward=share.after_backward(loss, flags),
         fixed=isinstance(optimizer, LBFGS),  # whose line search and curvature are of one function
         turn=share.turn(optimizer),
     )  # fmt: skip
+    if conf.train.clip_norm is not None:
+        objective.clip = Clip(conf.train.clip_norm, device)
+    return objective
 
 
 def _parts(conf: TrainConf, trainer: Trainer, chain: Chain) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from ..data.batches import Batches, Images
 from ..errors import UserError
 from ..randomness import Purpose, seeded
 from .confusion import confusion, draw_confusion, summary
+from .hyperparameters import check_options
 from .metric import Metric
 from .task import Chunks, Setting, Task
 
@@ -23,6 +24,12 @@ class Classification(Task):
     """f = the mean cross-entropy of a batch of images; "error" is the percentage of misclassified images.
 
     Networks map images (batch, channels, size, size) to logits (batch, classes). Raises UserError without a data set.
+
+    Args:
+        label_smoothing: s: in training a label is its class with probability 1 - s, else any class, each with the same
+            (arXiv 1512.00567, section 7). Scores are without.
+        class_weights: w: in training f = sum_i w[label_i] l_i / B over the B images of a batch, one weight for each
+            class. Not divided by the weights' sum, so that batches and ranks add up. Scores are without.
     """
 
     noun: ClassVar[str] = "image"
@@ -31,7 +38,10 @@ class Classification(Task):
     takes_data: ClassVar[bool] = True
     metrics = {"error": Metric("%", 2, share_of="images")}  # noqa: RUF012
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(
+        self, setting: Setting, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
+    ) -> None:
+        check_options({"label_smoothing": label_smoothing, "class_weights": class_weights})
         super().__init__(setting)
         if setting.load_data is None:
             raise UserError("task=classification needs images: choose a dataset, as dataset=mnist")
@@ -40,6 +50,7 @@ class Classification(Task):
         self.files = self.data.files
         size, classes = self.data.image_size, len(self.data.classes)
         self.shape = {"channels": self.data.channels, "image_size": size, "classes": classes}
+        self.label_smoothing, self.weights = label_smoothing, _weights(class_weights, self.data.classes, setting)
         self.batches = Batches(
             self.data.train, setting.drawn, setting.seed, augmentation, part=setting.part, chain=setting.chain[0]
         )  # fmt: skip
@@ -52,7 +63,12 @@ class Classification(Task):
 
     def loss(self, model: nn.Module, *batch: Tensor) -> Tensor:
         images, labels = batch
-        return nn.functional.cross_entropy(model(images), labels)
+        if self.weights is None:
+            return nn.functional.cross_entropy(model(images), labels, label_smoothing=self.label_smoothing)
+        losses = nn.functional.cross_entropy(
+            model(images), labels, reduction="none", label_smoothing=self.label_smoothing
+        )
+        return (self.weights[labels] * losses).mean()
 
     def splits(self) -> dict[str, Chunks]:
         held_out = {} if self.data.validation is None else {"validation": every_image(self.data.validation)}
@@ -115,6 +131,17 @@ class Classification(Task):
             "training_images": self.examples,
             "normalization": self.data.train.normalization.to(torch.device("cpu")).state(),
         }
+
+
+def _weights(given: Sequence[float] | None, classes: Sequence[object], setting: Setting) -> Tensor | None:
+    if given is None:
+        return None
+    if len(given) != len(classes):
+        raise UserError(
+            f"task.class_weights has {len(given)} numbers, and there are {len(classes)} classes: give one for each, in "
+            f"the order {', '.join(map(str, classes[:20]))}{', ...' * (len(classes) > 20)}"
+        )
+    return torch.tensor(given, dtype=setting.dtype, device=setting.device)
 
 
 def every_image(images: Images) -> Chunks:

@@ -6,7 +6,7 @@ Values and what they mean stand in the constructors and in configs/task/.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..optim.hyperparameters import Row, check_ranges, whole
@@ -16,6 +16,13 @@ _SIZE: Row = (float, lambda v: 0 <= v < math.inf, "a finite number >= 0")
 ESTIMATED = ("ode", "wave", "burgers", "helmholtz", "kdv", "hjb", "grid")
 EQUATIONS = ("heat", "convection", "reaction", "wave", "burgers", "oscillator", "oscillator_2d", "viscous_hj")
 SYMBOLIC = ("heat", "wave", "poisson", "growth", "logistic", "own")
+
+
+def _weights(values: Sequence[Any]) -> bool:
+    """Finite, none below 0, not all 0."""
+    return all(isinstance(v, int | float) and 0 <= v < math.inf for v in values) and sum(values) > 0
+
+
 RANGES: dict[str, Row] = {
     "validation": (int, lambda v: v == 0 or whole(2, 10**6)(v), "0, or an integer from 2 to 1000000"),
     "measurements": _COUNT,
@@ -61,6 +68,8 @@ RANGES: dict[str, Row] = {
     "context": (int, whole(1, 10**5), "an integer from 1 to 100000"),
     "test_share": (float, lambda v: 0 < v < 1, "a number > 0 and < 1"),
     "validation_share": (float, lambda v: 0 <= v < 1, "a number >= 0 and < 1"),
+    "label_smoothing": (float, lambda v: 0 <= v < 1, "a number >= 0 and < 1"),
+    "class_weights": (list[float], _weights, "a list of finite numbers >= 0, one above 0, as [1,0.5]"),
     "problem_seed": (int, whole(0, 10**9), "an integer from 0 to 1000000000"),
 }
 

@@ -43,7 +43,8 @@ class GuardedStep:
             self._step = CapturedStep(optimizer, objective)
         self._can_abort = can_abort and optimizer.evaluations > 1
         self._skips = skips
-        self._buffers = list(model.buffers()) if self._can_abort or skips else []
+        counts = [objective.clip.counts] if objective.clip is not None else []
+        self._buffers = [*model.buffers(), *counts] if self._can_abort or skips else []
         self._start = [buffer.clone() for buffer in self._buffers]
 
     def __call__(self, interrupt: Callable[[], None] | None) -> Tensor:

@@ -15,6 +15,7 @@ from ..records.metrics import Number, Records
 from ..tasks.task import Task
 from .average import SUFFIX
 from .cadence import Budget
+from .clipping import Clip
 from .stepper import Stepper
 
 log = logging.getLogger(__name__)
@@ -50,8 +51,10 @@ class Progress:
 class Journal:
     """Keeps the loss since the last record, on the device; the main rank's writes it down."""
 
-    def __init__(self, directory: Path, budget: Budget, task: Task, *, main: bool = True) -> None:
-        self._directory, self._budget, self._main = directory, budget, main
+    def __init__(
+        self, directory: Path, budget: Budget, task: Task, *, main: bool = True, clip: Clip | None = None
+    ) -> None:
+        self._directory, self._budget, self._main, self._clip = directory, budget, main, clip
         self._task, device = task, task.setting.device
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self._loss_count = torch.zeros((), dtype=torch.int64, device=device)
@@ -84,6 +87,8 @@ class Journal:
         norm = optimizer.direction_norm().item()
         values |= {"direction_norm": norm} if math.isfinite(norm) else {}
         values |= {"skipped": skipped} if skipped is not None else {}
+        if self._clip is not None and (share := self._clip.share()) is not None:
+            values["clipped"] = share
         self._loss_sum.zero_()
         self._loss_count.zero_()
         self._write("train", values, counts)
@@ -123,9 +128,12 @@ class Journal:
 
     def state(self) -> dict[str, Any]:
         records = self._records.state() if self._records is not None else self._records_state
-        return {"loss_sum": self._loss_sum, "loss_count": self._loss_count, "records": records}
+        clipped = {"clipped": self._clip.counts} if self._clip is not None else {}
+        return {"loss_sum": self._loss_sum, "loss_count": self._loss_count, "records": records} | clipped
 
     def load_state(self, state: dict[str, Any]) -> None:
         self._loss_sum.copy_(state["loss_sum"])
         self._loss_count.copy_(state["loss_count"])
         self._records_state = state["records"]
+        if self._clip is not None:
+            self._clip.load(state.get("clipped"))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..randomness import Purpose, default_generator, derive_seed
 from ..tasks.task import Task
+from .clipping import Clip
 from .graphs.graph import Graphed
 
 
@@ -33,9 +34,9 @@ class Objective:
 
     Call number k takes batch k of the task and the random numbers (dropout, the loss's own) that belong to
     (seed, k, rank), so the count is the whole state. `loss` is a `Loss`, or what wraps one. With `graphs`, on a GPU,
-    evaluations are replays of a CUDA graph. `after_backward` averages over the ranks. With `fixed` f is one function,
-    that of call 0, at every call. Where ranks divide the replicas of a step, `turn` is how many of its evaluations the
-    others take before this one's, and after.
+    evaluations are replays of a CUDA graph. `after_backward` averages over the ranks; then `clip`, if it is set, acts.
+    With `fixed` f is one function, that of call 0, at every call. Where ranks divide the replicas of a step, `turn` is
+    how many of its evaluations the others take before this one's, and after.
 
     `before_each`: hooks of all objectives of this process, called with the objective before each evaluation; one that
     raises ends the run there. For tests and benchmarks.
@@ -50,6 +51,7 @@ class Objective:
         self.loss, self.task, self.fixed, self._turn = loss, task, fixed, turn
         self.evaluations = 0
         self.seed, self.rank = task.setting.seed, rank
+        self.clip: Clip | None = None
         self.interrupt: Callable[[], None] | None = None  # called before each evaluation; may raise to abort the step
         self._parameters = list(loss.parameters())
         self._generator = default_generator(task.setting.device)
@@ -63,7 +65,11 @@ class Objective:
         drawn = self.draw()
         self._clear()
         loss = self._evaluate(*drawn)
-        return loss if self._after_backward is None else self._after_backward(loss)
+        if self._after_backward is not None:
+            loss = self._after_backward(loss)
+        if self.clip is not None:
+            self.clip(self._parameters)
+        return loss
 
     def step(self, step: Callable[[], Tensor]) -> Tensor:
         """What an outer step returns, after which the count is that of all ranks."""
@@ -88,7 +94,10 @@ class Objective:
     def on_device(self, *drawn: Tensor) -> Tensor:
         """All that happens on the device: f of what was drawn, its gradient in the parameters' .grad."""
         self._clear()
-        return self._pass(*drawn)
+        loss = self._pass(*drawn)
+        if self.clip is not None:
+            self.clip(self._parameters)
+        return loss
 
     def _clear(self) -> None:
         for p in self._parameters:

@@ -20,6 +20,7 @@ from deeprelax.optim import EntropySGD, Heat, Relaxation, scratch
 from deeprelax.optim import entropy_sgd as chain
 from deeprelax.optim import finite as finiteness
 from deeprelax.optim.scratch import Noise
+from deeprelax.training.clipping import Clip
 from deeprelax.training.graphs import step as captured
 from deeprelax.training.graphs.pieces import InPieces, cut
 from deeprelax.training.graphs.step import WARM_UP, CapturedStep, can_capture
@@ -53,7 +54,7 @@ class Tape(TorchDispatchMode):
 class World:
     """A network, an optimizer and their objective, in a step that is as it would be on a GPU."""
 
-    def __init__(self, build: Callable[..., Relaxation], size: int = 32) -> None:
+    def __init__(self, build: Callable[..., Relaxation], size: int = 32, clip: Clip | None = None) -> None:
         task = classification(random_images(50, 1, 8, 5), 20, augment="flip_crop")
         with torch.random.fork_rng():
             torch.manual_seed(0)
@@ -61,11 +62,13 @@ class World:
             self.model = nn.Sequential(*layers, nn.Linear(size, 5))
         self.optimizer = build(self.model.parameters())
         self.objective = Objective(Loss(task, self.model, Autocast("float32", CPU)), task)
+        self.objective.clip = clip
 
     def tensors(self) -> list[Tensor]:
         state = [t for kept in self.optimizer.state.values() for t in kept.values()]
         bad = self.optimizer.finiteness._bad
-        return [*self.model.state_dict().values(), *state, *([bad] if isinstance(bad, Tensor) else [])]
+        counts = [self.objective.clip.counts] if self.objective.clip is not None else []
+        return [*self.model.state_dict().values(), *state, *counts, *([bad] if isinstance(bad, Tensor) else [])]
 
 
 @pytest.fixture
@@ -123,6 +126,18 @@ def test_replays_are_the_steps_bit_for_bit(name: str, tapes: list[World]) -> Non
         assert torch.equal(mine, theirs)
     assert replayed.optimizer.param_groups[0]["outer_steps"] == plain.optimizer.param_groups[0]["outer_steps"]
     assert replayed.objective.evaluations == plain.objective.evaluations
+
+
+def test_replays_clip_each_gradient_and_count(tapes: list[World]) -> None:
+    plain, replayed = (World(entropy_sgd, clip=Clip(2.05, CPU)) for _ in range(2))
+    tapes.append(replayed)
+    one = ends(plain, lambda: plain.optimizer.step(plain.objective))
+    other = ends(replayed, CapturedStep(replayed.optimizer, replayed.objective))
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(one, other, strict=True))
+    assert replayed.objective.clip is not None
+    clipped, taken = replayed.objective.clip.counts.tolist()
+    assert taken == 3 * (WARM_UP + 4)
+    assert 0 < clipped < taken
 
 
 def entropy_sgd(params: Any) -> Relaxation:
