@@ -21,7 +21,7 @@ def fused_sgd_(
     block: Block, velocity: list[Tensor], momentum: float, nesterov: bool, decay: float, finite: Tensor
 ) -> None:
     """y by the rule of torch.optim.SGD on d, as its fused form has it; `velocity` is [] without momentum."""
-    for y, d, v in _alike(block.y, block.d, velocity or block.d):
+    for y, d, v in alike(block.y, block.d, velocity or block.d):
         bad, lr = ~finite.to(y[0].device), _on(block.rate, y)
         if decay:
             torch._foreach_mul_(y, _factor(lr, decay, y[0], bad))
@@ -47,7 +47,7 @@ def fused_adamw_(
     laid_out = [
         g if g.stride() == p.stride() else torch.empty_like(p).copy_(g) for g, p in zip(block.d, block.y, strict=True)
     ]
-    for y, d, m, v, t in _alike(block.y, laid_out, first, second, steps):
+    for y, d, m, v, t in alike(block.y, laid_out, first, second, steps):
         bad = None if finite is None else (~finite.to(y[0].device)).float()
         torch._foreach_add_(list(dict.fromkeys(t)), 1.0)  # one tensor may count for all
         torch._fused_adamw_(
@@ -58,7 +58,7 @@ def fused_adamw_(
             torch._foreach_sub_(t, [bad] * len(t))
 
 
-def _alike(*lists: list[Tensor]) -> Iterator[list[list[Tensor]]]:
+def alike(*lists: list[Tensor]) -> Iterator[list[list[Tensor]]]:
     """The lists in parts of one device and data type of the first: what a fused kernel takes."""
     places: dict[object, list[int]] = {}
     for i, t in enumerate(lists[0]):

@@ -15,6 +15,8 @@ from .shards import plain
 State = MutableMapping[Any, Any]  # the optimizer's: parameter to a dictionary of tensors
 INNER = "inner_"  # what the names of an inner chain's state begin with
 REPLICA = "replica_"  # and those of a replica's, before its number
+# how the names of state end that is one number for each parameter, whatever the parameter's data type
+COUNTS = {"step": torch.float32, "weight_sum": torch.float64}
 
 
 def slots(state: State, params: list[Tensor], name: str) -> list[Tensor]:
@@ -35,11 +37,12 @@ def starting_at_x(state: State, block: Block, name: str) -> list[Tensor]:
 
 
 def counts(state: State, params: list[Tensor], name: str) -> list[Tensor]:
-    """state[p][name] of each parameter as a 0-dim float32 tensor on the parameter's device, 0 at first."""
+    """state[p][name] of each parameter as a 0-dim tensor on its device, of the type in `COUNTS`; 0 at first."""
+    dtype = next(dtype for end, dtype in COUNTS.items() if name.endswith(end))
     for p in params:
         found = state[p].get(name)
         if found is None or found.device != p.device:  # a checkpoint's may lie elsewhere: torch leaves a "step" there
-            zero = torch.zeros((), dtype=torch.float32, device=p.device)
+            zero = torch.zeros((), dtype=dtype, device=p.device)
             state[p][name] = zero if found is None else found.to(p.device)
     return [state[p][name] for p in params]
 
@@ -168,7 +171,7 @@ def allocate(block: Block, state: State, names: tuple[str, ...]) -> None:
         kept = ("step", "exp_avg", "exp_avg_sq") if block.group["inner"] == "adamw" else velocity
         names += tuple(INNER + name for name in kept)
     for name in names:
-        (counts if name.endswith("step") else slots)(state, block.params, name)
+        (counts if name.endswith(tuple(COUNTS)) else slots)(state, block.params, name)
 
 
 def check_state_dict(name: str, state_dict: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
@@ -185,9 +188,10 @@ def check_state_dict(name: str, state_dict: Mapping[str, Any], defaults: Mapping
 
 
 def restore_counts(optimizer: torch.optim.Optimizer, state_dict: Mapping[str, Any]) -> None:
-    """Put the chain's step counts back as they were stored: torch has rounded them to the parameters' data type."""
+    """Put counts back as they were stored: torch has rounded all but "step" to the parameters' data type."""
     params = [p for group in optimizer.param_groups for p in group["params"]]
     keys = [key for group in state_dict["param_groups"] for key in group["params"]]  # numbers, or names of parameters
     for key, p in zip(keys, params, strict=True):
-        if (steps := state_dict["state"].get(key, {}).get(INNER + "step")) is not None:
-            optimizer.state[p][INNER + "step"] = steps.clone()
+        found = state_dict["state"].get(key, {})
+        for name in (name for name in found if name != "step" and name.endswith(tuple(COUNTS))):
+            optimizer.state[p][name] = found[name].clone()

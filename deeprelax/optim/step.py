@@ -13,7 +13,7 @@ from torch import Tensor
 from ._lazy import Optimizer
 from .closure import Closure, evaluate
 from .finite import Finiteness
-from .outer import RULES
+from .outer import RULES, Rule
 from .scratch import Block, Noise, Workspace, copy_
 from .state import Rewind, allocate
 
@@ -51,13 +51,17 @@ class Relaxed(Optimizer):
     @abstractmethod
     def after(self, i: int, blocks: list[Block]) -> None: ...
 
+    def rule(self, group: dict[str, Any]) -> Rule:
+        """What a step does with d: the outer rule that is chosen, or a class's own."""
+        return RULES[group["outer"]]
+
     def descend(self, block: Block) -> None:
-        """x by the outer rule; the parameters are x. If the step was not finite, all stay as they are."""
-        RULES[block.group["outer"]].apply(block, self.state, self.finite)
+        """x by the rule; the parameters are x. If the step was not finite, all stay as they are."""
+        self.rule(block.group).apply(block, self.state, self.finite)
 
     def allocate(self, block: Block) -> None:
         """State as a step would leave it, zero, for a checkpoint to be loaded into."""
-        allocate(block, self.state, RULES[block.group["outer"]].names(block.group))
+        allocate(block, self.state, self.rule(block.group).names(block.group))
 
     @abstractmethod
     def block(self, group: dict[str, Any]) -> Block: ...

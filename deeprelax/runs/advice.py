@@ -65,7 +65,8 @@ def _rates(own: Set[str], group: Mapping[str, Any]) -> Iterator[tuple[str, str, 
     if chain:
         yield "lower", "inner_lr", _with_momentum(group, "inner")
     if "lr" in own and _lr_can(group, jumps=chain):
-        yield "lower", "lr", _with_momentum(group, "outer")
+        velocity = "nesterov" in own or "momentum" not in own  # Schedule-Free's momentum is a share of its mean
+        yield "lower", "lr", _with_momentum(group, "outer") if velocity else ""
     if "gamma" not in own:
         return
     if not chain and group.get("equation") != "heat" and group["gamma"] > group["lr"] / 10:
