@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .heat import Heat as Heat
     from .lbfgs import LBFGS as LBFGS
     from .relaxation import Relaxation as Relaxation
+    from .schedule_free import ScheduleFree as ScheduleFree
     from .sgd import SGD as SGD
 
 # what `optimizer=` may be: "module:attribute" of this folder, and the keywords that the choice fixes
@@ -30,6 +31,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "hj_proximal": ("hamilton_jacobi:HamiltonJacobi", {"solver": "proximal"}),
     "heat": ("heat:Heat", {}),
     "pde_relaxed": ("equation:pde_relaxed", {}),
+    "schedule_free": ("schedule_free:ScheduleFree", {}),
     "lbfgs": ("lbfgs:LBFGS", {}),
 }
 _TOOLS = ("relaxation:Relaxation", "batchnorm:reestimate_batchnorm", "allocator:keep_freed_memory")

@@ -73,6 +73,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "hj_proximal": {"lr": 1.0, "momentum": 0.0, "gamma": 1e4, "inner_steps": 20, "inner_lr": 0.1},
     "heat": {"lr": 0.1, "momentum": 0.9},
     "pde_relaxed": {"lr": 0.1, "momentum": 0.9},
+    "schedule_free": {"lr": 1.0, "momentum": 0.9},
+    "schedule_free, adamw": {"lr": 2.5e-3},  # with rules of AdamW, where not as in OF_ADAMW
 }
 OF_ADAMW: dict[str, Any] = {"lr": 1e-3, "momentum": 0.0, "inner_lr": 1e-3, "temperature": 0.0, "inner_state": "keep"}
 CHOSEN_ONCE = {
@@ -91,10 +93,11 @@ OF_THE_CHAIN = ("inner_lr", "temperature", "inner_state")
 def resolved(choice: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The values with what None stands for in its place. Values that no rule knows stay None."""
     found = {"inner_state": "reset", **DEFAULTS.get(choice, {})}
+    of_adamw = {**OF_ADAMW, **DEFAULTS.get(f"{choice}, adamw", {})}
 
     def of_rules(key: str) -> Any:
         rule = values.get("inner" if key in OF_THE_CHAIN else "outer")
-        return OF_ADAMW[key] if rule == "adamw" and key in OF_ADAMW else found.get(key)
+        return of_adamw[key] if rule == "adamw" and key in of_adamw else found.get(key)
 
     return {key: of_rules(key) if value is None else value for key, value in values.items()}
 
