@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from deeprelax.optim import SGD, AdamW, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
+from deeprelax.optim import SGD, AdamW, EntropySGD, HamiltonJacobi, Heat, Relaxation, ScheduleFree, pde_relaxed
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ OPTIMIZERS = {
         ["optimizer.inner_steps=2", "optimizer.temperature=1e-4"],
         noisy=True,
     ),
+    "schedule_free": Case(ScheduleFree, {"lr": 0.3, "momentum": 0.8}, ["optimizer.lr=0.3"]),
+    "schedule_free_adamw": Case(ScheduleFree, ADAMW, choice=False),
     "pde_relaxed_hj": Case(pde_relaxed, {"equation": "hj"}, choice=False),
     "pde_relaxed_heat": Case(pde_relaxed, {"equation": "heat", "temperature": 1e-3}, choice=False, noisy=True),
     "entropy_sgd_keep": Case(

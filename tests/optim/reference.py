@@ -133,6 +133,31 @@ def pde_relaxed(
     return (x - y) / gamma
 
 
+def schedule_free(
+    x: Tensor, xi: Iterator[Tensor], k: int, *, outer: str, betas: tuple[float, float] = (0.0, 0.0),
+    momentum: float = 0.0, kept: dict[str, Any], **_: Any,
+) -> Direction:  # fmt: skip
+    """d = grad f(y), y = b x + (1 - b) z; what becomes of z and x is `mean_of_z`."""
+    b = betas[0] if outer == "adamw" else momentum
+    kept["y"] = b * x + (1 - b) * kept.get("z", x)
+    return (yield kept["y"])
+
+
+def mean_of_z(
+    x: Tensor, d: Tensor, state: dict[str, Any], *, lr: float, decay: float, outer: str, kept: dict[str, Any],
+    betas: tuple[float, float] = (0.0, 0.0), eps: float = 0.0, **_: Any,
+) -> Tensor:  # fmt: skip
+    """z <- z - lr (d + c y);  x <- (1 - w) x + w z,  w = lr^2 / sum of lr^2;  outer="adamw": d / (sqrt(v^) + eps)."""
+    if outer == "adamw":
+        t = state["t"] = state.get("t", 0) + 1
+        v = state["v"] = betas[1] * state.get("v", torch.zeros_like(x)) + (1 - betas[1]) * d**2
+        d = d / ((v / (1 - betas[1] ** t)).sqrt() + eps)
+    z = kept["z"] = kept.get("z", x) - lr * (d + decay * kept["y"])
+    total = state["total"] = state.get("total", 0.0) + lr**2
+    w = lr**2 / total
+    return (1 - w) * x + w * z
+
+
 def momentum(
     x: Tensor, d: Tensor, state: dict[str, Any], *, lr: float, momentum: float, nesterov: bool, decay: float, **_: Any
 ) -> Tensor:
@@ -180,7 +205,8 @@ class Reference:
         d = self.directions(x, closure)
         for i, (p, group) in enumerate(self.pairs):
             decay = 0.0 if group.get("inner") == "adamw" else group.get("decoupled_weight_decay", 0.0)
-            p.copy_(OUTER[group.get("outer", "momentum")](x[i], d[i], self.state[i], decay=decay, **group))
+            outer = mean_of_z if self.rule is schedule_free else OUTER[group.get("outer", "momentum")]
+            p.copy_(outer(x[i], d[i], self.state[i], decay=decay, kept=self.kept[i], **group))
         self.outer_steps += 1
 
     def directions(self, x: list[Tensor], closure: Callable[[], Tensor]) -> list[Tensor]:

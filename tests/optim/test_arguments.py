@@ -21,6 +21,7 @@ from deeprelax.optim import (
     HamiltonJacobi,
     Heat,
     Relaxation,
+    ScheduleFree,
     pde_relaxed,
 )
 from deeprelax.optim.hyperparameters import RANGES
@@ -129,6 +130,7 @@ PUBLIC = {
     pde_relaxed: "equation gamma temperature inner_steps lr momentum nesterov weight_decay seed"
     + OUTER
     + " closure_calls",
+    ScheduleFree: "lr momentum weight_decay outer betas eps decoupled_weight_decay closure_calls",
     LBFGS: "lr max_iter max_eval tolerance_grad tolerance_change history_size",
 }
 

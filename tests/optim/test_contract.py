@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from deeprelax.optim import SGD
-from deeprelax.optim.outer import RULES
 from tests.optimizers import OPTIMIZERS
 
 from .problems import ALL, Batches, descend, network, same, weights
@@ -72,7 +71,11 @@ def test_a_resumed_optimizer_equals_one_that_never_stopped(name: str) -> None:
     assert same(weights(net), weights(other))
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if "adamw" not in name])
+# whose steps are not lr d: AdamW's are of d's moments, and of Schedule-Free x is a mean (test_schedule_free.py)
+OTHER_STEPS = ("adamw", "schedule_free")
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if not any(other in name for other in OTHER_STEPS)])
 def test_the_lr_of_a_scheduler_is_the_lr_used(name: str) -> None:
     net = network()
     optimizer = OPTIMIZERS[name].build(net.parameters(), momentum=0.0)
@@ -169,7 +172,7 @@ def test_scratch_is_reused_and_is_not_state(name: str) -> None:
     assert {id(t) for kind in optimizer.workspace.held.values() for t in kind.flats} == buffers
     assert optimizer.memory() == held
     group = optimizer.param_groups[0]
-    names = set(RULES[group["outer"]].names(group))
+    names = set(optimizer.rule(group).names(group))
     if group.get("inner_state") == "keep":
         names |= {f"inner_{name}" for name in ("velocity", "step", "exp_avg", "exp_avg_sq")}
     assert all(set(state) <= names for state in optimizer.state.values())

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deeprelax.optim import SGD, AdamW, EntropySGD, Relaxation, scratch
+from deeprelax.optim import SGD, AdamW, EntropySGD, Relaxation, ScheduleFree, scratch
 from deeprelax.optim import entropy_sgd as chain
 from deeprelax.optim import finite as finiteness
 
@@ -63,7 +63,11 @@ def chained(params: list[nn.Parameter]) -> Relaxation:
     return EntropySGD(params, outer="adamw", inner="adamw", inner_steps=3, lr=0.01)
 
 
-BOTH = {name: build for name, (build, _) in RULES.items()} | {"chain": chained}
+BOTH = {name: build for name, (build, _) in RULES.items()} | {
+    "chain": chained,
+    "mean": lambda p: ScheduleFree(p, 0.1),
+    "mean, adamw": lambda p: ScheduleFree(p, 0.01, outer="adamw", decoupled_weight_decay=0.1),
+}
 
 
 @pytest.mark.parametrize("name", BOTH)
