@@ -21,10 +21,15 @@ class Finiteness:
     """
 
     def __init__(self) -> None:
-        self.norm: Tensor | float | None = None
+        self._norms: Tensor | float | None = None  # of the last d: its own, or on a GPU those of its parameters
         self._since: int | None = None  # the number of the first step that is counted here
         self._bad: list[int] | Tensor = [0, 0]  # how many, and how many steps came before the first
         self._in_a_row = 0
+
+    @property
+    def norm(self) -> Tensor | float | None:
+        """Of the last d; None before the first step. On a GPU a 0-dim tensor there, taken when it is asked for."""
+        return torch.linalg.vector_norm(self._norms) if isinstance(self._norms, Tensor) else self._norms
 
     def examine(self, blocks: list[Block], loss: Tensor, step: int) -> bool | Tensor:
         """Are the loss and d of this step finite? On a CPU yes or no, on a GPU a 0-dim tensor there.
@@ -44,7 +49,7 @@ class Finiteness:
     def decide(self, norm: float, loss: float, step: int) -> bool:
         """Are the norm of a step's d and its loss finite? Counts the step if they are not."""
         self._since = step if self._since is None else self._since
-        self.norm = norm
+        self._norms = norm
         if math.isfinite(norm) and math.isfinite(loss):
             self._in_a_row = 0
             return True
@@ -62,9 +67,10 @@ class Finiteness:
                 self._bad = torch.as_tensor(self._bad, device=loss.device)
             else:
                 self._since, self._bad = step, torch.zeros(2, dtype=torch.int64, device=loss.device)
-        total = torch.stack([n.to(loss.device) for n in norms]) if norms else torch.zeros_like(loss)
-        self.norm = norm = torch.linalg.vector_norm(total)
-        finite = torch.maximum(norm, loss.detach().to(norm.dtype).abs()) < torch.inf  # not so for NaN
+        numbers = torch.stack([*(n.to(loss.device) for n in norms), loss.detach()])
+        self._norms = numbers[:-1]
+        # in double precision no square of a finite number overflows; NaN is not smaller
+        finite: Tensor = torch.linalg.vector_norm(numbers, dtype=torch.float64) < torch.inf
         count, before = self._bad
         count += ~finite
         before += count == 0

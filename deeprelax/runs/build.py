@@ -42,7 +42,18 @@ from .parameters import freeze, parameter_groups
 
 
 def choose_device(conf: HardwareConf, ranks: Ranks = SOLO) -> torch.device:
-    """This rank's device. Raises UserError if there are fewer than ranks on this machine."""
+    """This rank's device, which becomes the process's own. Raises UserError as `count_gpus`."""
+    if not count_gpus(conf, ranks):
+        return torch.device("cpu")
+    torch.cuda.set_device(ranks.local_rank)
+    return torch.device("cuda", ranks.local_rank)
+
+
+def count_gpus(conf: HardwareConf, ranks: Ranks = SOLO) -> int:
+    """How many there are to work on, 0 for CPUs; none is touched.
+
+    Raises UserError if there are fewer devices than ranks on this machine, or not those that the configuration needs.
+    """
     gpus = torch.cuda.device_count() if conf.device != "cpu" else 0
     if conf.device == "cuda" and not gpus:
         raise UserError("hardware.device=cuda, but torch sees no GPU: use hardware.device=cpu or auto")
@@ -53,17 +64,12 @@ def choose_device(conf: HardwareConf, ranks: Ranks = SOLO) -> torch.device:
         raise UserError("hardware.sync_batchnorm=true works on GPUs only: leave it out on CPUs")
     if conf.cuda_graphs:
         _check_graphs(conf, ranks, gpus)
-    if not gpus:
-        return torch.device("cpu")
-    torch.cuda.set_device(ranks.local_rank)
-    return torch.device("cuda", ranks.local_rank)
+    return gpus
 
 
 def _check_graphs(conf: HardwareConf, ranks: Ranks, gpus: int) -> None:
     if not gpus:
         raise UserError("hardware.cuda_graphs=true works on GPUs only: leave it out on CPUs")
-    if conf.compile:
-        raise UserError("hardware.cuda_graphs=true and hardware.compile=true exclude each other: leave one out")
     if ranks.world > 1 and conf.share == "data":
         raise UserError("hardware.cuda_graphs=true on several ranks needs hardware.share=chains: set both, or none")
 

@@ -49,9 +49,9 @@ def _run(conf: TrainConf, config: DictConfig, directory: RunDirectory, overrides
     check_share(conf, world)
     begins = conf.force or not directory.finished  # a finished run needs no GPU, and no torch
     if world > 1 or (begins and needs_gpu(conf.hardware)):  # before the directory is made, and data are read
-        from .build import choose_device
+        from .build import count_gpus
 
-        choose_device(conf.hardware, Ranks(0, world, 0, world))
+        count_gpus(conf.hardware, Ranks(0, world, 0, world))
     directory.path.mkdir(parents=True, exist_ok=True)
     with files.sole_writer(directory.path), directory.unless_refused(), _replacing(conf, directory):
         if not _skip_finished(conf, config, directory, world):

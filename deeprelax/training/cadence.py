@@ -13,7 +13,7 @@ from fractions import Fraction
 from ..errors import UserError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Budget:
     """epochs passes over `examples` training examples in batches of `batch_size`, `per_step` evaluations an outer step.
 
@@ -40,12 +40,13 @@ class Budget:
                 f"this optimizer needs {self.least}: raise epochs"
             )
 
-    @property
+    @functools.cached_property
     def evaluations(self) -> int:
         """Gradient evaluations that the run may take: floor(epochs * examples / batch_size), at least 1."""
-        return max(1, math.floor(_exact(self.epochs) * self.examples / self.batch_size))
+        over, under = _ratio(self.epochs)
+        return max(1, over * self.examples // (under * self.batch_size))
 
-    @property
+    @functools.cached_property
     def outer_steps(self) -> int:
         """Whole outer steps in it, at least one behind those before."""
         return self.steps_before + max(1, (self.evaluations - self.before) // self.per_step)
@@ -82,8 +83,9 @@ class Budget:
         Unlike `crosses` the last step of a budget of whole multiples is one, rounded down as it may be. Steps that
         differ in length are taken for ones of `per_step`.
         """
-        unit = _exact(every) * self.examples
-        now, then = (math.ceil((n + self.per_step) * self.batch_size / unit) for n in (evaluations, before))
+        over, under = _ratio(every)
+        size, unit = self.batch_size * under, over * self.examples
+        now, then = (-(-(n + self.per_step) * size // unit) for n in (evaluations, before))  # rounded up
         return now > then and (now - 1) * _exact(every) >= start
 
     def amounts_to(self, passes: float, evaluations: int) -> bool:
@@ -94,15 +96,21 @@ class Budget:
         """Has the step from `before` to `evaluations` reached or passed a multiple of `every` passes?"""
         if every is None:
             return False
-        unit = _exact(every) * self.examples  # in examples, as evaluations * batch_size
-        now, then = (math.floor(n * self.batch_size / unit) for n in (evaluations, before))
-        return now > then
+        over, under = _ratio(every)  # a multiple is over / under * examples, of the evaluations * batch_size
+        size, unit = self.batch_size * under, over * self.examples
+        return evaluations * size // unit > before * size // unit
 
 
 @functools.cache
 def _exact(number: float) -> Fraction:
     """The decimal number that was written: 0.1 is a tenth, so that no multiple of it is missed by rounding."""
     return Fraction(str(number))
+
+
+@functools.cache  # asked for at each step, where a Fraction is slow
+def _ratio(number: float) -> tuple[int, int]:
+    """The same as two whole numbers."""
+    return _exact(number).as_integer_ratio()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -46,17 +46,19 @@ class GuardedStep:
         counts = [objective.clip.counts] if objective.clip is not None else []
         self._buffers = [*model.buffers(), *counts] if self._can_abort or skips else []
         self._start = [buffer.clone() for buffer in self._buffers]
+        self._alike = list(_by_type(self._buffers, self._start))
 
     def __call__(self, interrupt: Callable[[], None] | None) -> Tensor:
         """The step's loss. Passes on what `interrupt`, called before each evaluation, raises to abort the step."""
         evaluations = self._objective.evaluations
-        copy_(self._start, self._buffers)
+        for buffers, start in self._alike:
+            copy_(start, buffers)
         self._objective.interrupt = interrupt if self._can_abort else None
         try:
             loss = self._objective.step(self._step)
         except Stopped:
             self._objective.evaluations = evaluations
-            copy_(self._buffers, self._start)
+            self._put_back()
             raise
         if self._skips:
             self._restore_unless(self._optimizer.finite)
@@ -67,7 +69,19 @@ class GuardedStep:
             for buffer, start in zip(self._buffers, self._start, strict=True):
                 torch.where(finite, buffer, start, out=buffer)
         elif not finite:
-            copy_(self._buffers, self._start)
+            self._put_back()
+
+    def _put_back(self) -> None:
+        for buffers, start in self._alike:
+            copy_(buffers, start)
+
+
+def _by_type(tensors: list[Tensor], others: list[Tensor]) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+    """Both lists in parts of one device and data type: torch copies a mixture one by one."""
+    keys = [(t.device, t.dtype) for t in tensors]
+    for key in dict.fromkeys(keys):
+        mine = [i for i, each in enumerate(keys) if each == key]
+        yield [tensors[i] for i in mine], [others[i] for i in mine]
 
 
 @dataclass

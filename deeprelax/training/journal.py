@@ -19,6 +19,7 @@ from .clipping import Clip
 from .stepper import Stepper
 
 log = logging.getLogger(__name__)
+MOST = 1024  # losses that wait one by one
 BAR = "{desc} |{bar}| {percentage:3.0f}% {rate_fmt} {elapsed}<{remaining}{postfix}"
 
 
@@ -48,6 +49,50 @@ class Progress:
         self._bar.close()
 
 
+class Losses:
+    """The sum and the number of finite losses. They wait on the device, a copy each, until somebody asks."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._sum, self._count = 0.0, 0
+        self._latest: list[Tensor] = []  # of no dimension
+        self._older: list[Tensor] = []  # MOST to a tensor: each of its own takes hundreds of bytes of a GPU
+
+    def keep(self, loss: Tensor) -> None:
+        """One more, a 0-dim tensor, which may be overwritten."""
+        self._latest.append(loss.detach().clone())
+        if len(self._latest) == MOST:
+            self._older.append(torch.stack(self._latest))
+            self._latest = []
+
+    def take(self) -> tuple[float, int]:
+        """Both, of all since the last call. Waits for the device."""
+        self._add()
+        found = self._sum, self._count
+        self._sum, self._count = 0.0, 0
+        return found
+
+    def _add(self) -> None:
+        """In their order, in double precision."""
+        kept = [*self._older, torch.stack(self._latest)] if self._latest else self._older
+        for loss in torch.cat(kept).tolist() if kept else []:
+            if math.isfinite(loss):
+                self._sum, self._count = self._sum + loss, self._count + 1
+        self._older, self._latest = [], []
+
+    def state(self) -> dict[str, Tensor]:
+        """Both, as tensors on the device. Waits for it."""
+        self._add()
+        return {
+            "loss_sum": torch.tensor(self._sum, dtype=torch.float64, device=self._device),
+            "loss_count": torch.tensor(self._count, device=self._device),
+        }
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """What `state` returned."""
+        self._sum, self._count = float(state["loss_sum"]), int(state["loss_count"])
+
+
 class Journal:
     """Keeps the loss since the last record, on the device; the main rank's writes it down."""
 
@@ -55,9 +100,8 @@ class Journal:
         self, directory: Path, budget: Budget, task: Task, *, main: bool = True, clip: Clip | None = None
     ) -> None:
         self._directory, self._budget, self._main, self._clip = directory, budget, main, clip
-        self._task, device = task, task.setting.device
-        self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-        self._loss_count = torch.zeros((), dtype=torch.int64, device=device)
+        self._task = task
+        self._losses = Losses(task.setting.device)
         self._records_state: dict[str, Any] | None = None
         self._records: Records | None = None
 
@@ -74,23 +118,19 @@ class Journal:
 
     def count(self, loss: Tensor, evaluations: int) -> None:
         """One more step. A loss that is not finite, of a step that is skipped, is not counted."""
-        finite = torch.isfinite(loss)
-        self._loss_sum += loss.masked_fill(~finite, 0.0)
-        self._loss_count += finite
+        self._losses.keep(loss)
         self._progress.advance(evaluations)
 
     def record(self, optimizer: Stepper, skipped: int | None, counts: dict[str, Number]) -> None:
         """The steps since the last record. `skipped` is None where a step that is not finite ends the run."""
-        counted = int(self._loss_count)
-        values: dict[str, Number] = {"inner_loss": self._loss_sum.item() / counted} if counted else {}
+        total, counted = self._losses.take()
+        values: dict[str, Number] = {"inner_loss": total / counted} if counted else {}
         values |= optimizer.scalars()
         norm = optimizer.direction_norm().item()
         values |= {"direction_norm": norm} if math.isfinite(norm) else {}
         values |= {"skipped": skipped} if skipped is not None else {}
         if self._clip is not None and (share := self._clip.share()) is not None:
             values["clipped"] = share
-        self._loss_sum.zero_()
-        self._loss_count.zero_()
         self._write("train", values, counts)
         if counted:
             self._progress.show(loss=f"{values['inner_loss']:.4f}")
@@ -129,11 +169,10 @@ class Journal:
     def state(self) -> dict[str, Any]:
         records = self._records.state() if self._records is not None else self._records_state
         clipped = {"clipped": self._clip.counts} if self._clip is not None else {}
-        return {"loss_sum": self._loss_sum, "loss_count": self._loss_count, "records": records} | clipped
+        return {**self._losses.state(), "records": records} | clipped
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self._loss_sum.copy_(state["loss_sum"])
-        self._loss_count.copy_(state["loss_count"])
+        self._losses.load_state(state)
         self._records_state = state["records"]
         if self._clip is not None:
             self._clip.load(state.get("clipped"))

@@ -6,14 +6,17 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from deeprelax.bench import steps, timing
+from deeprelax.bench import steps, timing, whole
 from deeprelax.bench.images import random_images, shape_of
 from deeprelax.bench.yardsticks import Pictures, PortStyle, endless, in_memory
 from deeprelax.configuration import hydra_app
@@ -182,6 +185,29 @@ def test_ratios_are_over_the_floor_on_both_sides(monkeypatch: pytest.MonkeyPatch
     assert found["work"].ratios == [6 / 1.5, 8 / 3]  # floors 1, 2 around the first and 2, 4 around the second
     assert found["work"].median == (6 / 1.5 + 8 / 3) / 2
     assert found["work"].over(found["floor"]) == found["work"].median - 1
+
+
+def test_what_the_run_has_launched_is_no_time_of_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that is behind by a second, on a clock of its own; a pass takes a tenth."""
+    clock, behind = [0.0], [1.0]
+
+    def wait(device: object) -> None:
+        clock[0], behind[0] = clock[0] + behind[0], 0.0
+
+    def passes() -> None:
+        behind[0] += 0.1
+
+    monkeypatch.setattr(timing, "wait", wait)
+    monkeypatch.setattr(whole, "wait", wait)
+    floor: Any = passes
+    between = whole.Between(floor=floor)
+    monkeypatch.setattr(passes, "once", passes, raising=False)
+    objective: Any = SimpleNamespace(evaluations=0, task=SimpleNamespace(setting=SimpleNamespace(device=CPU)))
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "perf_counter", lambda: clock[0])
+        between.measure(objective)
+    assert between.spent == [pytest.approx(0.2)]  # one more, unmeasured
+    assert between.seconds == [pytest.approx(0.1)]
 
 
 def test_over_another_goes_round_by_round() -> None:

@@ -23,6 +23,8 @@ def test_settings_are_torchs_own_again_afterwards() -> None:
     with deterministic(True):
         assert torch.are_deterministic_algorithms_enabled()
         assert not torch.backends.cudnn.benchmark
+        assert not torch.utils.deterministic.fill_uninitialized_memory  # a kernel for each tensor that is made
+    assert torch.utils.deterministic.fill_uninitialized_memory
     assert not torch.are_deterministic_algorithms_enabled()
 
 

@@ -14,7 +14,7 @@ from deeprelax.configuration.registry import call
 from deeprelax.configuration.schema import HardwareConf
 from deeprelax.errors import UserError
 from deeprelax.parallel.ranks import Ranks
-from deeprelax.runs.build import choose_device
+from deeprelax.runs.build import count_gpus
 from deeprelax.training.graphs.graph import WARM_UP, Graphed
 from deeprelax.training.objective import Autocast, Loss, Objective
 from tests.images import CPU, classification, random_images
@@ -29,18 +29,33 @@ def test_cpus_have_none(deeprelax: Command) -> None:
     assert "hardware.cuda_graphs=true works on GPUs only: leave it out on CPUs" in err
 
 
-@pytest.mark.parametrize(
-    ("keywords", "message"),
-    [({"compile": True}, "exclude each other"), ({"share": "data"}, "on several ranks needs hardware.share=chains")],
-)
-def test_what_cannot_be_captured_is_refused(
-    keywords: dict[str, object], message: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("share", "compiled"), [("chains", True), ("chains", False), ("data", False)])
+def test_gradients_that_ranks_average_are_not_captured(
+    share: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    settings = {"device": "cuda", "share": "chains", "compile": False, "sync_batchnorm": False, "cuda_graphs": True}
-    conf = HardwareConf(**{**settings, **keywords})
-    with pytest.raises(UserError, match=message):
-        choose_device(conf, Ranks(0, 2, 0, 2))
+    conf = HardwareConf(device="cuda", share=share, compile=compiled, sync_batchnorm=False, cuda_graphs=True)
+    if share == "chains":
+        assert count_gpus(conf, Ranks(0, 2, 0, 2)) == 2
+        return
+    with pytest.raises(UserError, match=r"on several ranks needs hardware\.share=chains"):
+        count_gpus(conf, Ranks(0, 2, 0, 2))
+
+
+def test_the_parent_of_several_ranks_touches_no_gpu(deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU may be one process's alone, and that is the rank's."""
+
+    def launch(*_: object) -> None:
+        raise UserError("launched")
+
+    def touch(_: object) -> None:
+        raise AssertionError("touched")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", touch)
+    monkeypatch.setattr("deeprelax.parallel.launch.launch", launch)
+    status, _, err = deeprelax("train", *QUICK, "hardware.device=cuda", "hardware.devices=2")
+    assert (status, err) == (1, "deeprelax: launched\n")
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -97,13 +112,15 @@ def graphs_on_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     original = Graphed._captured
     monkeypatch.setattr(Graphed, "_captured", captured)
     monkeypatch.setattr("deeprelax.training.graphs.graph.on_another_stream", lambda work: work())
+    monkeypatch.setattr("deeprelax.training.graphs.graph.side_stream", lambda: None)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Recorded)
     monkeypatch.setattr(torch.cuda, "graph", nothing)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("optimizer", ["sgd", "entropy_sgd", "hj"])
-def test_an_objective_with_replays_is_the_same_objective(optimizer: str, graphs_on_cpus: None) -> None:
-    """Batches, augmentation, dropout and gradients are those of the evaluation's number."""
+def test_an_objective_with_replays_is_the_same_objective(optimizer: str, compiled: bool, graphs_on_cpus: None) -> None:
+    """Batches, augmentation, dropout and gradients are those of the evaluation's number. Compiled by no compiler."""
     task = classification(random_images(50, 1, 8, 5), 20, augment="flip_crop")
     runs = []
     for graphs in (False, True):
@@ -111,7 +128,10 @@ def test_an_objective_with_replays_is_the_same_objective(optimizer: str, graphs_
             torch.manual_seed(0)
             layers = nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 5)
             model = nn.Sequential(*layers)
-        objective = Objective(Loss(task, model, Autocast("float32", CPU)), task, graphs=graphs)
+        loss: nn.Module = Loss(task, model, Autocast("float32", CPU))
+        if compiled and graphs:
+            loss = torch.compile(loss, backend="eager")  # type: ignore[assignment]
+        objective = Objective(loss, task, graphs=graphs)
         method = call("optimizer", optimizer, model.parameters())
         losses = [method.step(objective).item() for _ in range(2 * WARM_UP)]
         runs.append([torch.tensor(losses), *model.state_dict().values()])
@@ -150,7 +170,8 @@ def test_replays_equal_calls_gradients_and_batch_norm_included() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_reseeding_between_replays_changes_the_dropout() -> None:
     model = network()
-    graphed, x = Graphed(evaluation(model), model.parameters()), torch.ones(32, 20, device="cuda")
+    graphed = Graphed(evaluation(model), model.parameters())
+    x = torch.randn(32, 20, device="cuda")  # of equal rows batch norm would leave nothing to drop
 
     def loss(seed: int) -> float:
         clear(model)

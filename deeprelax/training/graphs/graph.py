@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -58,13 +59,23 @@ class Graphed:
 
 
 def on_another_stream(work: Callable[[], Tensor]) -> Tensor:
-    """Its result, by a stream of its own, as captures are: what autograd keeps must belong to no other stream."""
-    stream = torch.cuda.Stream()
+    """Its result, by the stream of captures: what autograd keeps must belong to no other."""
+    stream = side_stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         result = work()
     torch.cuda.current_stream().wait_stream(stream)
     return result
+
+
+def side_stream() -> torch.cuda.Stream:
+    """The one stream of this GPU's warm-ups and captures: cuBLAS keeps a workspace for each that it has worked on."""
+    return _stream(torch.cuda.current_device())
+
+
+@functools.cache
+def _stream(device: int) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 @contextlib.contextmanager
@@ -82,13 +93,15 @@ def captured(pool: Any = None, noise: Noise | None = None) -> Iterator[torch.cud
         noise.captured = True
     gc.disable()  # a graph that the collector frees during a capture breaks it
     try:
-        with torch.cuda.graph(graph, pool=pool):
+        with torch.cuda.graph(graph, pool=pool, stream=side_stream()):
             yield graph
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        cause = _cause(error)
+        if isinstance(cause, torch.OutOfMemoryError):
+            raise cause from None
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         raise UserError(
-            f"hardware.cuda_graphs=true, but this network cannot be captured ({_cause(error)}): leave it out"
+            f"hardware.cuda_graphs=true, but this network cannot be captured ({reason}): leave it out"
         ) from None
     finally:
         if noise is not None:
@@ -97,8 +110,8 @@ def captured(pool: Any = None, noise: Noise | None = None) -> Iterator[torch.cud
             gc.enable()
 
 
-def _cause(error: BaseException) -> str:
-    """The first line of the error that came first: the end of the capture only says that there was one."""
+def _cause(error: BaseException) -> BaseException:
+    """The error that came first: the end of the capture only says that there was one."""
     while error.__context__ is not None:
         error = error.__context__
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return error
