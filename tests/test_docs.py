@@ -68,6 +68,7 @@ def _copies(name: str) -> tuple[int, int]:
         loss.backward()
         return loss
 
+    closure.again = closure  # type: ignore[attr-defined]
     optimizer.step(closure)
     kept = sum(t.nbytes for t in optimizer.state[p].values())
     return kept // p.nbytes, (optimizer.memory() - kept) // p.nbytes

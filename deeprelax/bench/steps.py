@@ -58,11 +58,11 @@ class Bare:
         self._clear()
         return self._evaluate()
 
-    def draw(self) -> tuple[Tensor, ...]:
+    def draw(self, again: bool = False) -> tuple[Tensor, ...]:
         """Nothing: it is always one batch."""
         return ()
 
-    def on_device(self, *_: Tensor) -> Tensor:
+    def on_device(self, *_: Tensor, again: bool = False) -> Tensor:
         """One pass that is not replayed."""
         self._clear()
         return self._pass()
@@ -149,6 +149,8 @@ def stepping(
     if graphs and isinstance(optimizer, Relaxation) and can_capture(optimizer):
         return CapturedStep(optimizer, evaluates)
     step: Callable[..., object] = optimizer.step
+    if isinstance(optimizer, Relaxation):  # of the floor every call is on the same batch
+        return functools.partial(step, closure, again=getattr(closure, "again", closure))
     return functools.partial(step, closure)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .adamw import AdamW as AdamW
     from .allocator import keep_freed_memory as keep_freed_memory
+    from .batchnorm import kept_statistics as kept_statistics
     from .batchnorm import reestimate_batchnorm as reestimate_batchnorm
     from .entropy_sgd import EntropySGD as EntropySGD
     from .equation import pde_relaxed as pde_relaxed
@@ -34,7 +35,10 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "schedule_free": ("schedule_free:ScheduleFree", {}),
     "lbfgs": ("lbfgs:LBFGS", {}),
 }
-_TOOLS = ("relaxation:Relaxation", "batchnorm:reestimate_batchnorm", "allocator:keep_freed_memory")
+_TOOLS = (
+    "relaxation:Relaxation", "batchnorm:reestimate_batchnorm", "batchnorm:kept_statistics",
+    "allocator:keep_freed_memory",
+)  # fmt: skip
 _PATHS = {path.partition(":")[2]: path for path in (*_TOOLS, *(path for path, _ in CHOICES.values()))}
 __all__ = list(_PATHS)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from .scratch import copy_
 
 
 def has_batch_norm(model: nn.Module) -> bool:
@@ -28,6 +31,21 @@ def is_frozen(layer: nn.Module) -> bool:
     """Does it have weights, and does none of them require a gradient?"""
     weights = list(layer.parameters())
     return bool(weights) and not any(p.requires_grad for p in weights)
+
+
+@contextlib.contextmanager
+def kept_statistics(model: nn.Module) -> Iterator[None]:
+    """Afterwards the buffers of the network, batch norm's running statistics among them, are what they were.
+
+    For further passes over a batch that has been counted: batch norm normalises by the batch in them as ever.
+    """
+    buffers = list(model.buffers())
+    before = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            copy_(buffers, before)
 
 
 @torch.no_grad()

@@ -38,6 +38,14 @@ ONE_BATCH = (
     "this closure repeats one batch, and a step calls it for each of its gradients: give the optimizer "
     'closure_calls="once", by which such a step takes one gradient'
 )
+NO_REPEAT = (
+    "{name} takes gradient {i} of a step on the batch of the gradient before: call optimizer.step(closure, "
+    "again=closure2), closure2 being closure on the batch of its last call, images, augmentation and dropout alike"
+)
+NOT_ASKED = (
+    "{name} takes gradient {i} of a step on the batch of the gradient before, and this loop has not asked whether: "
+    "repeat the batch while optimizer.same_batch() is true, or give step a closure (docs/loops.md)"
+)
 SCALED = (
     "GradScaler.step(optimizer, closure) leaves the gradients of the closure scaled: call optimizer.step(closure) "
     "itself, and in the closure, after scaler.scale(loss).backward(), multiply each p.grad by 1/scaler.get_scale(); "

@@ -96,6 +96,20 @@ class Finiteness:
         return count, first
 
 
+def norm_of(params: list[Tensor], tensors: list[Tensor]) -> float | Tensor:
+    """Euclidean norm of tensors, one for each of these parameters, over all shards.
+
+    A number where the host knows it, on a GPU a 0-dim tensor there, as for a compiler.
+    """
+    norms = list(torch._foreach_norm(tensors, 2.0, dtype=_wide(tensors))) if tensors else []
+    if any(map(is_sharded, params)):
+        norms, _ = whole_norms(params, norms, torch.zeros(()))
+    if all(map(host_knows, norms)) and not torch.compiler.is_compiling():
+        return math.hypot(*(n.item() for n in norms))
+    total: Tensor = torch.linalg.vector_norm(torch.stack([n.to(norms[0].device) for n in norms]))
+    return total
+
+
 def _wide(tensors: list[Tensor]) -> torch.dtype | None:
     """float32 for half precision, whose squares soon overflow."""
     return torch.float32 if {torch.float16, torch.bfloat16} & {t.dtype for t in tensors} else None

@@ -112,6 +112,14 @@ class Relaxation(Stepping):
         """
         raise NotImplementedError
 
+    def again(self, i: int) -> bool:
+        """Is gradient i of a step taken on the mini-batch of gradient i - 1, with the same random numbers?
+
+        It counts as an evaluation like any other. By default each gradient is on the next mini-batch; the first one of
+        a step always is.
+        """
+        return False
+
     def settings(self, group: dict[str, Any]) -> dict[str, Any]:
         """The hyper-parameters of a group as the step reads them: a class may derive some from others."""
         return group

@@ -32,6 +32,7 @@ class Relaxed(Optimizer):
     under_way: Step | None = None  # between calls without a closure
     swapped = False
     _warned = False  # of a closure that repeats one batch
+    _asked = False  # has a loop without closures been told that the next gradient is of the same batch?
 
     @property
     @abstractmethod
@@ -44,6 +45,14 @@ class Relaxed(Optimizer):
 
     def turn(self, i: int) -> None:
         """Gradient i, of those here, is the next: where a step resumes in the middle too."""
+
+    @property
+    def batches(self) -> int:
+        """Mini-batches of one step: its gradients without those taken on the batch of the one before."""
+        return self.evaluations - sum(map(self.again, range(self.evaluations)))
+
+    @abstractmethod
+    def again(self, i: int) -> bool: ...
 
     @abstractmethod
     def before(self, i: int, blocks: list[Block]) -> None: ...

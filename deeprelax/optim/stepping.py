@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any, overload
+from collections.abc import Iterator
+from typing import Any, Protocol, overload
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from . import middle
 from .closure import (
     AWAY,
     MISSING_CLOSURE,
+    NO_REPEAT,
+    NOT_ASKED,
     ONE_BATCH,
     UNDER_WAY,
     Closure,
@@ -25,7 +27,12 @@ from .scratch import Block, copy_
 from .state import wants_state_alone
 from .step import Relaxed, Step
 
-Evaluate = Callable[[], None]
+
+class Evaluate(Protocol):
+    """Runs the closure where the parameters are now."""
+
+    def __call__(self, again: bool = False) -> None:
+        """On the next mini-batch, or with `again` on that of the evaluation before, which counts as one more."""
 
 
 class Stepping(Relaxed):
@@ -34,11 +41,12 @@ class Stepping(Relaxed):
     def direction(self, evaluate: Evaluate, blocks: list[Block]) -> None:
         """Fill `block.d` of each block. `evaluate()` runs the closure where the parameters are now.
 
-        A class may override this instead of `before` and `after`; it then needs a closure for every step.
+        `evaluate(again=True)` does so on the same mini-batch once more. A class may override this instead of `before`
+        and `after`; it then needs a closure for every step.
         """
         for i in range(self.evaluations_here):
             self.before(i, blocks)
-            evaluate()
+            evaluate(again=self.again(i))
             self.after(i, blocks)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -47,17 +55,19 @@ class Stepping(Relaxed):
         super().zero_grad(set_to_none)
 
     @overload  # type: ignore[override]
-    def step(self, closure: Closure) -> Tensor: ...
+    def step(self, closure: Closure, again: Closure | None = None) -> Tensor: ...
 
     @overload
-    def step(self, closure: None = None) -> None: ...
+    def step(self, closure: None = None, again: None = None) -> None: ...
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None) -> Tensor | None:
+    def step(self, closure: Closure | None = None, again: Closure | None = None) -> Tensor | None:
         """With a closure one outer step: exactly `evaluations` closure calls, one update of x.
 
         The closure must zero the gradients before it adds to them, else ValueError. A step begins all but its first
-        evaluation with .grad None, and ends so.
+        evaluation with .grad None, and ends so. `again` is the closure on the batch of the last call of either, with
+        the same random numbers: for optimizers that take several gradients of one batch, as SAM. By default it is the
+        closure's own attribute `again`, if it has one.
 
         Returns the mean of the closure's losses, a 0-dim tensor: f at y, where the gradients were taken, NOT f at the
         new x. If the loss or d is not finite, weights and state stay as they were, the step counts, and
@@ -74,20 +84,42 @@ class Stepping(Relaxed):
             self._take_gradient()
             return None
         refuse_scaler()
+        repeat = getattr(closure, "again", None) if again is None else again
         if self.defaults.get("closure_calls") == "once":
-            return self._take_gradient(closure)
-        if repeats_one_batch(closure) and not self._warned:
-            self._warned = True
-            warnings.warn(ONE_BATCH, stacklevel=4)
+            return self._take_batch(closure, repeat or closure)
+        if repeats_one_batch(closure):
+            repeat = closure
+            if self.batches > 1 and not self._warned:
+                self._warned = True
+                warnings.warn(ONE_BATCH, stacklevel=4)
         if self.under_way is not None and self.under_way.taken:
             raise ValueError(UNDER_WAY.format(taken=self.under_way.taken, all=self.under_way.evaluations))
         self._put_back()
         with Step(self) as step:
-            self.direction(lambda: (self._evaluated(step, closure), None)[1], step.blocks)
+
+            def evaluate(again: bool = False) -> None:
+                self._evaluated(step, repeat if again else closure)
+
+            self.direction(evaluate, step.blocks)
             assert len(step.losses) == step.evaluations, "direction() must evaluate exactly `evaluations` times"
             loss = step.examine()
         step.descend()
         return loss
+
+    def _take_batch(self, closure: Closure, repeat: Closure) -> Tensor:
+        """The gradients of the outer step that are of the closure's batch: one, and those that repeat it."""
+        losses = [self._take_gradient(closure)]
+        while self.same_batch():
+            losses.append(self._take_gradient(repeat))
+        return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
+
+    def same_batch(self) -> bool:
+        """Is the next gradient to be taken on the batch of the last one, with the same random numbers?
+
+        For loops without closures: they ask after each call of `step`, and repeat the batch where it is so.
+        """
+        self._asked = self.under_way is not None and self.again(self.under_way.taken)
+        return self._asked
 
     def _take_gradient(self, closure: Closure | None = None) -> Tensor:
         """One gradient of the outer step: the closure's, or that which is there. Returns the closure's loss."""
@@ -97,6 +129,9 @@ class Stepping(Relaxed):
                 self.allocate(block)
             return loss
         step = self._step_under_way(closure)
+        if closure is None and self.again(step.taken) and not self._asked:
+            raise ValueError(NOT_ASKED.format(name=type(self).__name__, i=step.taken + 1))
+        self._asked = False
         try:
             loss = loss if closure is None else self._evaluated(step, closure)
             step.take()
@@ -124,7 +159,9 @@ class Stepping(Relaxed):
             self.before(0, self.under_way.blocks)
         return self.under_way
 
-    def _evaluated(self, step: Step, closure: Closure) -> Tensor:
+    def _evaluated(self, step: Step, closure: Closure | None) -> Tensor:
+        if closure is None:
+            raise ValueError(NO_REPEAT.format(name=type(self).__name__, i=len(step.losses) + 1))
         self._calls = step
         try:
             return step.evaluate(closure)

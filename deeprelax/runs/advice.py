@@ -80,6 +80,8 @@ def _others(own: Set[str], group: Mapping[str, Any]) -> Iterator[tuple[str, str,
     """Noise, decay, and what a rule of AdamW divides by."""
     if "sigma" in own and group["sigma"] >= 0.1:
         yield "lower", "sigma", ""
+    if "rho" in own and group["rho"] > 1:
+        yield "lower", "rho", ""
     if "temperature" in own and _noise(group) >= NOTICEABLE:
         yield "lower", "temperature", ""
     for decay in ("weight_decay", "decoupled_weight_decay"):

@@ -84,6 +84,7 @@ class Task(ABC):
     compiles: bool = True  # can torch.compile take the loss?
     captures: bool = True  # can a CUDA graph?
     files: Mapping[str, Sequence[str]] = {}
+    evaluations: int = 0  # gradients taken before the batch that is drawn; more than k where batches are repeated
     scheduled: tuple[str, ...] = ()  # the keys by which the loss changes during a run, which L-BFGS cannot follow
 
     def __init__(self, setting: Setting) -> None:
@@ -94,6 +95,10 @@ class Task(ABC):
     @abstractmethod
     def draw(self, k: int) -> tuple[Tensor, ...]:
         """What batch k is made of, on the device: a function of (seed, k, part, chain) alone, in fixed shapes."""
+
+    def spent(self, k: int) -> int:
+        """Gradient evaluations before batch k: what the schedule of a loss goes by, as budgets and `advance` do."""
+        return max(k, self.evaluations)
 
     @abstractmethod
     def make(self, *drawn: Tensor) -> tuple[Tensor, ...]:

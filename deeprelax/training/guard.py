@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 class GuardedStep:
     """Steps of the optimizer that leave nothing behind where they are aborted or skipped.
 
-    An aborted step (a stop is overdue) leaves weights, batch-norm buffers and the count of evaluations as at its start.
-    Of one rank only, and only if a step has several evaluations: one alone has no middle to leave in.
+    An aborted step (a stop is overdue) leaves weights, batch-norm buffers and the counts of evaluations and batches as
+    at its start. Of one rank only, and only if a step has several evaluations: one alone has no middle to leave in.
 
     graphs: steps are replayed whole as CUDA graphs, where that is possible.
     skips: a step that is not finite changes no weight by the optimizer's own rule; with `skips` the batch-norm buffers
@@ -50,14 +50,14 @@ class GuardedStep:
 
     def __call__(self, interrupt: Callable[[], None] | None) -> Tensor:
         """The step's loss. Passes on what `interrupt`, called before each evaluation, raises to abort the step."""
-        evaluations = self._objective.evaluations
+        counts = self._objective.counts
         for buffers, start in self._alike:
             copy_(start, buffers)
         self._objective.interrupt = interrupt if self._can_abort else None
         try:
             loss = self._objective.step(self._step)
         except Stopped:
-            self._objective.evaluations = evaluations
+            self._objective.counts = counts
             self._put_back()
             raise
         if self._skips:

@@ -178,6 +178,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "ranks": self.share.gather_chains(self.optimizer),
             "evaluations": self.evaluations,
+            "batches": self.objective.batches,
             "outer_steps": self.outer_steps,
             "traffic_bytes": self.share.traffic_bytes,
             "skipped": self.guard.skipped,
@@ -198,7 +199,8 @@ class Trainer:
         if state["optimizer"] is not None:
             self.optimizer.load_state_dict(state["optimizer"])
         self.share.restore_chain(self.optimizer, state["ranks"])
-        self.objective.evaluations = state["evaluations"]
+        # older checkpoints are of optimizers that repeat no batch
+        self.objective.counts = state["evaluations"], state.get("batches", state["evaluations"])
         self.outer_steps = state["outer_steps"]
         self.share.traffic_bytes = state.get("traffic_bytes", 0)  # older runs did not count
         self.guard.skipped = state["skipped"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import ClassVar
@@ -9,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..optim.batchnorm import kept_statistics
 from ..randomness import Purpose, default_generator, derive_seed
 from ..tasks.task import Task
 from .clipping import Clip
@@ -32,11 +34,12 @@ class Loss(nn.Module):
 class Objective:
     """f at the network's present weights on the next batch, with its gradient; counts its calls.
 
-    Call number k takes batch k of the task and the random numbers (dropout, the loss's own) that belong to
-    (seed, k, rank), so the count is the whole state. `loss` is a `Loss`, or what wraps one. With `graphs`, on a GPU,
-    evaluations are replays of a CUDA graph. `after_backward` averages over the ranks; then `clip`, if it is set, acts.
-    With `fixed` f is one function, that of call 0, at every call. Where ranks divide the replicas of a step, `turn` is
-    how many of its evaluations the others take before this one's, and after.
+    A call takes the next batch k of the task and the random numbers (dropout, the loss's own) that belong to
+    (seed, k, rank); `again` takes those of the last call once more. So two counts are the whole state: of evaluations,
+    and of batches drawn, the same for optimizers that repeat none. `loss` is a `Loss`, or what wraps one. With
+    `graphs`, on a GPU, evaluations are replays of a CUDA graph. `after_backward` averages over the ranks; then `clip`,
+    if it is set, acts. With `fixed` f is one function, that of call 0, at every call. Where ranks divide the replicas
+    of a step, `turn` is how many of its evaluations the others take before this one's, and after.
 
     `before_each`: hooks of all objectives of this process, called with the objective before each evaluation; one that
     raises ends the run there. For tests and benchmarks.
@@ -49,7 +52,8 @@ class Objective:
         after_backward: Callable[[Tensor], Tensor] | None = None, fixed: bool = False, turn: tuple[int, int] = (0, 0),
     ) -> None:  # fmt: skip
         self.loss, self.task, self.fixed, self._turn = loss, task, fixed, turn
-        self.evaluations = 0
+        self.evaluations = self.batches = 0  # done, and drawn
+        self._drawn: tuple[Tensor, ...] = ()
         self.seed, self.rank = task.setting.seed, rank
         self.clip: Clip | None = None
         self.interrupt: Callable[[], None] | None = None  # called before each evaluation; may raise to abort the step
@@ -60,9 +64,26 @@ class Objective:
         self._pass = functools.partial(forward_and_backward, loss, task.make)
         self._evaluate: Callable[..., Tensor] = Graphed(self._pass, self._parameters) if graphs else self._pass
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Evaluations and batches so far, to be put back."""
+        return self.evaluations, self.batches
+
+    @counts.setter
+    def counts(self, counts: tuple[int, int]) -> None:
+        self.evaluations, self.batches = counts
+
     def __call__(self) -> Tensor:
         """f of the next batch, a 0-dim tensor; its gradient is in the parameters' .grad."""
-        drawn = self.draw()
+        return self._evaluated(*self.draw())
+
+    def again(self) -> Tensor:
+        """The same on the batch of the last call; batch norm's statistics are afterwards what they were."""
+        drawn = self.draw(again=True)
+        with kept_statistics(self.loss):
+            return self._evaluated(*drawn)
+
+    def _evaluated(self, *drawn: Tensor) -> Tensor:
         self._clear()
         loss = self._evaluate(*drawn)
         if self._after_backward is not None:
@@ -72,29 +93,35 @@ class Objective:
         return loss
 
     def step(self, step: Callable[[], Tensor]) -> Tensor:
-        """What an outer step returns, after which the count is that of all ranks."""
-        self.evaluations += self._turn[0]
+        """What an outer step returns, after which the counts are those of all ranks."""
+        before, after = self._turn
+        self.counts = self.evaluations + before, self.batches + before
         loss = step()
-        self.evaluations += self._turn[1]
+        self.counts = self.evaluations + after, self.batches + after
         return loss
 
-    def draw(self) -> tuple[Tensor, ...]:
+    def draw(self, again: bool = False) -> tuple[Tensor, ...]:
         """All that happens on the host: the next evaluation's batch is drawn and its random numbers are seeded."""
         for hook in self.before_each:
             hook(self)
         if self.interrupt is not None:
             self.interrupt()
-        k = 0 if self.fixed else self.evaluations
-        drawn = self.task.draw(k)
+        if not again:
+            if not self.fixed:
+                self.task.evaluations = self.evaluations
+            self._drawn = self.task.draw(0 if self.fixed else self.batches)
+            self.batches += 1
+        k = 0 if self.fixed else self.batches - 1
         # nn.Dropout draws from the default generator and takes no other. The global torch.manual_seed is slower.
         self._generator.manual_seed(derive_seed(self.seed, Purpose.DROPOUT, k, self.rank))
         self.evaluations += 1
-        return drawn
+        return self._drawn
 
-    def on_device(self, *drawn: Tensor) -> Tensor:
+    def on_device(self, *drawn: Tensor, again: bool = False) -> Tensor:
         """All that happens on the device: f of what was drawn, its gradient in the parameters' .grad."""
         self._clear()
-        loss = self._pass(*drawn)
+        with kept_statistics(self.loss) if again else contextlib.nullcontext():
+            loss = self._pass(*drawn)
         if self.clip is not None:
             self.clip(self._parameters)
         return loss

@@ -96,7 +96,7 @@ def test_in_a_bash(tmp_path: Path) -> None:
     """The function is called as the tab key calls it; `=` breaks no word there."""
     tab = (
         "complete -p deeprelax; [[ $COMP_WORDBREAKS == *=* ]] || echo unbroken\n"
-        "for COMP_LINE in 'deeprelax tr' 'deeprelax train opt' 'deeprelax train optimizer=s'; do\n"
+        "for COMP_LINE in 'deeprelax tr' 'deeprelax train opt' 'deeprelax train optimizer=ad'; do\n"
         '  COMP_POINT=${#COMP_LINE}; _deeprelax deeprelax; echo "${COMPREPLY[@]}"\ndone\n'
     )
     assert in_bash(tmp_path, tab) == [
@@ -104,7 +104,7 @@ def test_in_a_bash(tmp_path: Path) -> None:
         "unbroken",
         "train",
         "optimizer. optimizer=",
-        "optimizer=sgd",
+        "optimizer=adamw",
     ]
 
 

@@ -24,7 +24,7 @@ def descend(optimizer: Relaxation, f: Callable[[], Tensor]) -> Tensor:
         loss.backward()
         return loss
 
-    return optimizer.step(closure)
+    return optimizer.step(closure, again=closure)
 
 
 def direction(make: Callable[..., Relaxation], x: Tensor, f: Callable[[Tensor], Tensor], **keywords: object) -> Tensor:
@@ -69,8 +69,12 @@ class Batches:
         self.dtype = next(net.parameters()).dtype
 
     def __call__(self) -> Tensor:
-        generator = torch.Generator().manual_seed(self.calls)
         self.calls += 1
+        return self.again()
+
+    def again(self) -> Tensor:
+        """On the batch of the last call."""
+        generator = torch.Generator().manual_seed(self.calls - 1)
         x = torch.randn(8, 1, 6, 6, generator=generator).to(self.dtype)
         y = torch.randint(4, (8,), generator=generator)
         self.optimizer.zero_grad()

@@ -1,7 +1,8 @@
 """The rules of all optimizers in a plain, slow form, one parameter tensor at a time: to learn them from and to adapt.
 
 Each rule is a generator for one tensor. `gradient = yield y` asks for grad f(y) on the next mini-batch, weight decay
-included, and what it returns is the direction d:
+included, `yield Again(y)` on the same one once more, and `yield Norm(t)` for the Euclidean norm of all tensors' t. What
+it returns is the direction d:
 
     x <- x - lr d(x)                                               (with momentum or AdamW: `OUTER`)
 
@@ -21,14 +22,27 @@ import itertools
 import math
 from collections.abc import Callable, Generator, Iterator
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from deeprelax.optim.scratch import Buffers, Noise
 
-Direction = Generator[Tensor, Tensor, Tensor]  # yields y, is sent grad f(y), returns d
+
+class Again(NamedTuple):
+    """A place where the gradient is taken on the mini-batch of the one before."""
+
+    y: Tensor
+
+
+class Norm(NamedTuple):
+    """What a rule asks the norm of, over all tensors."""
+
+    part: Tensor
+
+
+Direction = Generator[Tensor | Again | Norm, Tensor, Tensor]  # yields y, is sent grad f(y), returns d
 Rule = Callable[..., Direction]
 
 
@@ -210,7 +224,7 @@ class Reference:
         self.outer_steps += 1
 
     def directions(self, x: list[Tensor], closure: Callable[[], Tensor]) -> list[Tensor]:
-        """d of every tensor: each rule is sent the gradient at its y until it returns."""
+        """d of every tensor: each rule is sent what it asks for until it returns."""
         xi = gaussians(self.params, self.seed, self.outer_steps, self.chain)
         replicas = range(self.pairs[0][1].get("replicas", 0))
         own = [gaussians(self.params, self.seed, self.outer_steps, a) for a in replicas]
@@ -218,19 +232,26 @@ class Reference:
             self.rule(x[i], xi[i], self.outer_steps, kept=self.kept[i], of_replicas=[z[i] for z in own], **group)
             for i, (_, group) in enumerate(self.pairs)
         ]
-        y, d = [next(rule) for rule in rules], list[Tensor]()
+        asked, d = [next(rule) for rule in rules], list[Tensor]()
         while not d:
-            for p, place in zip(self.params, y, strict=True):
-                p.copy_(place)
-            with torch.enable_grad():
-                closure()
-            y = []
-            for rule, (p, group) in zip(rules, self.pairs, strict=True):
-                try:  # weight decay belongs to f, so it is taken at y and nowhere else
-                    y.append(rule.send(p.grad.add(p, alpha=group["weight_decay"])))
+            sent, asked = self.answers(asked, closure), []
+            for rule, answer in zip(rules, sent, strict=True):
+                try:
+                    asked.append(rule.send(answer))
                 except StopIteration as end:
                     d.append(end.value)
         return d
+
+    def answers(self, asked: list[Any], closure: Any) -> list[Tensor]:
+        """The norm, or the gradients at these places; weight decay belongs to f, so it is taken there alone."""
+        if isinstance(asked[0], Norm):
+            squares = [each.part.double().square().sum() for each in asked]
+            return [torch.stack(squares).sum().sqrt()] * len(asked)
+        for p, place in zip(self.params, asked, strict=True):
+            p.copy_(place.y if isinstance(place, Again) else place)
+        with torch.enable_grad():
+            closure.again() if isinstance(asked[0], Again) else closure()
+        return [p.grad.add(p, alpha=group["weight_decay"]) for p, group in self.pairs]
 
 
 def gaussians(params: list[Tensor], *key: int) -> list[Iterator[Tensor]]:

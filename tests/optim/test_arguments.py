@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable
 
 import pytest
@@ -89,8 +90,22 @@ def test_every_choice_of_the_command_line_stands_in_the_table() -> None:
         assert fixed.items() <= case.keywords.items()
 
 
-def test_every_range_is_tested() -> None:
-    assert set(OUT_OF_RANGE) == set(RANGES)
+def out_of_range(key: str) -> list[object]:
+    """Values that must be refused: those above, or what the sentence says, "a number >= 0", "in [0, 1)" and so on."""
+    kind, _, says = RANGES[key]
+    found: list[object] = ["fast", *OUT_OF_RANGE.get(key, [] if kind is str else [math.nan])]
+    for sign, number in re.findall(r"(>=|>) ([\d.]+)", says):
+        found.append(float(number) - (0.5 if sign == ">=" else 0.0))
+    for opens, low, high, closes in re.findall(r"([\[(])([\d.]+), ([\d.]+)([\])])", says):
+        found += [float(low) - 0.1, float(high) + 0.1] + [float(low)] * (opens == "(") + [float(high)] * (closes == ")")
+    return [found] if kind is list[float] else found
+
+
+def test_what_must_be_refused_is_found_for_every_range() -> None:
+    assert set(OUT_OF_RANGE) <= set(RANGES)
+    assert -0.5 in out_of_range("sigma")
+    assert 0.0 in out_of_range("inner_lr")
+    assert {-0.1, 1.0, 1.1} <= set(out_of_range("momentum"))
 
 
 def test_every_rule_may_be_chosen_and_no_other() -> None:
@@ -103,7 +118,7 @@ def test_every_rule_may_be_chosen_and_no_other() -> None:
 def test_values_out_of_range_are_refused_by_name(make: Callable[..., Relaxation]) -> None:
     p = nn.Parameter(torch.ones(1))
     for keyword in set(inspect.signature(make).parameters) & set(RANGES):
-        for value in [*OUT_OF_RANGE[keyword], *OUT_OF_RANGE.get(f"{make.__name__}.{keyword}", [])]:
+        for value in [*out_of_range(keyword), *OUT_OF_RANGE.get(f"{make.__name__}.{keyword}", [])]:
             with pytest.raises(ValueError, match=rf"^{keyword} must be "):
                 make([p], **{keyword: value})
             with pytest.raises(ValueError, match=rf"^{keyword} must be "):

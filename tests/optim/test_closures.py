@@ -44,7 +44,7 @@ def test_a_closure_that_adds_to_a_gradient_that_was_there_is_refused(name: str, 
         return batches()
 
     if zero != "no":
-        optimizer.step(closure)
+        optimizer.step(closure, again=closure)
         assert not same(before, weights(net))
         return
     with pytest.raises(ValueError, match=r"the closure accumulates: .* the closure with optimizer\.zero_grad\(\)"):
@@ -79,10 +79,11 @@ def test_a_closure_may_return_a_number(name: str) -> None:
     closures = [Batches(net, optimizer) for net, optimizer in zip(nets, optimizers, strict=True)]
     for _ in range(2):
         loss = optimizers[0].step(closures[0])
-        of_number = optimizers[1].step(lambda: closures[1]().item())
+        of_number = optimizers[1].step(lambda: closures[1]().item(), again=lambda: closures[1].again().item())
         torch.testing.assert_close(loss, of_number, rtol=1e-15, atol=0)
     assert same(weights(nets[0]), weights(nets[1]))
-    optimizers[1].step(lambda: (closures[1](), math.nan)[1])
+    bad = lambda: (closures[1](), math.nan)[1]  # noqa: E731
+    optimizers[1].step(bad, again=bad)
     assert optimizers[1].nonfinite_steps() == (1, 2)
 
 

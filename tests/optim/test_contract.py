@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -21,11 +22,11 @@ def test_calls_the_closure_exactly_inner_steps_times_and_returns_the_mean_loss(n
     optimizer = OPTIMIZERS[name].build(net.parameters())
     batches, losses = Batches(net, optimizer), []
 
-    def closure() -> Tensor:
-        losses.append(batches())
+    def closure(evaluate: Callable[[], Tensor] = batches) -> Tensor:
+        losses.append(evaluate())
         return losses[-1]
 
-    loss = optimizer.step(closure)
+    loss = optimizer.step(closure, again=lambda: closure(batches.again))
     assert len(losses) == optimizer.evaluations
     assert loss.shape == ()
     assert not loss.requires_grad
@@ -40,15 +41,15 @@ def test_a_closure_that_raises_leaves_x(name: str) -> None:
     optimizer.step(batches)
     before, state = weights(net), copy.deepcopy(optimizer.state_dict())
     for failing in range(optimizer.evaluations):
-        first = batches.calls
+        left = iter(range(failing))
 
-        def closure(first: int = first, failing: int = failing) -> Tensor:
-            if batches.calls - first == failing:
+        def closure(left: Iterator[int] = left) -> Tensor:
+            if next(left, None) is None:
                 raise RuntimeError("no more data")
             return batches()
 
         with pytest.raises(RuntimeError, match="no more data"):
-            optimizer.step(closure)
+            optimizer.step(closure, again=closure)
         assert same(before, weights(net))
         assert str(state) == str(optimizer.state_dict())
 
@@ -132,12 +133,12 @@ def test_a_non_finite_step_changes_nothing_and_is_counted(name: str, where: str)
             next(net.parameters()).grad.view(-1)[0] = math.inf
         return loss if where == "gradient" else loss * math.nan
 
-    loss = optimizer.step(closure)
+    loss = optimizer.step(closure, again=closure)
     assert where == "gradient" or torch.isnan(loss)
     assert same(before, weights(net))
     assert str(state) == str(optimizer.state_dict()["state"])
     assert optimizer.param_groups[0]["outer_steps"] == 2
-    optimizer.step(closure)
+    optimizer.step(closure, again=closure)
     assert optimizer.nonfinite_steps() == (2, 1)
     assert optimizer.nonfinite_steps() == (0, 0)
     optimizer.step(batches)

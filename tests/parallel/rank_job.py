@@ -122,7 +122,7 @@ def chains(optimizer: str, ranks: Ranks) -> dict[str, Any]:
     box = [algorithm.state_dict()]
     dist.broadcast_object_list(box)  # everybody loads what rank 0 saved
     again.load_state_dict(box[0])
-    later.evaluations = objective.evaluations
+    later.counts = objective.counts
     own: list[Tensor] = []
     again.reduce_direction = lambda tensors: own.append(torch.cat([t.flatten() for t in tensors[:-1]]))
     again.step(later)

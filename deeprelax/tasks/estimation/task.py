@@ -141,7 +141,7 @@ class Estimation(Task):
         setting = self.setting
         generator = setting.generator(k, Purpose.COLLOCATION)
         shift = torch.rand(len(self.data.inputs), generator=generator, dtype=torch.float64)
-        weight = 0.0 if k < self._evaluations(self.warmup) else self.weight
+        weight = 0.0 if self.spent(k) < self._evaluations(self.warmup) else self.weight
         own = torch.tensor([*shift.tolist(), weight], dtype=setting.dtype)
         return self.order[k], own.to(setting.device)
 

@@ -39,10 +39,10 @@ class Kept:
         """Register the first set with the network."""
         model.register_buffer(NAME, self._candidates(0, self._size))
 
-    def draw(self, k: int, size: int, generator: torch.Generator) -> Tensor:
-        """For each point of batch k which of the set takes its place, (size,) on the CPU; -1: none."""
+    def draw(self, evaluations: int, size: int, generator: torch.Generator) -> Tensor:
+        """For each point of a batch which of the set takes its place, (size,) on the CPU; -1: none."""
         if self._choices is None:
-            self._choices = k // self._every
+            self._choices = evaluations // self._every
         chosen = round(self._share * size)
         index = torch.full((size,), -1)
         index[:chosen] = torch.randint(self._size, (chosen,), generator=generator)

@@ -107,7 +107,7 @@ class Pinn(Task):
         generator, size = self.setting.generator(k, Purpose.COLLOCATION), self.setting.drawn
         drawn = numbers(generator, size, len(self.equation.inputs), self.setting.dtype)
         if self.kept is not None:
-            drawn = (*drawn, self.kept.draw(k, size, generator))
+            drawn = (*drawn, self.kept.draw(self.spent(k), size, generator))
         return tuple(map(self.setting.mine, drawn))
 
     def make(self, *drawn: Tensor) -> tuple[Tensor, ...]:

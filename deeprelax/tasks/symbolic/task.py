@@ -128,7 +128,7 @@ class Symbolic(Task):
 
     def draw(self, k: int) -> tuple[Tensor, ...]:
         generator = self.setting.generator(k, Purpose.COLLOCATION)
-        done = min(1.0, k / self.harden_at) if self.harden_at else 1.0
+        done = min(1.0, self.spent(k) / self.harden_at) if self.harden_at else 1.0
         schedule = torch.tensor([self.last[0] ** done, self.last[1] * done], dtype=self.setting.dtype)
         return self.setting.mine(self._numbers(generator, self.sequence)), upload(schedule, self.setting.device)
 

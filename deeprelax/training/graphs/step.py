@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Protocol
 
 import torch
@@ -18,10 +19,13 @@ WARM_UP = 2  # steps as they are: libraries choose their kernels, the optimizer 
 class Evaluates(Protocol):
     """An objective, in two halves: what happens on the host, and what on the device."""
 
-    def draw(self) -> tuple[Tensor, ...]:
-        """The inputs of the next evaluation, which is counted and whose random numbers are seeded."""
+    def draw(self, again: bool = False) -> tuple[Tensor, ...]:
+        """The inputs of the next evaluation, which is counted and whose random numbers are seeded.
 
-    def on_device(self, *drawn: Tensor) -> Tensor:
+        With `again` they are those of the last one.
+        """
+
+    def on_device(self, *drawn: Tensor, again: bool = False) -> Tensor:
         """The loss of these inputs; its gradient is in the parameters' .grad, which it finds empty."""
 
 
@@ -40,7 +44,8 @@ def can_capture(optimizer: Relaxation) -> bool:
 class CapturedStep:
     """The optimizer's step, captured after the warm-up: the same numbers, by as many launches as it has gradients.
 
-    There is a graph for the first gradient of a step, one for the last and one for all between. Learning rates are read
+    There is a graph for the first gradient of a step, one for the last and one for all between; of those that are taken
+    on the batch of the one before, others. Learning rates are read
     on the device and may follow a schedule; any other change of a hyper-parameter has the step captured again. The loss
     is overwritten by the next step. Raises UserError for a network that cannot be captured.
     """
@@ -49,7 +54,7 @@ class CapturedStep:
         self._optimizer, self._objective = optimizer, objective
         self._warm = 0
         self._settings: list[dict[str, Any]] = []  # those that the graphs hold
-        self._graphs: dict[tuple[bool, bool], torch.cuda.CUDAGraph] = {}
+        self._graphs: dict[tuple[bool, bool, bool], torch.cuda.CUDAGraph] = {}
         self._losses = self._loss = self._between = torch.empty(0)
         self._inputs: tuple[Tensor, ...] = ()
         self._step: Step | None = None
@@ -65,7 +70,8 @@ class CapturedStep:
             self._warm, self._graphs = 0, {}
         if self._warm < WARM_UP:
             self._warm += 1
-            self._loss = on_another_stream(lambda: optimizer.step(self._evaluate))
+            repeat = functools.partial(self._evaluate, again=True)
+            self._loss = on_another_stream(lambda: optimizer.step(self._evaluate, repeat))
             self._draws = optimizer.draws() > 0
             return self._loss
         self._set_rates()
@@ -77,7 +83,7 @@ class CapturedStep:
         assert self._step is not None
         try:
             for i in range(self._step.evaluations):
-                self._replay(i, drawn if i == 0 else self._objective.draw())
+                self._replay(i, drawn if i == 0 else self._objective.draw(again=optimizer.again(i)))
         except BaseException:
             optimizer.rewind.back()
             self._step.leave()
@@ -101,16 +107,20 @@ class CapturedStep:
         without = ("params", "lr", "initial_lr", "outer_steps")
         return [{k: v for k, v in group.items() if k not in without} for group in self._optimizer.param_groups]
 
-    def _evaluate(self) -> Tensor:
-        drawn = self._objective.draw()
-        return self._objective.on_device(*drawn)
+    def _evaluate(self, again: bool = False) -> Tensor:
+        drawn = self._objective.draw(again)
+        return self._objective.on_device(*drawn, again=again)
+
+    def _kind(self, i: int) -> tuple[bool, bool, bool]:
+        """Which graph gradient i has: is it the first, the last, on the batch of the one before?"""
+        return i == 0, i == self._optimizer.evaluations - 1, self._optimizer.again(i)
 
     def _replay(self, i: int, drawn: tuple[Tensor, ...]) -> None:
         assert self._step is not None
         for held, given in zip(self._inputs, drawn, strict=True):
             held.copy_(given, non_blocking=True)
-        first, last = i == 0, i == self._step.evaluations - 1
-        self._graphs[first, last].replay()
+        first, last, again = self._kind(i)
+        self._graphs[first, last, again].replay()
         if not first and not last:
             self._losses[i].copy_(self._between)
 
@@ -125,7 +135,7 @@ class CapturedStep:
         optimizer.rates = self._rates
         try:
             for i in range(optimizer.evaluations):
-                kind = (i == 0, i == optimizer.evaluations - 1)
+                kind = self._kind(i)
                 if kind not in self._graphs:
                     with captured(pool, noise) as graph:
                         self._one(i)
@@ -143,7 +153,7 @@ class CapturedStep:
         step = self._step
         assert step is not None
         step.taken = i
-        loss = step.evaluate(lambda: self._objective.on_device(*self._inputs))
+        loss = step.evaluate(lambda: self._objective.on_device(*self._inputs, again=optimizer.again(i)))
         last = i == step.evaluations - 1
         if i == 0 or last:
             self._losses[i].copy_(loss)
