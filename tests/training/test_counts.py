@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fractions
 from collections import Counter
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +19,8 @@ from deeprelax.training import journal
 from deeprelax.training.cadence import Budget
 from deeprelax.training.guard import GuardedStep
 from deeprelax.training.journal import Losses
+from deeprelax.training.objective import Autocast, Loss, Objective
+from tests.images import CPU, classification, random_images
 
 # views, memory and questions: none is a kernel
 FREE = {"detach", "view", "slice", "select", "unbind", "alias", "as_strided", "empty", "empty_like", "device"}
@@ -118,9 +119,10 @@ def test_a_budget_computes_its_fractions_once(monkeypatch: pytest.MonkeyPatch) -
 
 def test_buffers_are_copied_in_lists_of_one_type() -> None:
     """torch copies a list of two types one by one; a network with batch norm has statistics and counts."""
-    model = nn.Sequential(*(nn.BatchNorm1d(4) for _ in range(5)))
+    task = classification(random_images(50, 1, 8, 5), 20)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), *(nn.BatchNorm1d(5) for _ in range(5)))
     optimizer = call("optimizer", "sgd", model.parameters())
-    objective: Any = SimpleNamespace(evaluations=0, interrupt=None, step=lambda step: step())
+    objective = Objective(Loss(task, model, Autocast("float32", CPU)), task)
 
     def step(_: object) -> Tensor:
         for buffer in model.buffers():
