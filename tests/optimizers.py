@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from deeprelax.optim import SGD, AdamW, EntropySGD, HamiltonJacobi, Heat, Relaxation, ScheduleFree, pde_relaxed
+from deeprelax.optim import SAM, SGD, AdamW, EntropySGD, HamiltonJacobi, Heat, Relaxation, ScheduleFree, pde_relaxed
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,8 @@ OPTIMIZERS = {
         choice=False,
         noisy=True,
     ),
+    "sam": Case(SAM, {"rho": 0.1}),
+    "sam_adamw": Case(SAM, {**ADAMW, "rho": 0.1}, choice=False),
 }
 # Choices that are no relaxations and keep another contract: tests/optim/test_lbfgs.py and tests/runs/test_lbfgs.py.
 NO_RELAXATION = ["lbfgs"]

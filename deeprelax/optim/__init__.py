@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .heat import Heat as Heat
     from .lbfgs import LBFGS as LBFGS
     from .relaxation import Relaxation as Relaxation
+    from .sam import SAM as SAM
     from .schedule_free import ScheduleFree as ScheduleFree
     from .sgd import SGD as SGD
 
@@ -33,6 +34,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "heat": ("heat:Heat", {}),
     "pde_relaxed": ("equation:pde_relaxed", {}),
     "schedule_free": ("schedule_free:ScheduleFree", {}),
+    "sam": ("sam:SAM", {}),
     "lbfgs": ("lbfgs:LBFGS", {}),
 }
 _TOOLS = (

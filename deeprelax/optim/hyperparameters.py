@@ -23,6 +23,7 @@ UP_TO = f"and at most {LARGEST:g}"
 _SWITCH: Row = (bool, lambda v: v in (False, True), "true or false")
 _RULE: Row = (str, lambda v: v in ("momentum", "adamw"), "momentum or adamw")
 _BETAS: Row = (list[float], lambda v: len(v) == 2 and all(0 <= b < 1 for b in v), "two numbers in [0, 1)")
+_RADIUS: Row = (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}")
 _EPS: Row = (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}")
 # "keyword", or "choice.keyword" where one choice of optimizer allows less than the others
 RANGES: dict[str, Row] = {
@@ -53,6 +54,7 @@ RANGES: dict[str, Row] = {
     "closure_calls": (str, lambda v: v in ("all", "once"), "all or once"),
     "replicas": (int, whole(1, 1000), "an integer from 1 to 1000"),
     "rho": (float, lambda v: v > 0, "a number > 0 (inf leaves the replicas alone)"),
+    "sam.rho": _RADIUS,
     "gamma_min": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
     "rho_min": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
     "moving_rate": (float, lambda v: 0 <= v <= 1, "a number in [0, 1]"),
@@ -73,6 +75,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "hj_proximal": {"lr": 1.0, "momentum": 0.0, "gamma": 1e4, "inner_steps": 20, "inner_lr": 0.1},
     "heat": {"lr": 0.1, "momentum": 0.9},
     "pde_relaxed": {"lr": 0.1, "momentum": 0.9},
+    "sam": {"lr": 0.1, "momentum": 0.9},
     "schedule_free": {"lr": 1.0, "momentum": 0.9},
     "schedule_free, adamw": {"lr": 2.5e-3},  # with rules of AdamW, where not as in OF_ADAMW
 }
