@@ -124,6 +124,13 @@ def heat(
     return total / samples
 
 
+def sam(x: Tensor, xi: Iterator[Tensor], k: int, *, rho: float, **_: Any) -> Direction:
+    """d = grad f(x + e) on the mini-batch of g = grad f(x), e = rho g/|g|; the norm is over all tensors."""
+    g = yield x
+    norm = yield Norm(g)
+    return (yield Again(x.add(g, alpha=rho / norm.item())))
+
+
 def pde_relaxed(
     x: Tensor, xi: Iterator[Tensor], k: int, *, equation: str, gamma: float, temperature: float, inner_steps: int,
     **_: Any,

@@ -1,0 +1,74 @@
+"""Sharpness-aware minimisation against its closed forms, in double precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from deeprelax.optim import SAM
+
+from .problems import Batches, descend, direction, network, quadratic_loss, random_quadratic, same, weights
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_sam_on_a_quadratic(groups: int) -> None:
+    """d = g + rho A g/|g|, g = A (x - x*): the norm is over all tensors, of all groups."""
+    a, minimum, x = random_quadratic()
+    f, matrix = quadratic_loss(a, minimum), torch.from_numpy(a)
+    g = matrix @ (torch.from_numpy(x) - torch.from_numpy(minimum))
+    expected = g + 0.3 * matrix @ g / g.norm()
+    start = torch.from_numpy(x)
+    if groups == 1:
+        found = direction(SAM, start, f, rho=0.3)
+    else:
+        parts = [nn.Parameter(part.clone()) for part in (start[:2], start[2:])]
+        descend(SAM([{"params": [p]} for p in parts], lr=1.0, momentum=0.0, rho=0.3), lambda: f(torch.cat(parts)))
+        found = start - torch.cat([p.detach() for p in parts])
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("lr", "curvature", "rho"), [(0.1, 1.0, 0.05), (0.5, 2.5, 0.3), (0.9, 0.1, 2.0)])
+def test_sam_ends_in_a_cycle_of_two_points(lr: float, curvature: float, rho: float) -> None:
+    """In one dimension no rate converges: x = +- lr lambda rho/(2 - lr lambda), in turn."""
+    p = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
+    optimizer, seen = SAM([p], lr=lr, rho=rho, momentum=0.0), list[float]()
+    for _ in range(600):
+        descend(optimizer, lambda: curvature / 2 * p.square().sum())
+        seen.append(p.item())
+    amplitude = lr * curvature * rho / (2 - lr * curvature)
+    assert seen[-1] == pytest.approx(-seen[-2], rel=1e-12)
+    assert abs(seen[-1]) == pytest.approx(amplitude, rel=1e-12)
+
+
+def test_a_radius_of_0_is_sgd_bit_for_bit() -> None:
+    nets = network(), network()
+    optimizer = SAM(nets[0].parameters(), rho=0.0, weight_decay=0.01)
+    reference = torch.optim.SGD(nets[1].parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
+    batches = Batches(nets[0], optimizer), Batches(nets[1], reference)
+    for _ in range(4):
+        optimizer.step(batches[0])
+        reference.step(batches[1])
+    assert same(weights(nets[0]), weights(nets[1]))
+    assert optimizer.evaluations == 2
+
+
+@pytest.mark.parametrize("make", [SAM])
+def test_a_gradient_of_0_moves_nothing(make: type[SAM]) -> None:
+    p = nn.Parameter(torch.ones(3, dtype=torch.float64))
+    optimizer = make([p])
+    descend(optimizer, lambda: (p - 1).square().sum())
+    assert torch.equal(p, torch.ones_like(p))
+    assert optimizer.nonfinite_steps() == (0, 0)
+
+
+def test_the_norm_of_half_precision_gradients_does_not_overflow() -> None:
+    p = nn.Parameter(torch.zeros(100_000, dtype=torch.float16))
+    places: list[Tensor] = []
+
+    def loss() -> Tensor:
+        places.append(p.detach().double())
+        return (1000.0 * p.float()).sum()
+
+    descend(SAM([p], lr=1e-3, rho=1.0), loss)
+    torch.testing.assert_close(places[1].norm().item(), 1.0, rtol=0.02, atol=0)  # rho/norm(g) is a half, too
