@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .sam import SAM as SAM
     from .schedule_free import ScheduleFree as ScheduleFree
     from .sgd import SGD as SGD
+    from .sgld import SGLD as SGLD
 
 # what `optimizer=` may be: "module:attribute" of this folder, and the keywords that the choice fixes
 CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -33,6 +34,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "hj_proximal": ("hamilton_jacobi:HamiltonJacobi", {"solver": "proximal"}),
     "heat": ("heat:Heat", {}),
     "pde_relaxed": ("equation:pde_relaxed", {}),
+    "sgld": ("sgld:SGLD", {}),
     "schedule_free": ("schedule_free:ScheduleFree", {}),
     "sam": ("sam:SAM", {}),
     "lbfgs": ("lbfgs:LBFGS", {}),

@@ -35,6 +35,7 @@ RANGES: dict[str, Row] = {
     "temperature": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
     "averaging": (float, lambda v: 0 <= v < 1, "a number in [0, 1)"),
     "momentum": (float, lambda v: 0 <= v < 1, "a number in [0, 1)"),
+    "sgld.momentum": (float, lambda v: v == 0, "0: with momentum the noise samples another law"),
     "nesterov": _SWITCH,
     "inner_momentum": (float, lambda v: 0 <= v < 1, "a number in [0, 1)"),
     "weight_decay": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
@@ -89,6 +90,7 @@ CHOSEN_ONCE = {
     "closure_calls",
     "replicas",
 }  # of an optimizer, not of a parameter group
+WITHOUT_CHAIN = ("sgd", "adamw", "sgld", "lbfgs")  # whose only gradient is at x: ranks have nothing of their own to do
 OF_GROUPS = ("lr", "inner_lr", "weight_decay", "decoupled_weight_decay")  # what `optimizer.groups` may set
 OF_THE_CHAIN = ("inner_lr", "temperature", "inner_state")
 
