@@ -10,7 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from deeprelax.optim import SAM, SGD, AdamW, EntropySGD, HamiltonJacobi, Heat, Relaxation, ScheduleFree, pde_relaxed
+from deeprelax.optim import (
+    SAM,
+    SGD,
+    SGLD,
+    AdamW,
+    EntropySGD,
+    HamiltonJacobi,
+    Heat,
+    Relaxation,
+    ScheduleFree,
+    pde_relaxed,
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,7 @@ OPTIMIZERS = {
         ["optimizer.inner_steps=2", "optimizer.temperature=1e-4"],
         noisy=True,
     ),
+    "sgld": Case(SGLD, {"temperature": 1e-3, "seed": 4}, ["optimizer.temperature=1e-5"], noisy=True),
     "schedule_free": Case(ScheduleFree, {"lr": 0.3, "momentum": 0.8}, ["optimizer.lr=0.3"]),
     "schedule_free_adamw": Case(ScheduleFree, ADAMW, choice=False),
     "pde_relaxed_hj": Case(pde_relaxed, {"equation": "hj"}, choice=False),

@@ -108,7 +108,8 @@ def _with_momentum(group: Mapping[str, Any], rule: str) -> str:
 def _noise(group: Mapping[str, Any]) -> float:
     """How far noise alone moves a weight in an outer step: of Langevin's steps, or of the heat equation's Gaussian."""
     steps = group.get("inner_steps", 1)
-    rate = _usual(group, "inner_lr") if "inner_lr" in group else group.get("gamma", 0) / 2
+    rate = group["gamma"] / 2 if "gamma" in group else _usual(group, "lr")
+    rate = _usual(group, "inner_lr") if "inner_lr" in group else rate
     return math.sqrt(2 * rate * group.get("temperature", 0) * steps)
 
 

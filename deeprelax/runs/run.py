@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from .. import files
 from ..configuration.schema import HardwareConf, TrainConf
 from ..errors import UserError
+from ..optim.hyperparameters import WITHOUT_CHAIN
 from ..parallel import launch
 from ..parallel.ranks import Ranks, from_environment, join, leave
 from ..records.directory import RunDirectory
@@ -131,7 +132,7 @@ def check_share(conf: TrainConf, world: int) -> None:
         raise UserError(f"batch_size={conf.batch_size} cannot be shared equally by {world} ranks: use a multiple of it")
     if conf.optimizer.name == "lbfgs":
         _check_lbfgs(conf, world)
-    if conf.hardware.share == "chains" and conf.optimizer.name in ("sgd", "adamw", "lbfgs"):
+    if conf.hardware.share == "chains" and conf.optimizer.name in WITHOUT_CHAIN:
         raise UserError(
             f"hardware.share=chains needs an inner chain, and {conf.optimizer.name} has none: use hardware.share=data"
         )

@@ -154,6 +154,12 @@ def pde_relaxed(
     return (x - y) / gamma
 
 
+def sgld(x: Tensor, xi: Iterator[Tensor], k: int, *, lr: float, temperature: float, **_: Any) -> Direction:
+    """d = grad f(x) + sqrt(2 T/lr) xi, so that x <- x - lr grad f(x) + sqrt(2 lr T) xi."""
+    noise = math.sqrt(2 * temperature / lr) * next(xi)
+    return noise + (yield x)
+
+
 def schedule_free(
     x: Tensor, xi: Iterator[Tensor], k: int, *, outer: str, betas: tuple[float, float] = (0.0, 0.0),
     momentum: float = 0.0, kept: dict[str, Any], **_: Any,
@@ -180,8 +186,9 @@ def mean_of_z(
 
 
 def momentum(
-    x: Tensor, d: Tensor, state: dict[str, Any], *, lr: float, momentum: float, nesterov: bool, decay: float, **_: Any
-) -> Tensor:
+    x: Tensor, d: Tensor, state: dict[str, Any], *, lr: float, momentum: float = 0.0, nesterov: bool = True,
+    decay: float, **_: Any,
+) -> Tensor:  # fmt: skip
     """v <- m v + d;  x <- (1 - lr c) x - lr (d + m v), or x - lr v without Nesterov's look-ahead."""
     v = state["v"] = momentum * state.get("v", torch.zeros_like(x)) + d
     return (x * (1 - lr * decay)).add(d.add(v, alpha=momentum) if nesterov else v, alpha=-lr)

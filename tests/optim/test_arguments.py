@@ -25,7 +25,7 @@ from deeprelax.optim import (
     ScheduleFree,
     pde_relaxed,
 )
-from deeprelax.optim.hyperparameters import RANGES
+from deeprelax.optim.hyperparameters import RANGES, WITHOUT_CHAIN
 from deeprelax.optim.outer import RULES
 from tests.optimizers import NO_RELAXATION, OPTIMIZERS
 
@@ -106,6 +106,12 @@ def test_what_must_be_refused_is_found_for_every_range() -> None:
     assert -0.5 in out_of_range("sigma")
     assert 0.0 in out_of_range("inner_lr")
     assert {-0.1, 1.0, 1.1} <= set(out_of_range("momentum"))
+
+
+def test_what_takes_one_gradient_at_x_has_no_chain() -> None:
+    params = [nn.Parameter(torch.ones(1))]
+    still = [name for name in tests.optimizers.CHOICES if not OPTIMIZERS[name].build(params).moves]
+    assert sorted([*still, *NO_RELAXATION]) == sorted(WITHOUT_CHAIN)
 
 
 def test_every_rule_may_be_chosen_and_no_other() -> None:
