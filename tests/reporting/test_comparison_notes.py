@@ -6,6 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,37 @@ def test_actual_evaluations_two_percent_apart_are_warned_of(taken: int, said: li
     hj = rows(compared(tmp_path))["hj"]
     assert hj.comparable
     assert hj.notes == said
+
+
+def test_runs_that_stopped_early_are_of_their_budget_and_their_cost_is_told(tmp_path: Path) -> None:
+    write_both(tmp_path)
+    early: dict[str, Any] = {"evaluations": 60, "result": {"stopped_early": True, "best_passes": 3.0}}
+    patience = {"train": {"patience": 2.0, "evaluate_every": 1.0}}
+    for seed in range(3):
+        write_run(tmp_path, "hj", seed, 0.1, **(early if seed else {}), **patience)
+    found = compared(tmp_path)
+    hj = next(row for label, row in rows(found).items() if label.startswith("hj"))
+    assert (hj.comparable, hj.unusual_cost) == (True, False)
+    assert hj.evaluations == pytest.approx((100 + 60 + 60) / 3)
+    said = "2 of 3 runs stopped early (train.patience), after 60 % of the budget's gradient evaluations"
+    assert hj.notes == [said]
+    assert hj.difference is not None
+    assert hj.difference.pairs == 3
+    assert [row.notes for label, row in rows(found).items() if not label.startswith("hj")] == [[], []]
+
+
+def test_a_mean_of_x_is_compared_as_x_is(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_run(tmp_path, "sgd", seed, 0.8, result={"test_error_average": 0.7, "best_passes": 3.0})
+        write_run(tmp_path, "heat", seed, 0.5, result={"test_error_average": 0.9})
+    found = compared(tmp_path, "test_error_average")
+    assert list(rows(found)) == ["sgd", "heat"]
+    table = found.tables[0]
+    assert (table.shown_as.unit, table.drawn) == ("%", "error_average")
+    assert "test error average (%)" in terminal(found)
+    assert compared(tmp_path).tables[0].drawn == "error"
+    with pytest.raises(UserError, match="no number to compare runs by: there are seconds, test_error, test_e"):
+        compared(tmp_path, "best_passes")
 
 
 def test_the_same_run_twice_counts_once_and_is_listed(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,13 @@ import pytest
 import torch
 
 import deeprelax as package
+from deeprelax.parallel.ranks import SOLO
 from deeprelax.records import checkpoint
-from tests.hooks import interrupt_at
-from tests.quick import QUICK, RUN, assert_same, contents, directory, scalars
+from deeprelax.runs.restored import restored
+from deeprelax.training.evaluation import scores
+from deeprelax.training.objective import Autocast
+from tests.hooks import interrupt_at, spoil
+from tests.quick import LONGER, QUICK, RUN, assert_same, contents, directory, finish, kill_after, scalars
 
 Command = Callable[..., tuple[int, str, str]]
 RULES = {
@@ -187,3 +192,123 @@ def test_what_a_run_does_not_have_is_said_in_a_sentence(deeprelax: Command) -> N
         assert (status, err.count("\n")) == (1, 1)
         assert message in err
         assert not list(Path("refused").rglob("config.yaml"))
+
+
+def test_a_step_that_is_skipped_counts_and_leaves_the_mean_finite(
+    deeprelax: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """x stays where it is, and is taken into the mean again."""
+    spoil(monkeypatch, {3, 20})
+    assert deeprelax(*RUN, *RULES["ema"], "train.on_nonfinite=skip")[0] == 0
+    assert (result("outputs")["skipped_steps"], state("outputs")["average"]["count"]) == (2, 37)
+    assert all(torch.isfinite(value).all() for value in state("outputs")["average"]["mean"].values())
+
+
+def test_what_is_frozen_is_in_no_mean_and_groups_are(deeprelax: Command) -> None:
+    groups = ["model.freeze=[0.*]", "optimizer.groups=[{match: '*.bias', lr: 0.01}]"]
+    assert deeprelax(*RUN, *RULES["lawa"], *groups, "epochs=2")[0] == 0
+    found = state("outputs")
+    trained = {name for name in found["model"] if name.endswith(("weight", "bias")) and not name.startswith("0.")}
+    assert found["average"]["mean"].keys() == trained
+    assert len(trained) < len([name for name in found["model"] if name.endswith(("weight", "bias"))])
+
+
+@pytest.mark.parametrize("rule", ["ema", "lawa"])
+def test_a_run_made_longer_continues_its_mean_and_its_best(rule: str, deeprelax: Command) -> None:
+    run = [*RUN, *RULES[rule], "train.keep=best", HELD_OUT, "train.evaluate_every=3"]
+    assert deeprelax(*run, "output_dir=short")[0] == 0
+    before = {file.name: file.read_bytes() for file in directory("short").iterdir() if file.is_file()}
+    assert deeprelax(*run, "epochs=9", f"continue_from={directory('short')}", "output_dir=longer")[0] == 0
+    assert deeprelax(*run, "epochs=9", "output_dir=long")[0] == 0
+    a, b = state("longer")["average"], state("long")["average"]
+    assert all(torch.equal(value, b["mean"][name]) for name, value in a["mean"].items())
+    assert a["count"] == b["count"]
+    errors = result("short")["validation_error_best"], result("longer")["validation_error_best"]
+    assert errors[1] <= errors[0]
+    assert before == {file.name: file.read_bytes() for file in directory("short").iterdir() if file.is_file()}
+    # as a new part, whose mean begins with it, and whose best is that of the chain
+    part = [*run, "optimizer=entropy_sgd", "optimizer.inner_steps=2", "epochs=9", f"continue_from={directory('short')}"]
+    assert deeprelax(*part, "optimizer.lr=1e-12", "output_dir=part")[0] == 0
+    average = state("part")["average"]
+    assert (average["since"], average["count"]) == ((37, 9) if rule == "ema" else (0, 6))
+    best, last = (result("part")[f"validation_error{suffix}"] for suffix in ("_best", ""))
+    assert best == errors[0] <= last
+    assert deeprelax("evaluate", str(directory("part")), "weights=best")[1].endswith("as in result.json\n")
+
+
+def test_a_finished_run_without_a_mean_can_be_continued_with_one(deeprelax: Command) -> None:
+    assert deeprelax(*RUN, "output_dir=plain")[0] == 0
+    more = ["train", "epochs=8", *RULES["swa"], f"continue_from={directory('plain')}"]
+    status, out, err = deeprelax(*more, "output_dir=tail")
+    assert (status, err) == (0, "")
+    assert "of a run of 6, as one run of 8 would" in out
+    assert state("tail")["average"]["count"] == 4  # passes 6.5, 7, 7.5, 8 of a tail from 4
+    assert result("tail")["test_error_average"] >= 0
+
+
+STILL = [*RUN, HELD_OUT, "train.evaluate_every=1", "optimizer.lr=1e-12", "train.patience=2"]  # evaluations 7, 13, 19
+
+
+def test_patience_ends_a_run_which_is_finished_within_its_budget(deeprelax: Command) -> None:
+    status, out, err = deeprelax(*STILL, "-m", "seed=0,1")
+    assert (status, err) == (0, "")
+    told = "validation error no better than at pass 1.12: the run ends here (train.patience=2)\n"
+    assert out.count(told) == 2
+    assert out.count("  19 gradient evaluations (stopped early)  ") == 2
+    assert deeprelax(*STILL, "-m", "seed=0,1")[1].count("finished before: test error ") == 2
+    assert [line.split()[0] for line in deeprelax("runs")[1].splitlines()] == ["state", "finished", "finished"]
+    (run,) = {file.parent for file in Path("outputs").rglob("result.json") if file.parent.name == "seed-0"}
+    numbers = json.loads((run / "result.json").read_text())
+    assert (numbers["budget"], numbers["gradient_evaluations"], numbers["stopped_early"]) == (37, 19, True)
+    (run / "result.json").unlink()  # killed between the last checkpoint and the result
+    assert told not in deeprelax(*STILL)[1]
+    again = json.loads((run / "result.json").read_text())
+    assert {**again, "seconds": 0, "images_per_second": 0} == {**numbers, "seconds": 0, "images_per_second": 0}
+    assert deeprelax(*RUN, HELD_OUT, "-m", "seed=0,1", "train.evaluate_every=1")[0] == 0
+    status, out, _ = deeprelax("compare", "outputs")
+    assert status == 0
+    assert "2 of 2 runs stopped early (train.patience), after 51.4 % of the budget's gradient" in " ".join(out.split())
+    assert "not comparable" not in out
+    assert "(!)" not in out
+
+
+def test_a_run_that_patience_ended_can_be_continued(deeprelax: Command) -> None:
+    assert deeprelax(*STILL, "output_dir=early")[0] == 0
+    early = directory("early")
+    status, out, _ = deeprelax(*STILL, f"continue_from={early}", "output_dir=again")
+    assert status == 0
+    assert "the run ends here (train.patience=2)" in out  # it begins again: 13 gradients from 19 on
+    assert (result("again")["gradient_evaluations"], result("again")["best_gradient_evaluations"]) == (32, 7)
+    assert deeprelax(*STILL, f"continue_from={early}", "train.patience=null", "output_dir=all")[0] == 0
+    assert result("all")["gradient_evaluations"] == 37
+    assert "stopped_early" not in result("all")
+    status, _, err = deeprelax(*STILL, f"continue_from={early}", "epochs=5", "output_dir=less")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "has done 6: give the new total" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("rule", RULES)
+def test_killed_at_random_moments(rule: str, devices: int) -> None:
+    run = [*LONGER, "optimizer=entropy_sgd", "optimizer.inner_steps=3", *RULES[rule], "train.keep=best", HELD_OUT]
+    run += [f"hardware.devices={devices}", "hardware.share=chains", "train.evaluate_every=1"]
+    moments = random.Random(f"{rule} {devices}")
+    for _ in range(3):
+        kill_after(moments.uniform(0.0, 3.0), *run, "output_dir=killed")
+    assert_same(finish(*run, "output_dir=killed"), finish(*run, "output_dir=whole"))
+    same_beside("killed", "whole")
+    # a part of the training images was scored by each rank, with the mean that it held itself
+    found = restored(directory("whole"), weights="average")
+    chunks = found.task.statistics(2)
+    alone = scores(found.task, found.model, chunks, Autocast("float32", found.device), SOLO, train=True)
+    assert chunks.count == 2
+    assert alone["train"]["loss"] == result("whole")["train_loss_average"]
+
+
+@pytest.mark.slow
+def test_two_ranks_agree_on_when_patience_ends(deeprelax: Command) -> None:
+    whole = finish(*STILL[1:], "hardware.devices=2", "train.average=ema", "output_dir=whole")
+    assert (result("whole")["gradient_evaluations"], result("whole")["ranks"]) == (19, 2)
+    kill_after(0.1, *STILL[1:], "hardware.devices=2", "train.average=ema", "output_dir=killed")
+    assert_same(finish(*STILL[1:], "hardware.devices=2", "train.average=ema", "output_dir=killed"), whole)
