@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     EVALUATION = 10
     FLATNESS = 11
     LANDSCAPE = 12
+    LABEL_NOISE = 13
 
 
 def derive_seed(seed: int, purpose: Purpose, *counters: int | str) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ..configuration.schema import DatasetConf
+from ..configuration.datasets import DatasetConf
 from ..data.images import ImageData, Split
 from ..data.sources.catalog import CATALOG
 

@@ -72,7 +72,7 @@ def evaluate(path: Path, overrides: list[str], weights: str = "last") -> dict[st
 def _moved(path: Path, overrides: list[str], weights: str) -> Restored | None:
     """The run, if its own images are where the overrides say; None if others are."""
     from ..configuration.check import load
-    from ..configuration.schema import ImageFolderConf
+    from ..configuration.datasets import ImageFolderConf
     from ..runs.restored import restored
 
     if not path.is_dir():

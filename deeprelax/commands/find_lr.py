@@ -14,8 +14,9 @@ from omegaconf import DictConfig
 from .. import files
 from ..configuration import hydra_app
 from ..configuration.check import checked
+from ..configuration.datasets import NO_DATA
 from ..configuration.rules import not_applied
-from ..configuration.schema import NO_DATA, TrainConf
+from ..configuration.schema import TrainConf
 from ..errors import UserError
 from ..optim.hyperparameters import LARGEST
 from ..parallel.ranks import from_environment

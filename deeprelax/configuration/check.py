@@ -15,13 +15,20 @@ from omegaconf.errors import OmegaConfBaseException
 from ..errors import UserError, did_you_mean
 from ..files import corrupt
 from ..optim.hyperparameters import OF_GROUPS, check_ranges, check_rules
+from .datasets import NO_DATA
 from .messages import choice_of, keys_below, unknown_key
 from .registry import DOTTED, REGISTRY
 from .rules import rules_before
 from .run_name import BEFORE, CLASSES_BEFORE, FOLDERS_BEFORE, value_of
-from .schema import BASES, NO_DATA, SCHEMAS, BenchConf, TrainConf
+from .schema import BASES, SCHEMAS, BenchConf, TrainConf
 
-NO_KEYWORDS = {"name", "options", "freeze", "groups"}  # of a model's or an optimizer's constructor
+NO_KEYWORDS = {
+    "name",
+    "options",
+    "freeze",
+    "groups",
+    "decay_norms_and_biases",
+}  # of a model's or an optimizer's constructor
 
 
 def register() -> None:
@@ -86,39 +93,47 @@ def _problems(node: DictConfig, prefix: str) -> Iterator[str]:
 
 
 def _excluding(node: DictConfig, prefix: str) -> Iterator[str]:
-    if prefix == "" and value_of(node, "continue_from") and value_of(node, "init_from"):
-        yield (
-            f"continue_from={node.continue_from} and init_from={node.init_from} exclude each other: leave out init_from"
-            " to continue all of that run, or continue_from to start from weights alone"
-        )
+    if prefix == "":
+        yield from _of_the_whole(node)
     if prefix == "dataset.":
         yield from _without_effect(node)
     if prefix == "schedule." and value_of(node, "decay") is not None and node.name != "trapezoid":
         yield f"schedule.decay does nothing with schedule.name={node.name}: take schedule=trapezoid"
-    if prefix == "" and (of := value_of(node, "schedule.of")) not in (None, "lr"):
-        name = str(value_of(node, "optimizer.name"))
-        if ":" not in name and "inner_lr" not in node.optimizer:
-            yield f"schedule.of={of} moves the rate of a chain, inner_lr, which optimizer={name} has not: leave it out"
-    if prefix == "" and value_of(node, "init_from") and value_of(node, "model.weights"):
-        yield "init_from and model.weights exclude each other: both are the weights to start from; leave one out"
-    if prefix == "" and value_of(node, "optimizer.name") == "lbfgs" and value_of(node, "train.clip_norm") is not None:
-        yield (
-            "train.clip_norm clips gradients, and the line search of optimizer=lbfgs needs them as they are: set "
-            "train.clip_norm=null, or take another optimizer"
-        )
     if prefix != "optimizer.":
         return
     yield from _groups(node)
+    if value_of(node, "name") == "lbfgs" and value_of(node, "decay_norms_and_biases") is False:
+        yield "optimizer.decay_norms_and_biases=false: optimizer=lbfgs has no weight decay, leave it out"
     try:
         check_rules({str(key): node[key] for key in node if not OmegaConf.is_missing(node, str(key))})
     except ValueError as error:
         yield f"optimizer.{error}"
 
 
+def _of_the_whole(config: DictConfig) -> Iterator[str]:
+    """Keys of several groups that exclude each other."""
+    if value_of(config, "continue_from") and value_of(config, "init_from"):
+        yield (
+            f"continue_from={config.continue_from} and init_from={config.init_from} exclude each other: leave out "
+            "init_from to continue all of that run, or continue_from to start from weights alone"
+        )
+    name = str(value_of(config, "optimizer.name"))
+    of = value_of(config, "schedule.of")
+    if of in ("inner_lr", "both") and ":" not in name and "inner_lr" not in config.optimizer:
+        yield f"schedule.of={of} moves the rate of a chain, inner_lr, which optimizer={name} has not: leave it out"
+    if value_of(config, "init_from") and value_of(config, "model.weights"):
+        yield "init_from and model.weights exclude each other: both are the weights to start from; leave one out"
+    if name == "lbfgs" and value_of(config, "train.clip_norm") is not None:
+        yield (
+            "train.clip_norm clips gradients, and the line search of optimizer=lbfgs needs them as they are: set "
+            "train.clip_norm=null, or take another optimizer"
+        )
+
+
 def _without_effect(dataset: DictConfig) -> Iterator[str]:
     """A key of a crop that is not made."""
     augment = value_of(dataset, "augment")
-    for key, crops in (("crop_padding", ("crop", "flip_crop")), ("crop_scale", ("resized_crop",))):
+    for key, crops in (("crop_padding", ("crop", "flip_crop", "flip_crop_cutout")), ("crop_scale", ("resized_crop",))):
         if value_of(dataset, key) is not None and augment not in crops:
             yield f"dataset.{key} does nothing with dataset.augment={augment}: take dataset.augment={crops[0]}"
 

@@ -1,4 +1,7 @@
-"""Augment training images: random crops, mirrorings and colours, on uint8 pixels before they are normalised."""
+"""Augment training images: random crops, mirrorings, colours and erased squares.
+
+All but the last on uint8 pixels, before they are normalised; a square is 0 behind it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .augmentations.colour import draw_factors, jittered
+from .augmentations.cutout import draw_centres, erase_
 from .augmentations.resized_crop import draw_boxes, resized_boxes
 
 SCALE = (0.08, 1.0)  # of torchvision.transforms.v2.RandomResizedCrop
@@ -18,7 +22,7 @@ class Augmentation:
     """Random draws, and the transformation that they determine; apart, for a CUDA graph replays the second alone.
 
     The draws are made on the CPU for the full batch, so they depend neither on the device nor on the number of ranks.
-    Where an image is cut and mirrored is drawn before its colours are, so these do not change that.
+    Where an image is cut and mirrored is drawn first, then what is erased, then colours: these do not change that.
 
     Args:
         size: height and width of the images in pixels.
@@ -27,6 +31,7 @@ class Augmentation:
             to the old size; None: no box.
         mirror: mirror with probability 1/2.
         jitter: brightness, contrast and saturation are multiplied by random factors from 1 - jitter to 1 + jitter.
+        cutout: if above 0, the side in pixels of a square at a random place that is 0 after the normalisation.
 
     Source: of windows and mirrorings, the usual ones of CIFAR, for example arXiv 1605.07146, section 3.
     """
@@ -36,6 +41,7 @@ class Augmentation:
     scale: tuple[float, float] | None = None
     mirror: bool = False
     jitter: float = 0.0
+    cutout: int = 0
 
     def draw(self, generator: torch.Generator, images: int) -> Tensor:
         """(draws, images), int64, or float32 with jitter, by a generator on the CPU."""
@@ -46,14 +52,15 @@ class Augmentation:
             drawn.append(torch.randint(2 * self.padding + 1, (2, images), generator=generator))
         if self.mirror:
             drawn.append(torch.randint(2, (1, images), generator=generator))
+        if self.cutout:
+            drawn.append(draw_centres(generator, images, self.size))
         if self.jitter:
             drawn.append(draw_factors(generator, images, self.jitter))
         return torch.cat(drawn)
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
         """(images uint8 (batch, height, width, channels), their draws on the same device) to the same shape."""
-        place, factors = draws.tensor_split([len(draws) - 3 * bool(self.jitter)])
-        place = place.long()
+        place, _, factors = self._parts(draws)
         mirror = place[-1].bool() if self.mirror else None
         if self.scale is not None:
             images = resized_boxes(images, place[:4], mirror)
@@ -63,6 +70,16 @@ class Augmentation:
             images = torch.where(mirror[:, None, None, None], images.flip(2), images)
         return jittered(images, factors) if self.jitter else images
 
+    def erase(self, images: Tensor, draws: Tensor) -> Tensor:
+        """(normalised images (batch, channels, height, width), overwritten, their draws on the same device)."""
+        return erase_(images, self._parts(draws)[1], self.cutout) if self.cutout else images
+
+    def _parts(self, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What was drawn of the place, of the erased square and of the colours."""
+        behind = len(draws) - 3 * bool(self.jitter)
+        place, centres, factors = draws.tensor_split([behind - 2 * bool(self.cutout), behind])
+        return place.long(), centres.long(), factors
+
 
 def augmentation(
     name: str, size: int, *, mirror: bool | None = None, padding: int | None = None,
@@ -70,15 +87,17 @@ def augmentation(
 ) -> Augmentation | None:  # fmt: skip
     """What `dataset.augment` and the keys beside it say of images of `size` pixels; None if that is nothing.
 
-    name: none, crop, flip_crop or resized_crop. mirror: None stands for true with flip_crop, else for false. padding:
-    None stands for an eighth of the size, rounded: 4 pixels at 28 and at 32.
+    name: none, crop, flip_crop, flip_crop_cutout or resized_crop. mirror: None stands for true with flip_crop and
+    flip_crop_cutout, else for false. padding: None stands for an eighth of the size, rounded: 4 pixels at 28 and at 32.
+    The erased square has half the side of the image: 16 pixels at 32.
     """
     made = Augmentation(
         size,
         padding=0 if name in ("none", "resized_crop") else (size + 4) // 8 if padding is None else padding,
         scale=scale if name == "resized_crop" else None,
-        mirror=name == "flip_crop" if mirror is None else mirror,
+        mirror=name in ("flip_crop", "flip_crop_cutout") if mirror is None else mirror,
         jitter=jitter,
+        cutout=size // 2 if name == "flip_crop_cutout" else 0,
     )
     return None if made == Augmentation(size) else made
 

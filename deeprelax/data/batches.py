@@ -168,5 +168,7 @@ class Batches:
         pixels, labels = self.images.pixels(index)
         if self._augmentation is not None:
             assert draws is not None
-            pixels = self._augmentation.apply(pixels, draws)
+            return self._augmentation.erase(
+                self.images.normalized(self._augmentation.apply(pixels, draws)), draws
+            ), labels
         return self.images.normalized(pixels), labels

@@ -7,6 +7,7 @@ import math
 from fractions import Fraction
 
 from ..configuration.schema import TrainConf
+from ..data.sources.label_noise import flipped
 from ..tasks.task import Task
 from ..training.cadence import Budget
 from ..training.schedules import TAIL
@@ -31,6 +32,8 @@ def announce(conf: TrainConf, task: Task, budget: Budget, optimizer: Stepper) ->
         conf.model.name, conf.dataset.name if task.takes_data else conf.task.name, conf.optimizer.name, budget.epochs,
         budget.examples, task.noun, budget.evaluations, budget.batch_size, task.noun, steps,
     )  # fmt: skip
+    if wrong := flipped(budget.examples, conf.dataset.label_noise):
+        log.info("%d of %d training labels are wrong, by dataset.label_noise", wrong, budget.examples)
     if budget.least is not None and budget.batch_size < budget.examples:
         log.warning(
             "f is the loss of batch 0 alone, %d of %d %ss: batch_size=%d takes all",

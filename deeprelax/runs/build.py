@@ -13,20 +13,14 @@ import torch
 from torch import nn
 
 from ..configuration.check import keywords
+from ..configuration.datasets import NO_DATA, DatasetConf, ImageFolderConf
 from ..configuration.registry import REGISTRY, call, resolve
-from ..configuration.schema import (
-    NO_DATA,
-    DatasetConf,
-    HardwareConf,
-    ImageFolderConf,
-    ModelConf,
-    OptimizerConf,
-    TrainConf,
-)
+from ..configuration.schema import HardwareConf, ModelConf, OptimizerConf, TrainConf
 from ..data.augment import SCALE, Augmentation, augmentation
 from ..data.batches import Data, Images
 from ..data.normalize import fit
 from ..data.sources.checked import checked
+from ..data.sources.label_noise import with_label_noise
 from ..data.sources.parts import part
 from ..data.sources.store import data_folder
 from ..errors import UserError
@@ -38,7 +32,7 @@ from ..randomness import Purpose, derive_seed
 from ..tasks.task import Setting, Task
 from ..training.share import Share
 from ..training.stepper import Stepper
-from .parameters import freeze, parameter_groups
+from .parameters import forget_decay, freeze, grouped_by, norms_and_biases_apart, parameter_groups
 
 
 def choose_device(conf: HardwareConf, ranks: Ranks = SOLO) -> torch.device:
@@ -91,6 +85,7 @@ def load_data(conf: DatasetConf, data_dir: str | None, device: torch.device, *, 
     options = {**({} if ":" in conf.name else own), **conf.options}
     whole = checked(call("dataset", conf.name, data_folder(data_dir), **options), conf.name)
     data = part(whole, train_size=conf.train_size, validation=conf.validation, parts=conf.parts)
+    data = with_label_noise(data, conf.label_noise, conf.label_seed)
     on_device = functools.partial(
         Images, normalization=fit(conf.normalize, data.train.images), device=device, channels_last=channels_last
     )
@@ -246,12 +241,16 @@ def build_optimizer(conf: OptimizerConf, model: nn.Module, *, freezes: bool = Fa
     Raises UserError if it is neither a Relaxation nor LBFGS, and for groups that it or the network has not.
     """
     params: Any = model.parameters()
-    if conf.groups or freezes:
+    if freezes or grouped_by(conf):
         params = parameter_groups(model, conf.groups)
+    if not conf.decay_norms_and_biases:
+        params = norms_and_biases_apart(params)
     optimizer = call("optimizer", conf.name, params, **keywords(conf))
     if not isinstance(optimizer, Relaxation | LBFGS):
         raise UserError(f"optimizer.name={conf.name} is not a deeprelax.optim.Relaxation: derive it from that class")
     for key in dict.fromkeys(key for group in conf.groups for key in group if key != "match"):
         if key not in optimizer.defaults:
             raise UserError(f"optimizer.groups: {conf.name} has no {key}: leave it out")
+    if not conf.decay_norms_and_biases:
+        forget_decay(optimizer)
     return optimizer

@@ -78,7 +78,12 @@ def _method(configuration: Mapping[str, Any]) -> dict[str, Any]:
 def _structure(configuration: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same for an optimizer's state to fit."""
     groups = [group["match"] for group in configuration.get("optimizer.groups", [])]
-    shaping = {"optimizer.name", "optimizer.history_size", *(f"optimizer.{key}" for key in CHOSEN_ONCE)}
+    shaping = {
+        "optimizer.name",
+        "optimizer.history_size",
+        "optimizer.decay_norms_and_biases",
+        *(f"optimizer.{key}" for key in CHOSEN_ONCE),
+    }
     return {"groups": groups} | {
         key: value
         for key, value in configuration.items()

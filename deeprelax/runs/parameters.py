@@ -9,12 +9,14 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
 
 from ..configuration.schema import OptimizerConf, TrainConf
 from ..errors import UserError
 from ..training.schedules import moved
 from ..training.stepper import Stepper
 
+DECAYS = ("weight_decay", "decoupled_weight_decay")
 log = logging.getLogger(__name__)
 
 
@@ -52,6 +54,23 @@ def parameter_groups(model: nn.Module, groups: Iterable[dict[str, Any]]) -> list
     return rest + found
 
 
+def norms_and_biases_apart(groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each group in two, the second of its parameters of at most one dimension, where it has both kinds."""
+    kinds = (
+        {**group, "params": [p for p in group["params"] if (p.ndim <= 1) == flat]}
+        for group in groups
+        for flat in (False, True)
+    )
+    return [group for group in kinds if group["params"]]
+
+
+def forget_decay(optimizer: Optimizer) -> None:
+    """Set the weight decay of the groups of parameters of at most one dimension to 0, whatever kind they have."""
+    for group in optimizer.param_groups:
+        if all(p.ndim <= 1 for p in group["params"]):
+            group.update({key: 0.0 for key in DECAYS if key in group})
+
+
 def check_rates(conf: TrainConf, optimizer: Stepper) -> None:
     """Raise UserError if the optimizer, of the user's own, lacks a rate that the schedule is to move."""
     for rate in moved(conf.schedule.of):
@@ -59,13 +78,23 @@ def check_rates(conf: TrainConf, optimizer: Stepper) -> None:
             raise UserError(f"schedule.of={conf.schedule.of}: {conf.optimizer.name} has no {rate}: leave it out")
 
 
-def described(model: nn.Module, groups: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """For provenance.json: how many numbers are frozen, and each group with how many it has."""
+def grouped_by(conf: OptimizerConf) -> bool:
+    """Are parameters told apart by the optimizer's keys?"""
+    return bool(conf.groups) or not conf.decay_norms_and_biases
+
+
+def described(model: nn.Module, conf: OptimizerConf) -> dict[str, Any]:
+    """For provenance.json: how many numbers are frozen, each group with how many it has, and how many do not decay."""
+    groups = conf.groups
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     sizes = [sum(p.numel() for p in group["params"]) for group in parameter_groups(model, groups)]
     rest: list[dict[str, Any]] = [{"match": "(all others)"}] * (len(sizes) - len(groups))
     named = [{**group, "parameters": size} for group, size in zip([*rest, *groups], sizes, strict=True)]
-    return {"frozen_parameters": frozen, "parameter_groups": named}
+    found = {"frozen_parameters": frozen, "parameter_groups": named}
+    if not conf.decay_norms_and_biases:
+        trained = [p for p in model.parameters() if p.requires_grad]
+        found["parameters_without_decay"] = sum(p.numel() for p in trained if p.ndim <= 1)
+    return found
 
 
 def log_groups(grouped: Mapping[str, Any], conf: OptimizerConf) -> None:
@@ -74,6 +103,8 @@ def log_groups(grouped: Mapping[str, Any], conf: OptimizerConf) -> None:
         return
     if grouped["frozen_parameters"]:
         log.info("%d parameters are frozen", grouped["frozen_parameters"])
+    if "parameters_without_decay" in grouped:
+        log.info("%d parameters of norm layers and biases: no weight decay", grouped["parameters_without_decay"])
     for group in grouped["parameter_groups"] if conf.groups else ():
         own = ", ".join(f"{key}={value:g}" for key, value in group.items() if key not in ("match", "parameters"))
         log.info("%d parameters of %s: %s", group["parameters"], group["match"], own or f"the keys of {conf.name}")

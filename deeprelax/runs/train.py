@@ -40,7 +40,7 @@ from .determinism import deterministic
 from .failures import explained
 from .inference import as_json, description
 from .initial import check_same_file, file_of_weights, start_from
-from .parameters import check_rates, described, log_groups
+from .parameters import check_rates, described, grouped_by, log_groups
 from .precision import in_force, single_precision
 from .resume import log_what_changed, resume
 from .weights import build_average, build_best, scores_of_best, settle_best
@@ -72,7 +72,7 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
     chain.check(trainer.budget)
     trainer.identity["initial"] = initial
     announce(conf, task, trainer.budget, optimizer)
-    grouped = described(model, conf.optimizer.groups) if conf.model.freeze or conf.optimizer.groups else {}
+    grouped = described(model, conf.optimizer) if conf.model.freeze or grouped_by(conf.optimizer) else {}
     log_groups(grouped, conf.optimizer)
     if state is not None:
         resume(trainer, state, chain)

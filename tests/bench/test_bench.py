@@ -21,7 +21,8 @@ from deeprelax.bench.images import random_images, shape_of
 from deeprelax.bench.yardsticks import Pictures, PortStyle, endless, in_memory
 from deeprelax.configuration import hydra_app
 from deeprelax.configuration.check import validated
-from deeprelax.configuration.schema import BenchConf, DatasetConf
+from deeprelax.configuration.datasets import DatasetConf
+from deeprelax.configuration.schema import BenchConf
 from deeprelax.data.batches import Data, Images
 from deeprelax.data.normalize import fit
 from deeprelax.optim import EntropySGD

@@ -19,9 +19,9 @@ Command = Callable[..., tuple[int, str, str]]
 OFFERED = sorted([*CHOICES, "custom"])
 
 KEYS = (
-    "name, options, groups, lr, gamma, inner_steps, inner_lr, temperature, averaging, momentum, nesterov, "
-    "inner_momentum, weight_decay, scoping, seed, outer, betas, eps, decoupled_weight_decay, inner, inner_betas, "
-    "inner_eps, inner_state"
+    "name, options, groups, decay_norms_and_biases, lr, gamma, inner_steps, inner_lr, temperature, averaging, "
+    "momentum, nesterov, inner_momentum, weight_decay, scoping, seed, outer, betas, eps, decoupled_weight_decay, "
+    "inner, inner_betas, inner_eps, inner_state"
 )
 TOP = (
     "task, dataset, model, optimizer, schedule, hardware, train, epochs, batch_size, seed, name, tags, data_dir, "

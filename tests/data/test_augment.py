@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import RandomResizedCrop
 
 from deeprelax.data.augment import Augmentation, augmentation
 from deeprelax.data.augmentations.colour import draw_factors, jittered
+from deeprelax.data.augmentations.cutout import erase_
 from deeprelax.data.augmentations.resized_crop import draw_boxes, resized_boxes
 from deeprelax.data.batches import Batches, Images
 from deeprelax.data.images import Split
@@ -121,6 +122,8 @@ def test_colours_and_mirroring_do_not_move_what_is_drawn_before_them() -> None:
         ("none", 32, {"mirror": True}, Augmentation(32, mirror=True)),
         ("none", 32, {"jitter": 0.2}, Augmentation(32, jitter=0.2)),
         ("flip_crop", 32, {}, Augmentation(32, padding=4, mirror=True)),
+        ("flip_crop_cutout", 32, {}, Augmentation(32, padding=4, mirror=True, cutout=16)),
+        ("flip_crop_cutout", 28, {"mirror": False}, Augmentation(28, padding=4, cutout=14)),
         ("flip_crop", 28, {}, Augmentation(28, padding=4, mirror=True)),
         ("flip_crop", 224, {"mirror": False}, Augmentation(224, padding=28)),
         ("crop", 96, {}, Augmentation(96, padding=12)),
@@ -132,6 +135,47 @@ def test_colours_and_mirroring_do_not_move_what_is_drawn_before_them() -> None:
 )
 def test_what_the_keys_mean(name: str, size: int, keys: dict[str, Any], made: Augmentation | None) -> None:
     assert augmentation(name, size, **keys) == made
+
+
+def test_what_is_erased_is_the_square_around_its_centre_that_lies_in_the_image() -> None:
+    """All centres of an image of 8 pixels, squares of 4 and 3; by loops over the pixels."""
+    centres = torch.cartesian_prod(torch.arange(8), torch.arange(8)).T
+    for side in (4, 3):
+        images = torch.full((64, 2, 8, 8), 3.0).to(memory_format=torch.channels_last)
+        out = erase_(images, centres, side)
+        for (row, column), image in zip(centres.T.tolist(), out, strict=True):
+            rows = range(row - side // 2, row - side // 2 + side)
+            columns = range(column - side // 2, column - side // 2 + side)
+            expected = [[0.0 if r in rows and c in columns else 3.0 for c in range(8)] for r in range(8)]
+            assert image.tolist() == [expected, expected]
+
+
+def test_cutout_erases_what_flip_crop_makes_and_moves_none_of_its_draws() -> None:
+    plain, cut = augmentation("flip_crop", 16), augmentation("flip_crop_cutout", 16)
+    assert plain is not None
+    assert cut is not None
+    drawn = cut.draw(generator(), 40)
+    assert torch.equal(drawn[:3], plain.draw(generator(), 40))
+    assert drawn.dtype == torch.int64
+    assert set(drawn[3:].flatten().tolist()) == set(range(16))  # of 80 draws one value lacks with chance 16 (15/16)^80
+    pixels_of = pixels(40, 16).permute(0, 3, 1, 2)
+    stored = Images(Split(pixels_of, torch.arange(40)), fit("mean_std", pixels_of), CPU)
+    (without, _), (made, _) = (Batches(stored, 40, 0, each)[3] for each in (plain, cut))
+    _, draws = Batches(stored, 40, 0, cut).draw(3)
+    assert torch.equal(made, erase_(without, draws[3:], 8))
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    assert (made == 0).all(1).sum((1, 2)).min() >= 8 * 8 / 4
+    halves = [Batches(stored, 20, 0, cut, part=(i, 2)) for i in range(2)]
+    whole = Batches(stored, 20, 0, cut)[1][0]
+    assert torch.equal(torch.cat([half[1][0] for half in halves]), whole)
+    coloured = augmentation("flip_crop_cutout", 16, jitter=0.3)
+    assert coloured is not None
+    both = coloured.draw(generator(), 40)
+    assert torch.equal(both[:5].long(), drawn)
+    images = pixels(40, 16)
+    normal = torch.ones(40, 3, 16, 16)
+    assert torch.equal(coloured.erase(normal.clone(), both), cut.erase(normal, drawn))
+    assert torch.equal(coloured.apply(images, both), jittered(cut.apply(images, drawn), both[5:]))
 
 
 def test_mirroring_alone() -> None:
