@@ -13,7 +13,7 @@ from .outer import RULES
 from .relaxation import Relaxation
 from .scratch import Block, copy_
 from .shards import plain
-from .state import REPLICA, starting_at_x
+from .state import REPLICA, allocate, starting_at_x
 
 
 class Replicated(Relaxation):
@@ -31,6 +31,7 @@ class Replicated(Relaxation):
     the others keep is not in this one's state. A subclass writes `after_one`, and `pull` where the force is another.
     """
 
+    evaluations_key = "replicas"
     replicated: ClassVar[bool] = True
     starts_away = True
     here: range | None = None  # the replicas of this rank; None: all
@@ -119,7 +120,9 @@ class Replicated(Relaxation):
 
     def allocate(self, block: Block) -> None:
         super().allocate(block)
+        names = RULES[block.group["outer"]].names(block.group)
         for a in self.mine:
+            allocate(block, self.state, tuple(f"{REPLICA}{a}_{name}" for name in names))
             starting_at_x(self.state, block, f"{REPLICA}{a}")
 
     def places(self, block: Block, a: int) -> list[Tensor]:

@@ -51,6 +51,7 @@ def test_calls_equal_a_closure_bit_for_bit(name: str) -> None:
 def test_within_a_step_the_weights_are_y_and_can_be_swapped(name: str) -> None:
     nets, (_, optimizer), (_, batches) = pair(name)
     moves = optimizer.moves and optimizer.evaluations > 1
+    call(optimizer, batches, optimizer.evaluations)  # replicas are apart after a step
     with optimizer.swapped_to_x():
         x = weights(nets[1])
     call(optimizer, batches, 1)

@@ -81,8 +81,9 @@ OTHER_STEPS = ("adamw", "schedule_free")
 def test_the_lr_of_a_scheduler_is_the_lr_used(name: str) -> None:
     net = network()
     case = OPTIMIZERS[name]
-    still = {"momentum": 0.0} if "momentum" in inspect.signature(case.make).parameters else {}
-    optimizer = case.build(net.parameters(), **still)
+    # the mean of elastic_sgd is pulled beside d
+    keys = {"momentum", "moving_rate"} & set(inspect.signature(case.make).parameters)
+    optimizer = case.build(net.parameters(), **dict.fromkeys(keys, 0.0))
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
     batches = Batches(net, optimizer)
     for _ in range(3):
@@ -110,10 +111,10 @@ def test_hyper_parameters_changed_by_hand_act_at_once(name: str) -> None:
     if key is not None:
         optimizer.param_groups[0][key] = 7
         descend(optimizer, loss)
-        assert calls[0] == 7
+        assert calls[0] == 7 * (1 if key == "replicas" else optimizer.param_groups[0].get("replicas", 1))
     optimizer.param_groups[0]["lr"] = 0.0
-    if "momentum" in optimizer.param_groups[0]:
-        optimizer.param_groups[0]["momentum"] = 0.0
+    for other in {"momentum", "moving_rate"} & set(optimizer.param_groups[0]):
+        optimizer.param_groups[0][other] = 0.0
     before = p.detach().clone()
     descend(optimizer, loss)
     assert torch.equal(p, before)
@@ -179,6 +180,8 @@ def test_scratch_is_reused_and_is_not_state(name: str) -> None:
     names = set(optimizer.rule(group).names(group))
     if group.get("inner_state") == "keep":
         names |= {f"inner_{name}" for name in ("velocity", "step", "exp_avg", "exp_avg_sq")}
+    of_replicas = {f"replica_{a}" for a in range(group.get("replicas", 0))}
+    names |= {"centre"} | of_replicas | {f"{replica}_{name}" for replica in of_replicas for name in names}
     assert all(set(state) <= names for state in optimizer.state.values())
 
 

@@ -45,6 +45,7 @@ ROUNDED = {
     "heat": "sigma |filter| z is one addcmul, and the norm is summed in another order",
     "schedule_free": "z - x is kept in the place of z",
     "schedule_free_adamw": "z - x is kept in the place of z, and sqrt(v/(1 - b^t)) is sqrt(v)/sqrt(1 - b^t)",
+    **dict.fromkeys(reference.WITH_REPLICAS, "pulls are one addition with a factor; the chain as in entropy_sgd"),
     "pde_relaxed": "lr (x - y)/gamma is computed as (lr/gamma) (x - y), and y without fused multiply-adds",
 } | {name: "norms are summed in another order" for name, rule in RULES.items() if "Norm(" in inspect.getsource(rule)}
 SETTINGS: dict[str, dict[str, Any]] = {
