@@ -18,6 +18,7 @@ from deeprelax.optim import (
     EntropySGD,
     HamiltonJacobi,
     Heat,
+    Parle,
     Relaxation,
     ScheduleFree,
     pde_relaxed,
@@ -68,6 +69,13 @@ OPTIMIZERS = {
     "sgld": Case(SGLD, {"temperature": 1e-3, "seed": 4}, ["optimizer.temperature=1e-5"], noisy=True),
     "schedule_free": Case(ScheduleFree, {"lr": 0.3, "momentum": 0.8}, ["optimizer.lr=0.3"]),
     "schedule_free_adamw": Case(ScheduleFree, ADAMW, choice=False),
+    "parle": Case(
+        Parle,
+        {"lr": 0.3, "replicas": 3, "inner_steps": 2, "temperature": 1e-4, "momentum": 0.5, "scoping": 0.1, "seed": 3}
+        | {"gamma": 2.0, "rho": 2.0, "gamma_min": 1.7, "rho_min": 1.7},
+        ["optimizer.replicas=2", "optimizer.inner_steps=2", "optimizer.temperature=1e-5"],
+        noisy=True,
+    ),
     "pde_relaxed_hj": Case(pde_relaxed, {"equation": "hj"}, choice=False),
     "pde_relaxed_heat": Case(pde_relaxed, {"equation": "heat", "temperature": 1e-3}, choice=False, noisy=True),
     "entropy_sgd_keep": Case(

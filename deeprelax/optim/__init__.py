@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .hamilton_jacobi import HamiltonJacobi as HamiltonJacobi
     from .heat import Heat as Heat
     from .lbfgs import LBFGS as LBFGS
+    from .parle import Parle as Parle
     from .relaxation import Relaxation as Relaxation
     from .sam import SAM as SAM
     from .schedule_free import ScheduleFree as ScheduleFree
@@ -37,6 +38,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "sgld": ("sgld:SGLD", {}),
     "schedule_free": ("schedule_free:ScheduleFree", {}),
     "sam": ("sam:SAM", {}),
+    "parle": ("parle:Parle", {}),
     "lbfgs": ("lbfgs:LBFGS", {}),
 }
 _TOOLS = (

@@ -185,6 +185,30 @@ def mean_of_z(
     return (1 - w) * x + w * z
 
 
+def parle(
+    x: Tensor, xi: Iterator[Tensor], k: int, *, replicas: int, gamma: float, gamma_min: float, rho: float,
+    rho_min: float, scoping: float, kept: dict[str, Any], of_replicas: list[Iterator[Tensor]], **group: Any,
+) -> Direction:  # fmt: skip
+    """Of each replica x_a a chain of Entropy-SGD in f(y) + |y - x_a|^2/(2 gamma_k), with d_a = x_a - its average; then
+
+    x_a <- x_a - lr (d_a + (x_a - x)/rho_k) and d = the mean of d_a.   gamma_k = max(gamma/(1 + scoping)^k, gamma_min)
+    """
+    gamma, rho = (max(t / (1 + scoping) ** k, least) for t, least in ((gamma, gamma_min), (rho, rho_min)))
+    places, chain, d = kept.setdefault("x", [x] * replicas), {"scoping": 0.0, "inner": "momentum"}, list[Tensor]()
+    for place, z in zip(places, of_replicas, strict=True):
+        options = {**group, **chain, "gamma": gamma, "inner_state": "reset", "kept": {}}
+        d.append((yield from entropy_sgd(place, z, k, **options)))
+    _descend(places, [d_a.add(x_a - x, alpha=1 / rho) for d_a, x_a in zip(d, places, strict=True)], kept, group)
+    return sum(d[1:], d[0]) / replicas
+
+
+def _descend(places: list[Tensor], directions: list[Tensor], kept: dict[str, Any], group: dict[str, Any]) -> None:
+    """Each replica by the outer rule, with a velocity of its own."""
+    states = kept.setdefault("of_replicas", [{} for _ in places])
+    rule = OUTER["momentum"]
+    places[:] = [rule(*each, decay=0.0, **group) for each in zip(places, directions, states, strict=True)]
+
+
 def momentum(
     x: Tensor, d: Tensor, state: dict[str, Any], *, lr: float, momentum: float = 0.0, nesterov: bool = True,
     decay: float, **_: Any,
@@ -213,7 +237,7 @@ OUTER = {"momentum": momentum, "adamw": adamw}
 
 
 # by their rows in the table
-WITH_REPLICAS: dict[str, Rule] = {}
+WITH_REPLICAS: dict[str, Rule] = {"parle": parle}
 
 
 class Reference:
