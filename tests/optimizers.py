@@ -15,6 +15,7 @@ from deeprelax.optim import (
     SGD,
     SGLD,
     AdamW,
+    ElasticSGD,
     EntropySGD,
     HamiltonJacobi,
     Heat,
@@ -75,6 +76,9 @@ OPTIMIZERS = {
         | {"gamma": 2.0, "rho": 2.0, "gamma_min": 1.7, "rho_min": 1.7},
         ["optimizer.replicas=2", "optimizer.inner_steps=2", "optimizer.temperature=1e-5"],
         noisy=True,
+    ),
+    "elastic_sgd": Case(
+        ElasticSGD, {"lr": 0.1, "replicas": 3, "moving_rate": 0.6, "momentum": 0.5}, ["optimizer.replicas=2"]
     ),
     "pde_relaxed_hj": Case(pde_relaxed, {"equation": "hj"}, choice=False),
     "pde_relaxed_heat": Case(pde_relaxed, {"equation": "heat", "temperature": 1e-3}, choice=False, noisy=True),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .allocator import keep_freed_memory as keep_freed_memory
     from .batchnorm import kept_statistics as kept_statistics
     from .batchnorm import reestimate_batchnorm as reestimate_batchnorm
+    from .elastic_sgd import ElasticSGD as ElasticSGD
     from .entropy_sgd import EntropySGD as EntropySGD
     from .equation import pde_relaxed as pde_relaxed
     from .hamilton_jacobi import HamiltonJacobi as HamiltonJacobi
@@ -39,6 +40,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "schedule_free": ("schedule_free:ScheduleFree", {}),
     "sam": ("sam:SAM", {}),
     "parle": ("parle:Parle", {}),
+    "elastic_sgd": ("elastic_sgd:ElasticSGD", {}),
     "lbfgs": ("lbfgs:LBFGS", {}),
 }
 _TOOLS = (

@@ -202,6 +202,22 @@ def parle(
     return sum(d[1:], d[0]) / replicas
 
 
+def elastic_sgd(
+    x: Tensor, xi: Iterator[Tensor], k: int, *, replicas: int, moving_rate: float, kept: dict[str, Any], **group: Any
+) -> Direction:
+    """x_a <- x_a - lr grad f(x_a) - a (x_a - c) and c <- c + n a (x - c), a = moving_rate/n; so x, the mean, goes by
+    d = the mean of grad f(x_a), and then by -a (x - c).
+    """
+    places, c, d = kept.setdefault("x", [x] * replicas), kept.get("c", x), list[Tensor]()
+    for place in places:
+        d.append((yield place))
+    ahead = [x_a - c for x_a in places]
+    _descend(places, d, kept, group)
+    places[:] = [x_a.add(off, alpha=-moving_rate / replicas) for x_a, off in zip(places, ahead, strict=True)]
+    kept["c"], kept["then"] = c.add(x - c, alpha=moving_rate), (x - c) * (-moving_rate / replicas)
+    return sum(d[1:], d[0]) / replicas
+
+
 def _descend(places: list[Tensor], directions: list[Tensor], kept: dict[str, Any], group: dict[str, Any]) -> None:
     """Each replica by the outer rule, with a velocity of its own."""
     states = kept.setdefault("of_replicas", [{} for _ in places])
@@ -237,7 +253,7 @@ OUTER = {"momentum": momentum, "adamw": adamw}
 
 
 # by their rows in the table
-WITH_REPLICAS: dict[str, Rule] = {"parle": parle}
+WITH_REPLICAS: dict[str, Rule] = {"parle": parle, "elastic_sgd": elastic_sgd}
 
 
 class Reference:
@@ -259,6 +275,7 @@ class Reference:
             decay = 0.0 if group.get("inner") == "adamw" else group.get("decoupled_weight_decay", 0.0)
             outer = mean_of_z if self.rule is schedule_free else OUTER[group.get("outer", "momentum")]
             p.copy_(outer(x[i], d[i], self.state[i], decay=decay, kept=self.kept[i], **group))
+            p.add_(self.kept[i].pop("then", 0.0))  # what goes by without the rule
         self.outer_steps += 1
 
     def directions(self, x: list[Tensor], closure: Callable[[], Tensor]) -> list[Tensor]:
