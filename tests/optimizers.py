@@ -21,6 +21,7 @@ from deeprelax.optim import (
     Heat,
     Parle,
     Relaxation,
+    ReplicatedSGD,
     ScheduleFree,
     pde_relaxed,
 )
@@ -79,6 +80,11 @@ OPTIMIZERS = {
     ),
     "elastic_sgd": Case(
         ElasticSGD, {"lr": 0.1, "replicas": 3, "moving_rate": 0.6, "momentum": 0.5}, ["optimizer.replicas=2"]
+    ),
+    "replicated_sgd": Case(
+        ReplicatedSGD,
+        {"lr": 0.1, "replicas": 3, "coupling": 0.5, "scoping": 0.1, "momentum": 0.5},
+        ["optimizer.replicas=2", "optimizer.coupling=0.1"],
     ),
     "pde_relaxed_hj": Case(pde_relaxed, {"equation": "hj"}, choice=False),
     "pde_relaxed_heat": Case(pde_relaxed, {"equation": "heat", "temperature": 1e-3}, choice=False, noisy=True),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .relaxation import Relaxation as Relaxation
     from .sam import SAM as SAM
     from .schedule_free import ScheduleFree as ScheduleFree
+    from .replicated_sgd import ReplicatedSGD as ReplicatedSGD
     from .sgd import SGD as SGD
     from .sgld import SGLD as SGLD
 
@@ -41,6 +42,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "sam": ("sam:SAM", {}),
     "parle": ("parle:Parle", {}),
     "elastic_sgd": ("elastic_sgd:ElasticSGD", {}),
+    "replicated_sgd": ("replicated_sgd:ReplicatedSGD", {}),
     "lbfgs": ("lbfgs:LBFGS", {}),
 }
 _TOOLS = (

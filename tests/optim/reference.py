@@ -218,6 +218,18 @@ def elastic_sgd(
     return sum(d[1:], d[0]) / replicas
 
 
+def replicated_sgd(
+    x: Tensor, xi: Iterator[Tensor], k: int, *, replicas: int, coupling: float, scoping: float, kept: dict[str, Any],
+    **group: Any,
+) -> Direction:  # fmt: skip
+    """x_a <- x_a - lr (grad f(x_a) + 2 g_k (x_a - x)) and d = the mean of grad f(x_a).   g_k = g (1 + scoping)^k"""
+    places, g, d = kept.setdefault("x", [x] * replicas), coupling * (1 + scoping) ** k, list[Tensor]()
+    for place in places:
+        d.append((yield place))
+    _descend(places, [d_a.add(x_a - x, alpha=2 * g) for d_a, x_a in zip(d, places, strict=True)], kept, group)
+    return sum(d[1:], d[0]) / replicas
+
+
 def _descend(places: list[Tensor], directions: list[Tensor], kept: dict[str, Any], group: dict[str, Any]) -> None:
     """Each replica by the outer rule, with a velocity of its own."""
     states = kept.setdefault("of_replicas", [{} for _ in places])
@@ -253,7 +265,7 @@ OUTER = {"momentum": momentum, "adamw": adamw}
 
 
 # by their rows in the table
-WITH_REPLICAS: dict[str, Rule] = {"parle": parle, "elastic_sgd": elastic_sgd}
+WITH_REPLICAS: dict[str, Rule] = {"parle": parle, "elastic_sgd": elastic_sgd, "replicated_sgd": replicated_sgd}
 
 
 class Reference:
