@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from .lbfgs import LBFGS as LBFGS
     from .parle import Parle as Parle
     from .relaxation import Relaxation as Relaxation
+    from .replicated_sgd import ReplicatedSGD as ReplicatedSGD
     from .sam import SAM as SAM
     from .schedule_free import ScheduleFree as ScheduleFree
-    from .replicated_sgd import ReplicatedSGD as ReplicatedSGD
     from .sgd import SGD as SGD
     from .sgld import SGLD as SGLD
 

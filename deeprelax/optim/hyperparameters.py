@@ -145,6 +145,11 @@ def scoped_gamma(group: Mapping[str, Any]) -> float:
     return float(group["gamma"]) * (1.0 + float(group.get("scoping", 0.0))) ** -int(group["outer_steps"])
 
 
+def grown_coupling(group: Mapping[str, Any]) -> float:
+    """g_k = g (1 + scoping)^k: the coupling of replicas grows with training."""
+    return float(group["coupling"]) / max(scoped_gamma({**group, "gamma": 1.0}), 1e-300)
+
+
 def stiffness(group: Mapping[str, Any]) -> float:
     """1/gamma_k of the spring; inf once scoping has brought gamma_k to 0."""
     gamma = scoped_gamma(group)

@@ -10,6 +10,9 @@ Every optimizer of this folder is an outer rule, that of `torch.optim.SGD` or of
       fixed_point     (Hopf-Lax formula,                   grad f(prox)  (~ grad u)        inner_steps
       proximal        Moreau envelope)                     x - prox      (~ gamma grad u)  inner_steps
     Heat              heat equation (Gaussian smoothing)   <grad f(x + sigma z)>           samples
+    Parle             as EntropySGD, of n replicas         mean of x_a - <y>_a             n inner_steps
+    ElasticSGD,       f, of n replicas                     mean of grad f(x_a)             n
+      ReplicatedSGD
 
 gamma is the TIME of the partial differential equation (Chaudhari et al., arXiv 1704.04932); the Entropy-SGD paper
 (arXiv 1611.01838) and its public code quote the inverse, a stiffness. The same letters mean the same in all files:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .hyperparameters import given, scoped_gamma
+from .hyperparameters import given, grown_coupling
 from .replicas import Replicated, add_offset
 from .scratch import Block
 
@@ -56,8 +56,7 @@ class ReplicatedSGD(Replicated):
 
     def settings(self, group: dict[str, Any]) -> dict[str, Any]:
         """The coupling as scoping has it now."""
-        scoped = scoped_gamma({**group, "gamma": 1.0})
-        return {**group, "coupling": float(group["coupling"]) / max(scoped, 1e-300), "scoping": 0.0}
+        return {**group, "coupling": grown_coupling(group), "scoping": 0.0}
 
     def scalars(self) -> dict[str, float]:
         return super().scalars() | {"coupling": float(self.settings(self.param_groups[0])["coupling"])}

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..configuration.schema import TrainConf
 from ..optim import LBFGS, SGD, AdamW
-from ..optim.hyperparameters import stiffness
+from ..optim.hyperparameters import grown_coupling, stiffness
 from ..tasks.task import Task
 from ..training.stepper import Stepper
 
@@ -87,6 +87,10 @@ def _others(own: Set[str], group: Mapping[str, Any]) -> Iterator[tuple[str, str,
     for decay in ("weight_decay", "decoupled_weight_decay"):
         if decay in own and group[decay] * _usual(group, "inner_lr" if "inner_lr" in own else "lr") > 0.1:
             yield "lower", decay, ""
+    if "rho" in own and group["lr"] / group["rho"] > 1:
+        yield "raise", "rho", ""
+    if "coupling" in own and (pull := 2 * group["lr"] * grown_coupling(group)) > 1:
+        yield "lower", "coupling", f" (with its scoping a step now goes {pull:.3g} of the way to the mean)"
     for eps in ("eps", "inner_eps"):
         if eps in own and group[eps] == 0:
             yield "raise", eps, ""

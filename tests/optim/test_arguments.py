@@ -18,10 +18,13 @@ from deeprelax.optim import (
     LBFGS,
     SGD,
     AdamW,
+    ElasticSGD,
     EntropySGD,
     HamiltonJacobi,
     Heat,
+    Parle,
     Relaxation,
+    ReplicatedSGD,
     ScheduleFree,
     pde_relaxed,
 )
@@ -80,7 +83,7 @@ OUT_OF_RANGE: dict[str, list[object]] = {
 
 
 def test_every_choice_of_the_command_line_stands_in_the_table() -> None:
-    assert [*tests.optimizers.CHOICES, *NO_RELAXATION] == list(CHOICES)
+    assert sorted([*tests.optimizers.CHOICES, *NO_RELAXATION]) == sorted(CHOICES)
     for name, (path, _) in CHOICES.items():
         made = getattr(optim, path.partition(":")[2])
         assert (isinstance(made, type) and not issubclass(made, Relaxation)) == (name in NO_RELAXATION), name
@@ -153,6 +156,10 @@ PUBLIC = {
     + OUTER
     + " closure_calls",
     ScheduleFree: "lr momentum weight_decay outer betas eps decoupled_weight_decay closure_calls",
+    Parle: "lr replicas inner_steps gamma rho scoping gamma_min rho_min inner_lr inner_momentum averaging temperature "
+    "momentum nesterov weight_decay seed closure_calls",
+    ElasticSGD: "lr replicas moving_rate momentum nesterov weight_decay closure_calls",
+    ReplicatedSGD: "lr replicas coupling scoping momentum nesterov weight_decay closure_calls",
     LBFGS: "lr max_iter max_eval tolerance_grad tolerance_change history_size",
 }
 
