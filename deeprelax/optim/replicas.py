@@ -9,7 +9,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .outer import RULES
 from .relaxation import Relaxation
 from .scratch import Block, copy_
 from .shards import plain
@@ -116,11 +115,11 @@ class Replicated(Relaxation):
     def move(self, block: Block, a: int, x_a: list[Tensor], d_a: list[Tensor]) -> None:
         """x_a by the outer rule along d_a."""
         view = replace(block, y=x_a, d=d_a)
-        RULES[block.group["outer"]].apply(view, self.state, self.finite, f"{REPLICA}{a}_")
+        self.rule(block.group).apply(view, self.state, self.finite, f"{REPLICA}{a}_")
 
     def allocate(self, block: Block) -> None:
         super().allocate(block)
-        names = RULES[block.group["outer"]].names(block.group)
+        names = self.rule(block.group).names(block.group)
         for a in self.mine:
             allocate(block, self.state, tuple(f"{REPLICA}{a}_{name}" for name in names))
             starting_at_x(self.state, block, f"{REPLICA}{a}")
