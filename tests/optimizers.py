@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deeprelax.optim import (
+    ASAM,
     SAM,
     SGD,
     SGLD,
@@ -129,6 +130,7 @@ OPTIMIZERS = {
         noisy=True,
     ),
     "sam": Case(SAM, {"rho": 0.1}),
+    "asam": Case(ASAM, {"rho": 0.2}),
     "sam_adamw": Case(SAM, {**ADAMW, "rho": 0.1}, choice=False),
 }
 # Choices that are no relaxations and keep another contract: tests/optim/test_lbfgs.py and tests/runs/test_lbfgs.py.

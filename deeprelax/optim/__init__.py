@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .parle import Parle as Parle
     from .relaxation import Relaxation as Relaxation
     from .replicated_sgd import ReplicatedSGD as ReplicatedSGD
+    from .sam import ASAM as ASAM
     from .sam import SAM as SAM
     from .schedule_free import ScheduleFree as ScheduleFree
     from .sgd import SGD as SGD
@@ -40,6 +41,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "sgld": ("sgld:SGLD", {}),
     "schedule_free": ("schedule_free:ScheduleFree", {}),
     "sam": ("sam:SAM", {}),
+    "asam": ("sam:ASAM", {}),
     "parle": ("parle:Parle", {}),
     "elastic_sgd": ("elastic_sgd:ElasticSGD", {}),
     "replicated_sgd": ("replicated_sgd:ReplicatedSGD", {}),

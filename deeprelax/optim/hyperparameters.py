@@ -56,6 +56,7 @@ RANGES: dict[str, Row] = {
     "replicas": (int, whole(1, 1000), "an integer from 1 to 1000"),
     "rho": (float, lambda v: v > 0, "a number > 0 (inf leaves the replicas alone)"),
     "sam.rho": _RADIUS,
+    "asam.rho": _RADIUS,
     "gamma_min": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
     "rho_min": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
     "moving_rate": (float, lambda v: 0 <= v <= 1, "a number in [0, 1]"),
@@ -77,6 +78,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "heat": {"lr": 0.1, "momentum": 0.9},
     "pde_relaxed": {"lr": 0.1, "momentum": 0.9},
     "sam": {"lr": 0.1, "momentum": 0.9},
+    "asam": {"lr": 0.1, "momentum": 0.9},
     "schedule_free": {"lr": 1.0, "momentum": 0.9},
     "schedule_free, adamw": {"lr": 2.5e-3},  # with rules of AdamW, where not as in OF_ADAMW
 }

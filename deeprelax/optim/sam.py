@@ -11,7 +11,7 @@ from torch import Tensor
 from .finite import norm_of
 from .hyperparameters import given, resolved
 from .relaxation import Relaxation
-from .scratch import Block
+from .scratch import Block, copy_
 
 
 class SAM(Relaxation):
@@ -88,4 +88,47 @@ class SAM(Relaxation):
 
     def scaled(self, block: Block, tensors: list[Tensor]) -> list[Tensor]:
         """What the metric of the ball makes of tensors like the parameters, in their place: here nothing."""
+        return tensors
+
+
+class ASAM(SAM):
+    """SAM in a ball whose radius is in proportion to each weight: e = rho |x|^2 g/| |x| g |, products by number.
+
+    |e/x| = rho, so x + e is the same function for all scales that layers may take from each other without changing f,
+    as c w1, w2/c in f(w1, w2) = f(w1 w2). A weight that is 0, as biases are at first, is not moved.
+
+    Source: arXiv 2102.11600, equation 11 and algorithm 1.
+    Differs from the authors' code: there |x| + eta takes the place of |x|, 1 for biases, and eta is 0.01 by default
+    and 0 in their example, as here.
+
+    Args:
+        rho: radius of the ball in units of each weight, 0.5 in the authors' runs on CIFAR-10.
+        All others are as SAM's.
+    """
+
+    choice = "asam"
+    same_each_step = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | None = None,
+        rho: float = 0.5,
+        momentum: float | None = None,
+        nesterov: bool = True,
+        weight_decay: float = 0.0,
+        outer: str = "momentum",
+        betas: Sequence[float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        decoupled_weight_decay: float = 0.0,
+        closure_calls: str = "all",
+    ) -> None:
+        Relaxation.__init__(self, params, resolved("asam", given(locals())))
+
+    def scaled(self, block: Block, tensors: list[Tensor]) -> list[Tensor]:
+        """|x| times them."""
+        size = self.scratch("d", block.y)  # d is not needed yet
+        copy_(size, block.y)
+        torch._foreach_abs_(size)
+        torch._foreach_mul_(tensors, size)
         return tensors
