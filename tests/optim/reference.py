@@ -131,6 +131,13 @@ def sam(x: Tensor, xi: Iterator[Tensor], k: int, *, rho: float, **_: Any) -> Dir
     return (yield Again(x.add(g, alpha=rho / norm.item())))
 
 
+def asam(x: Tensor, xi: Iterator[Tensor], k: int, *, rho: float, **_: Any) -> Direction:
+    """The same with e = rho |x| (|x| g)/| |x| g |, products by number: in proportion to the weights."""
+    scaled = x.abs() * (yield x)
+    norm = yield Norm(scaled)
+    return (yield Again(x.add(scaled * x.abs(), alpha=rho / norm.item())))
+
+
 def pde_relaxed(
     x: Tensor, xi: Iterator[Tensor], k: int, *, equation: str, gamma: float, temperature: float, inner_steps: int,
     **_: Any,

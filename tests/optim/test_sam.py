@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deeprelax.optim import SAM
+from deeprelax.optim import ASAM, SAM
 
 from .problems import Batches, descend, direction, network, quadratic_loss, random_quadratic, same, weights
 
@@ -53,13 +53,39 @@ def test_a_radius_of_0_is_sgd_bit_for_bit() -> None:
     assert optimizer.evaluations == 2
 
 
-@pytest.mark.parametrize("make", [SAM])
+@pytest.mark.parametrize("make", [SAM, ASAM])
 def test_a_gradient_of_0_moves_nothing(make: type[SAM]) -> None:
     p = nn.Parameter(torch.ones(3, dtype=torch.float64))
     optimizer = make([p])
     descend(optimizer, lambda: (p - 1).square().sum())
     assert torch.equal(p, torch.ones_like(p))
     assert optimizer.nonfinite_steps() == (0, 0)
+
+
+def places(make: type[SAM], weights: list[float], rho: float) -> tuple[Tensor, Tensor]:
+    """y - x relative to x, of a loss of the weights' product, and that loss there."""
+    params = [nn.Parameter(torch.tensor([w], dtype=torch.float64)) for w in weights]
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def loss() -> Tensor:
+        f = (params[0] * params[1] - 1).square().sum() / 2
+        seen.append((torch.cat([p.detach().clone() for p in params]), f.detach()))
+        return f
+
+    descend(make(params, rho=rho), loss)
+    (x, _), (y, f) = seen
+    return (y - x) / x, f
+
+
+def test_asam_moves_by_rho_in_units_of_the_weights_whatever_the_layers_scale() -> None:
+    """|e/x| = rho; x + e is the same function for (c w1, w2/c). SAM's is another."""
+    relative, f = places(ASAM, [0.8, -1.5], 0.3)
+    assert relative.norm().item() == pytest.approx(0.3, rel=1e-12)
+    for c in (10.0, 0.03):
+        scaled, same_f = places(ASAM, [c * 0.8, -1.5 / c], 0.3)
+        torch.testing.assert_close(scaled, relative, rtol=1e-12, atol=0)
+        torch.testing.assert_close(same_f, f, rtol=1e-12, atol=0)
+    assert abs(places(SAM, [8.0, -0.15], 0.3)[1] - places(SAM, [0.8, -1.5], 0.3)[1]) > 0.1
 
 
 def test_the_norm_of_half_precision_gradients_does_not_overflow() -> None:
