@@ -10,11 +10,12 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from . import __version__
-from .errors import OwnCodeError, Stopped, UserError, did_you_mean, forget_own_code, trim
+from .errors import LeftAlone, OwnCodeError, Stopped, UserError, did_you_mean, forget_own_code, trim
 
 # name: (module with a function main(arguments), one line)
 COMMANDS = {
@@ -69,9 +70,21 @@ def main(arguments: list[str] | None = None) -> int:
     # `train` alone: the other commands leave nothing to resume, and the default handlers end them at once
     handlers = stop_by_signals() if command == "train" else {}
     try:
-        importlib.import_module(COMMANDS[command][0]).main(rest)
+        return _status(lambda: importlib.import_module(COMMANDS[command][0]).main(rest), arguments)
+    except LeftAlone as left:
+        _end_alone(left, arguments)
+    finally:
+        root.removeHandler(console)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _status(work: Callable[[], object], arguments: list[str]) -> int:
+    """The exit status of a command's work, with a message for the errors that have one."""
+    try:
+        work()
     except UserError as error:
-        hint = " (without force=true, which starts again)" if error.resumes and force_arguments(rest) else ""
+        hint = " (without force=true, which starts again)" if error.resumes and force_arguments(arguments[1:]) else ""
         print(f"deeprelax: {error}{hint}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # an OSError, so before it: the reader, `| head` perhaps, has closed the pipe
@@ -84,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except KeyboardInterrupt as stop:
         # force=true in the printed command would restart the run instead of resuming it
-        resume = shlex.join(["deeprelax", *(each for each in arguments if each not in force_arguments(rest))])
+        resume = shlex.join(["deeprelax", *(each for each in arguments if each not in force_arguments(arguments[1:]))])
         print(f"deeprelax: {str(stop) or 'interrupted'}; to resume: {resume}", file=sys.stderr)
         return getattr(stop, "status", 130)
     except Exception as error:
@@ -93,11 +106,24 @@ def main(arguments: list[str] | None = None) -> int:
         own = [str(error)] if isinstance(error, OwnCodeError) else traceback.format_exception(error)
         print("".join(own).rstrip(), file=sys.stderr)
         return 1
-    finally:
-        root.removeHandler(console)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
     return 0
+
+
+def _end_alone(left: LeftAlone, arguments: list[str]) -> NoReturn:
+    """End the process at once: the end of the interpreter would wait for the other ranks."""
+
+    def again() -> None:
+        raise left.error
+
+    try:
+        status = _status(again, arguments)
+    except Exception:
+        traceback.print_exc()
+        status = 1
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(status)
 
 
 def _without_command(arguments: list[str]) -> int | None:

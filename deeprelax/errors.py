@@ -32,6 +32,21 @@ class Stopped(KeyboardInterrupt):
         self.status = 128 + number
 
 
+class PeersLostError(UserError):
+    """The other ranks of the run are gone: what went wrong is told by one of them."""
+
+
+class LeftAlone(BaseException):
+    """This rank has ended with `error` where its peers have not.
+
+    The process must end at once, without a call in which it would wait for them, and no further job may begin.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class OwnCodeError(RuntimeError):
     """An error in a class of the user's, in another process; the message is its traceback, as `trim` leaves it."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
@@ -11,7 +13,11 @@ from ..errors import UserError
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+    from torch.distributed import Store  # type: ignore[attr-defined]
+
+TIMEOUT = timedelta(minutes=30)  # of a collective call: an evaluation, a checkpoint on a slow disk may take as long
+PARTING = timedelta(seconds=3)  # that a rank which has ended with an error waits for the others to do so
+_meetings = itertools.count()  # of this process: a sweep has one for each job
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,33 +89,49 @@ def _whole(name: str, default: int = 0) -> int:
     return int(text)
 
 
-def join(ranks: Ranks, device: torch.device, store: TCPStore | None = None) -> None:
+def join(ranks: Ranks, device: torch.device, store: Store | None = None) -> Store | None:
     """Meet the peers: NCCL on GPUs, gloo on CPUs. Without a store, at MASTER_ADDR:MASTER_PORT.
 
-    Raises UserError if the port is taken or NCCL is missing.
+    Returns the store of this meeting, None for one rank. Raises UserError if the port is taken or NCCL is missing.
     """
     if ranks.world == 1:
-        return
+        return None
     import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
 
     if device.type == "cuda" and not dist.is_nccl_available():
         raise UserError("this torch has no NCCL, and gloo is for CPUs: install a CUDA build or set hardware.device=cpu")
     backend, on = ("nccl", device) if device.type == "cuda" else ("gloo", None)
     try:
         if store is None:
-            dist.init_process_group(backend, device_id=on)
-        else:
-            dist.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.world, device_id=on)
+            store, _, _ = next(iter(rendezvous("env://", ranks.rank, ranks.world, timeout=TIMEOUT)))
+        # torchrun keeps its store, and what stood in it, over jobs and restarts
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = dist.PrefixStore(f"deeprelax/{attempt}/{next(_meetings)}", store)  # type: ignore[attr-defined]
+        dist.init_process_group(
+            backend, store=store, rank=ranks.rank, world_size=ranks.world, device_id=on, timeout=TIMEOUT
+        )
     except (dist.DistNetworkError, ValueError) as error:
         where = f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"
         raise UserError(
             f"rank {ranks.rank} cannot meet its peers at {where} ({str(error).splitlines()[0]}): "
             "is the port taken? torchrun's --master-port chooses another"
         ) from None
+    return store
+
+
+def all_ended(ranks: Ranks, store: Store) -> bool:
+    """Have all ranks come here, each with an error? Waits a moment for them, but in no collective call."""
+    try:
+        store.set(f"ended/{ranks.rank}", "")
+        store.wait([f"ended/{rank}" for rank in range(ranks.world)], PARTING)
+    except RuntimeError:  # too long, or the store is gone with the process that kept it
+        return False
+    return True
 
 
 def leave() -> None:
-    """Part from the peers, if any were met."""
+    """Part from the peers, if any were met: a collective call."""
     import torch.distributed as dist
 
     if dist.is_initialized():

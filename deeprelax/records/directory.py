@@ -36,6 +36,14 @@ class RunDirectory:
         self.checkpoint, self.previous, self.corrupt = path / CHECKPOINT, path / PREVIOUS, path / CORRUPT
         self.best = path / BEST
 
+    def log_of(self, rank: int) -> Path:
+        """What a rank other than the main one wrote to standard error, if anything."""
+        return self.path / f"rank-{rank}.log"
+
+    @property
+    def _replaced_by(self) -> Path:
+        return self.path / ".replaced_by"
+
     @property
     def written(self) -> list[Path]:
         """All that a run writes. Whatever else lies in the directory is somebody's."""
@@ -53,9 +61,11 @@ class RunDirectory:
             self.overrides,
             self.provenance,
             self.log,
+            *sorted(self.path.glob("rank-[0-9]*.log")),
             self.tensorboard,
             self.split,
             self.model,
+            self._replaced_by,
             self.path / "confusion.png",  # of task=classification and task=bayesian
             self.path / "solution.png",  # of task=pinn
             *(self.path / f"landscape_{what}.{kind}" for what in LANDSCAPES for kind in ("png", "pdf", "npz")),
@@ -91,9 +101,14 @@ class RunDirectory:
         here = Path.cwd()
         return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
 
+    @property
+    def replaced_by(self) -> str | None:
+        """The name of the job that has replaced an earlier run by this one, if any did."""
+        return self._replaced_by.read_text() if self._replaced_by.exists() else None
+
     @contextlib.contextmanager
-    def replacing(self) -> Iterator[None]:
-        """Within the `with` a new run replaces an earlier one, whose files are backed up.
+    def replacing(self, job: str | None = None) -> Iterator[None]:
+        """Within the `with` a new run replaces an earlier one, whose files are backed up; `job` is remembered.
 
         They are deleted once the new run has a checkpoint, and restored if it ends before that.
         """
@@ -103,6 +118,8 @@ class RunDirectory:
         else:
             shutil.rmtree(backup.path, ignore_errors=True)
             self.move_to(backup)
+        if job is not None:
+            self._replaced_by.write_text(job)
         try:
             yield
         finally:
@@ -112,7 +129,7 @@ class RunDirectory:
 
     def move_to(self, other: RunDirectory) -> None:
         """Put what this run has written, if anything, in the place of what the other has."""
-        pairs = [(mine, its) for mine, its in zip(self.written, other.written, strict=True) if mine.exists()]
+        pairs = [(mine, other.path / mine.name) for mine in self.written if mine.exists()]
         if not pairs:
             return
         other.path.mkdir(exist_ok=True)

@@ -34,6 +34,8 @@ from ..training.share import Share
 from ..training.stepper import Stepper
 from .parameters import forget_decay, freeze, grouped_by, norms_and_biases_apart, parameter_groups
 
+RANKS_A_CORE = 4  # for a trial of many ranks on a small machine
+
 
 def choose_device(conf: HardwareConf, ranks: Ranks = SOLO) -> torch.device:
     """This rank's device, which becomes the process's own. Raises UserError as `count_gpus`."""
@@ -51,9 +53,10 @@ def count_gpus(conf: HardwareConf, ranks: Ranks = SOLO) -> int:
     gpus = torch.cuda.device_count() if conf.device != "cpu" else 0
     if conf.device == "cuda" and not gpus:
         raise UserError("hardware.device=cuda, but torch sees no GPU: use hardware.device=cpu or auto")
-    there, kind = (gpus, "GPUs") if gpus else (os.cpu_count() or 1, "CPU cores")
-    if ranks.local_world > there:
-        raise UserError(f"{ranks.local_world} ranks on this machine, which has {there} {kind}: lower hardware.devices")
+    cores = os.cpu_count() or 1
+    if ranks.local_world > (gpus or RANKS_A_CORE * cores):
+        there = f"{gpus} GPUs" if gpus else f"{cores} CPU cores, each for {RANKS_A_CORE} ranks at most"
+        raise UserError(f"{ranks.local_world} ranks on this machine, which has {there}: lower hardware.devices")
     if conf.sync_batchnorm and ranks.world > 1 and not gpus:  # one rank sees the whole batch anyhow
         raise UserError("hardware.sync_batchnorm=true works on GPUs only: leave it out on CPUs")
     if conf.cuda_graphs:

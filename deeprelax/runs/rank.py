@@ -14,7 +14,7 @@ from ..configuration.check import load
 from ..errors import Stopped, UserError, trim
 from ..files import file_error
 from ..parallel import launch
-from ..parallel.ranks import from_environment, join, leave
+from ..parallel.ranks import from_environment, leave
 from ..records.directory import RunDirectory
 from .log import logging_to
 
@@ -30,17 +30,22 @@ def main(directory: Path) -> int:
     except KeyboardInterrupt:
         return 130
     except UserError as error:
-        launch.report(error, str(error))
-        return 1
+        return _told(error, str(error))
     except OSError as error:
         problem = file_error(error, directory)
-        launch.report(problem, str(problem))
-        return 1
+        return _told(problem, str(problem))
     except Exception as error:
         own = trim(error)
-        launch.report(error, traceback.format_exc(), own=own)
-        return 1
+        return _told(error, traceback.format_exc(), own=own)
     return 0
+
+
+def _told(error: Exception, message: str, *, own: bool = False) -> int:
+    """Leave the error for the parent, and in this rank's log, which on rank 0 is the terminal."""
+    launch.report(error, message, own=own)
+    if os.environ["RANK"] != "0":
+        print(message, file=sys.stderr)
+    return 1
 
 
 def _train(path: Path) -> None:
@@ -48,21 +53,20 @@ def _train(path: Path) -> None:
     conf = load(directory.config)
 
     from .build import choose_device
+    from .peers import joined
     from .train import train
 
     ranks = from_environment()
     assert ranks is not None
     device = choose_device(conf.hardware, ranks)
-    join(ranks, device, launch.store(ranks))
+    log = logging_to(directory.log) if ranks.main else contextlib.nullcontext()
     try:
-        with logging_to(directory.log) if ranks.main else contextlib.nullcontext():
+        # After an error nobody parts: the others wait in a collective call
+        with log, joined(conf, ranks, device, launch.store(ranks)):
             train(conf, directory, device, ranks)
     except Stopped:
         leave()  # all ranks stop together
         raise
-    # Not after an error: the others wait in a collective call, and would complain of this rank before its own error is
-    # told. The process ends without parting.
-    leave()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from ..configuration.schema import HardwareConf, TrainConf
 from ..errors import UserError
 from ..optim.hyperparameters import WITHOUT_CHAIN
 from ..parallel import launch
-from ..parallel.ranks import Ranks, from_environment, join, leave
+from ..parallel.ranks import Ranks, from_environment
 from ..records.directory import RunDirectory
 from ..records.scores import first
 from . import continuation
@@ -61,7 +61,9 @@ def _run(conf: TrainConf, config: DictConfig, directory: RunDirectory, overrides
                 if world == 1:
                     _train_here(conf, directory)
                 else:
-                    launch.launch(launch.command_for("deeprelax.runs.rank", str(directory.path)), world)
+                    launch.launch(
+                        launch.command_for("deeprelax.runs.rank", str(directory.path)), world, directory.log_of
+                    )
                 return _end(directory)
     return _result(directory)
 
@@ -83,13 +85,12 @@ def _run_among_peers(
     what the main rank finds, mistakes included, is broadcast and then raised by all.
     """
     from .build import choose_device
+    from .peers import joined_by_torchrun
     from .train import train
 
     check_share(conf, ranks.world)
     device = choose_device(conf.hardware, ranks)
-    join(ranks, device)
-    with contextlib.ExitStack() as stack:
-        stack.callback(leave)
+    with joined_by_torchrun(conf, ranks, device), contextlib.ExitStack() as stack:
         finished: bool = False
         problem: UserError | None = None
         if ranks.main:
@@ -129,7 +130,10 @@ def check_share(conf: TrainConf, world: int) -> None:
     if hasattr(conf.optimizer, "replicas"):
         _check_replicas(conf, conf.optimizer.replicas, world)
     elif conf.batch_size % world:
-        raise UserError(f"batch_size={conf.batch_size} cannot be shared equally by {world} ranks: use a multiple of it")
+        raise UserError(
+            f"batch_size={conf.batch_size} cannot be shared equally by {world} ranks: use a multiple of it, or a "
+            "number of ranks that divides it"
+        )
     if conf.optimizer.name == "lbfgs":
         _check_lbfgs(conf, world)
     if conf.hardware.share == "chains" and conf.optimizer.name in WITHOUT_CHAIN:
@@ -238,6 +242,15 @@ def closing_line(result: dict[str, Any], directory: RunDirectory) -> str:
 
 
 def _replacing(conf: TrainConf, directory: RunDirectory) -> AbstractContextManager[None]:
-    """With `force` the run replaces an earlier one; restarted by torchrun, it resumes instead."""
-    restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-    return directory.replacing() if conf.force and not restarted else contextlib.nullcontext()
+    """With `force` the run replaces an earlier one; started again by torchrun, it resumes instead.
+
+    torchrun counts restarts after a failure, but not those for a machine that comes or goes. So the directory remembers
+    the job's name, if it has one: "none" is what torchrun calls those without --rdzv-id.
+    """
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    job = None if name == "none" else name
+    if job is None:
+        again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    else:
+        again = directory.replaced_by == job and (directory.has_checkpoint or directory.finished)
+    return directory.replacing(job) if conf.force and not again else contextlib.nullcontext()

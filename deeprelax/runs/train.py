@@ -41,6 +41,7 @@ from .failures import explained
 from .inference import as_json, description
 from .initial import check_same_file, file_of_weights, start_from
 from .parameters import check_rates, described, grouped_by, log_groups
+from .peers import loss_explained
 from .precision import in_force, single_precision
 from .resume import log_what_changed, resume
 from .weights import build_average, build_best, scores_of_best, settle_best
@@ -51,7 +52,7 @@ log = logging.getLogger(__name__)
 def train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks: Ranks = SOLO) -> None:
     """Train in `directory`, from its checkpoint if there is one; the main rank writes result.json."""
     arithmetic = single_precision(conf.hardware.precision, device)
-    with arithmetic, deterministic(conf.deterministic), explained(conf):
+    with arithmetic, deterministic(conf.deterministic), explained(conf), loss_explained(ranks):
         _train(conf, directory, device, ranks)
 
 

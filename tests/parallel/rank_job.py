@@ -22,6 +22,7 @@ from deeprelax.configuration.hydra_app import configuration_folder
 from deeprelax.configuration.schema import TrainConf
 from deeprelax.parallel.ranks import Ranks
 from deeprelax.runs.build import build_optimizer, shared_by
+from deeprelax.runs.parameters import freeze
 from deeprelax.runs.train import compose_objective
 from deeprelax.tasks.classification import Classification
 from deeprelax.training import share as share_module
@@ -85,6 +86,22 @@ def descend(network: type[nn.Module], optimizer: str, share: str, steps: int, ra
     for _ in range(steps):
         objective.step(lambda: algorithm.step(objective))
     return weights(model)
+
+
+def partly_frozen(share: str, ranks: Ranks) -> dict[str, Tensor]:
+    """The parameters after some steps with the convolution's bias frozen, and a rate of its own for the head's weight.
+
+    By "data" of SGD, by "chains" of Entropy-SGD.
+    """
+    model, name = make(Plain), {"data": "sgd", "chains": "entropy_sgd"}[share]
+    conf = configuration(name, share)
+    conf.optimizer.groups = [{"match": "3.weight", "lr": 0.5 if share == "chains" else 0.02}]
+    freeze(model, ["0.bias"])
+    algorithm = build_optimizer(conf.optimizer, model, freezes=True)
+    objective = compose_objective(conf, task(share, ranks), model, algorithm, Share(ranks, share), torch.zeros(2))
+    for _ in range(5):
+        algorithm.step(objective)
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
 def one_chain(optimizer: str, chain: int) -> Tensor:
@@ -188,6 +205,7 @@ def main(folder: Path) -> None:
         "plain": {name: descend(Plain, name, "data", 20, ranks) for name in TRAINED},
         "chains": {name: chains(name, ranks) for name in CHAINS},
         "averaged": averaged(ranks),
+        "frozen": {share: partly_frozen(share, ranks) for share in ("data", "chains")},
         "scores": evaluated(ranks),
     }
     torch.save(found, folder / f"{ranks.rank}.pt")

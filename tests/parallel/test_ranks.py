@@ -81,6 +81,18 @@ def test_a_small_network_is_averaged_in_one_all_reduce_to_the_bits_of_torchs(two
         assert not torch.equal(own[0], own[1])
 
 
+def test_frozen_parameters_and_groups_on_two_ranks(two: list[dict[str, Any]]) -> None:
+    before = dict(job.make(job.Plain).named_parameters())
+    alone = job.partly_frozen("data", SOLO)
+    for share in ("data", "chains"):
+        mine, others = (rank["frozen"][share] for rank in two)
+        for name, p in mine.items():
+            assert torch.equal(p, others[name]), name
+            assert torch.equal(p, before[name]) == (name == "0.bias"), name
+            if share == "data":
+                torch.testing.assert_close(p, alone[name], rtol=0, atol=1e-10)
+
+
 def test_evaluation_counts_every_image_once_and_does_not_depend_on_the_ranks(two: list[dict[str, Any]]) -> None:
     assert two[0]["scores"] == two[1]["scores"] == job.evaluated(SOLO)
 

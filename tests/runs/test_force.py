@@ -91,3 +91,30 @@ def test_a_run_that_is_restored_is_not_taken_for_the_one_that_is_refused(deeprel
     assert {file.name: file.read_text() for file in here.iterdir() if file.name != ".lock"} == dict.fromkeys(
         ("config.yaml", "train.log"), "of the earlier run"
     )
+
+
+def test_a_job_that_torchrun_starts_again_resumes_and_another_one_replaces(
+    deeprelax: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchrun does not count the restart for a machine that has come or gone: the job's name tells."""
+    run = [*RUN, "force=true", "train.checkpoint_every=1", "hydra.run.dir=here"]
+    assert deeprelax(*run, "epochs=1")[0] == 0
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "first")
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 3)  # before its checkpoint: the earlier run is back
+        assert deeprelax(*run)[0] == 130
+    assert (Path("here") / "result.json").exists()
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 20)
+        assert deeprelax(*run)[0] == 130
+    assert not (Path("here") / "result.json").exists()
+    status, out, _ = deeprelax(*run)
+    assert (status, "resuming from pass" in out) == (0, True)
+    assert "finished before" in deeprelax(*run)[1]
+    for name in ("second", "none", "none"):  # torchrun's name for a job without one
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", name)
+        out = deeprelax(*run)[1]
+        assert ("resuming" in out, "finished before" in out) == (False, False)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert "finished before" in deeprelax(*run)[1]
