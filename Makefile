@@ -80,7 +80,7 @@ tensorboard: $(INSTALLED) ## show the runs under outputs/ on http://localhost:60
 
 reproduce: $(INSTALLED) ## make the README's picture and table (at most 30 minutes on 2 cores; DATA=DIR if MNIST is in DIR)
 	$(BIN)/deeprelax train -m +sweep=reproduce $(if $(DATA),data_dir='$(DATA)') $(ARGS); status=$$?; \
-	$(BIN)/deeprelax compare outputs/reproduce && exit $$status
+	$(BIN)/deeprelax compare outputs/reproduce --seeds && exit $$status
 
 clean: ## remove .venv and caches; outputs/ stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

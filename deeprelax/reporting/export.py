@@ -18,12 +18,14 @@ def as_json(comparison: Comparison) -> str:
     """The content of table.json: metric, tables with their groups and runs, runs that do not count, notes.
 
     Scores are in the units of the task's metrics, errors in percent; seconds in wall time; numbers that are not finite
-    are null. Where tables are compared by different metrics, as those of two tasks, "metric" lists that of each.
+    are null, among them costs of a target that was missed. Where tables are compared by different metrics, as those of
+    two tasks, "metric" lists that of each.
     """
     tables = [
         {
             "title": table.title,
             "baseline": table.baseline or None,
+            **({} if table.target is None else {"target": table.target}),
             "groups": [_row(row, table.metric) for row in table.rows],
         }
         for table in comparison.tables
@@ -33,11 +35,13 @@ def as_json(comparison: Comparison) -> str:
         for run, state, why in comparison.uncounted
     ]
     metrics = [table.metric for table in comparison.tables]
-    content = {
+    content: dict[str, Any] = {
         "metric": metrics[0] if len(set(metrics)) == 1 else metrics,
         "std": "sample standard deviation (ddof = 1)", "confidence": CONFIDENCE,
         "tables": tables, "not_counted": left, "notes": comparison.notes,
     }  # fmt: skip
+    if comparison.profile is not None:
+        content["profile"] = asdict(comparison.profile)
     return json.dumps(_strict(content), indent=2, allow_nan=False) + "\n"
 
 
@@ -45,7 +49,8 @@ def as_csv(comparison: Comparison) -> str:
     """The content of table.csv: a row for each group of all tables. The comparison must have one at least."""
     text = io.StringIO()
     rows = [_flat(table, row) for table in comparison.tables for row in table.rows]
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
@@ -66,6 +71,7 @@ def _row(row: Row, metric: str) -> dict[str, Any]:
         "gradient_evaluations": row.evaluations,
         "seconds": row.seconds,
         "traffic_bytes": row.traffic,
+        **({} if row.cost is None else {"cost_of_target": asdict(row.cost)}),
         "missing_seeds": row.missing_seeds,
         "notes": row.notes,
         "settings": row.group.runs[0].settings,
@@ -85,6 +91,8 @@ def _flat(table: Table, row: Row) -> dict[str, Any]:
         "table": table.title,
         "metric": table.metric,
         **{key: values[key] for key in ("label", "n", "mean", "std", "is_baseline")},
+        **{f"seed_{seed}": " ".join(map(str, row.of_seed(seed, table.metric))) for seed in table.seeds},
+        **({} if row.cost is None else {f"target_{key}": value for key, value in asdict(row.cost).items()}),
         **{f"difference_{key}": found.get(key) for key in ("from", "mean", "low", "high", "pairs", "why_not")},
         "budget": " ".join(map(str, row.budgets)),
         **{key: values[key] for key in ("comparable", "gradient_evaluations", "seconds", "traffic_bytes")},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +11,16 @@ from ..tasks.metric import Metric
 from .groups import Group
 from .loading import Run
 from .summary import Difference, Summary, summarize
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What reaching a target took: medians over `runs`, `reached` of which did; infinite if half of them missed it."""
+
+    runs: int
+    reached: int
+    evaluations: float
+    seconds: float
 
 
 @dataclass
@@ -30,6 +41,11 @@ class Row:
     is_baseline: bool = False
     missing_seeds: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    cost: Cost | None = None  # of reaching the table's target; None without one
+
+    def of_seed(self, seed: int, metric: str) -> list[float]:
+        """The metric of the counted runs of this seed: one, unless runs are pooled."""
+        return [float(run.result[metric]) for run in self.counted if run.seed == seed]
 
 
 def traffic(counted: list[Run]) -> float | None:
@@ -44,7 +60,8 @@ def traffic(counted: list[Run]) -> float | None:
 class Table:
     """One network on one problem. Rows: best first, then those of another budget, then those without a result.
 
-    metric: the key of result.json that they are compared by. metrics: all of its task.
+    metric: the key of result.json that they are compared by. metrics: all of its task. target: a value of the metric,
+    what reaching it cost being the rows'. seeds: those that have a column of their own.
     """
 
     title: str
@@ -52,6 +69,8 @@ class Table:
     metrics: Mapping[str, Metric]
     rows: list[Row] = field(default_factory=list)
     baseline: str = ""  # label of the row that differences are taken from, if it is one
+    target: float | None = None
+    seeds: list[int] = field(default_factory=list)
 
     @property
     def shown_as(self) -> Metric:
@@ -67,6 +86,55 @@ class Table:
         return first(self.metrics)[0] if self.metrics else "loss"
 
 
+@dataclass(frozen=True)
+class Profile:
+    """Performance profile: for each problem, the cost of each setting over that of the cheapest one there.
+
+    ratios: label -> a ratio >= 1 for each of `problems`; infinite where the target was missed.
+
+    Source: Dolan and Moré, Benchmarking optimization software with performance profiles (arXiv cs/0102001), section 2.
+    """
+
+    problems: list[str]
+    ratios: dict[str, list[float]]
+
+    def share(self, label: str, factor: float) -> float:
+        """rho(factor): the share of problems on which the setting cost at most so many times the cheapest's, in [0, 1].
+
+        At infinity that of the problems on which it reached the target at all.
+        """
+        return sum(ratio <= factor and ratio < math.inf for ratio in self.ratios[label]) / len(self.problems)
+
+
+def profile(tables: list[Table]) -> Profile | None:
+    """Of the tables with a target, over the labels that all have; None under two tables, or if no label is in all.
+
+    A cost is the median of the gradient evaluations times the batch size, in examples: settings may differ in batches.
+    """
+    costs = [
+        {
+            row.group.label: row.cost.evaluations * int(row.counted[0].result["batch_size"])
+            if row.counted
+            else math.inf
+            for row in table.rows
+            if row.cost is not None
+        }
+        for table in tables
+        if table.target is not None
+    ]
+    labels = [label for label in costs[0] if all(label in each for each in costs)] if len(costs) > 1 else []
+    if not labels:
+        return None
+    best = [min(each[label] for label in labels) for each in costs]
+    ratios = {
+        label: [
+            each[label] / least if each[label] < math.inf else math.inf for each, least in zip(costs, best, strict=True)
+        ]
+        for label in sorted(labels)
+    }
+    return Profile([table.title for table in tables if table.target is not None], ratios)
+
+
 @dataclass
 class Comparison:
     """All tables of a comparison, with notes on all runs and the runs that are in no mean."""
@@ -74,3 +142,4 @@ class Comparison:
     tables: list[Table]
     uncounted: list[tuple[Run, str, str]]  # run, state, reason
     notes: list[str]
+    profile: Profile | None = None

@@ -5,24 +5,51 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..tables import aligned
 from ..tasks.metric import Metric
-from .rows import Comparison, Row, Table
+from .rows import Comparison, Profile, Row, Table
 from .summary import Difference
 
 WIDTH = 100
 SENT = "sent"  # the column of traffic
+FACTORS = (1.0, 1.5, 2.0, 4.0, math.inf)  # of the cheapest cost, that a performance profile is shown at
+
+
+@dataclass(frozen=True)
+class Block:
+    """A table to be shown: its heading, its rows of cells, the header first, and the notes below it."""
+
+    heading: str
+    rows: list[list[str]]
+    warnings: list[str]
+    legend: list[str]
+
+    @property
+    def notes(self) -> list[str]:
+        return [*self.warnings, *self.legend]
+
+
+def blocks(comparison: Comparison, *, every: bool = False) -> list[Block]:
+    """The tables, each followed by that of its target if it has one, and the performance profile. every: `warnings`."""
+    found = []
+    for table in comparison.tables:
+        head = header(table)
+        rows = [head, *(_with_columns(head, cells(row, table)) for row in table.rows)]
+        found.append(Block(heading(table), rows, warnings(table, every=every), legend(table)))
+        if table.target is not None:
+            found.append(_of_target(table, table.target))
+    return [*found, *([_of_profile(comparison.profile)] if comparison.profile is not None else [])]
 
 
 def terminal(comparison: Comparison) -> str:
     """Tables, notes and the runs in no table, at most 100 characters wide but for paths."""
     lines = []
-    for table in comparison.tables:
-        lines += [*_wrapped(heading(table), ""), ""]
-        lines += _aligned(header(table), [cells(row, table.shown_as) for row in table.rows])
-        lines += [line for note in warnings(table) for line in _wrapped(note, "  ! ")]
-        lines += [*(line for note in legend(table) for line in _wrapped(note, "  ")), ""]
+    for block in blocks(comparison):
+        lines += [*_wrapped(block.heading, ""), "", *_aligned(block.rows)]
+        lines += [line for note in block.warnings for line in _wrapped(note, "  ! ")]
+        lines += [*(line for note in block.legend for line in _wrapped(note, "  ")), ""]
     for note in comparison.notes:
         lines += _wrapped(note, "! ")
     if comparison.uncounted:
@@ -36,12 +63,11 @@ def terminal(comparison: Comparison) -> str:
 def markdown(comparison: Comparison) -> str:
     """The content of table.md: as `terminal`, but warnings name every group."""
     lines = []
-    for table in comparison.tables:
-        head = header(table)
-        lines += [f"## {heading(table)}", ""]
-        lines += [_bar(head), _bar(["---"] + ["---:"] * (len(head) - 1))]
-        lines += [_bar(_with_columns(head, cells(row, table.shown_as))) for row in table.rows] + [""]
-        lines += [*(f"- {note}" for note in [*warnings(table, every=True), *legend(table)]), ""]
+    for block in blocks(comparison, every=True):
+        head, *rows = block.rows
+        lines += [f"## {block.heading}", ""]
+        lines += [_bar(head), _bar(["---"] + ["---:"] * (len(head) - 1)), *map(_bar, rows), ""]
+        lines += [*(f"- {note}" for note in block.notes), ""]
     lines += [*(f"- {note}" for note in comparison.notes), ""] if comparison.notes else []
     if comparison.uncounted:
         lines += ["Not in the table:", ""]
@@ -50,6 +76,33 @@ def markdown(comparison: Comparison) -> str:
             for run, state, reason in comparison.uncounted
         ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _of_target(table: Table, target: float) -> Block:
+    """What reaching it cost, the cheapest first."""
+    smaller, unit = table.shown_as.smaller_is_better, table.shown_as.unit
+    wanted = f"{table.metric.replace('_', ' ')} {'≤' if smaller else '≥'} {target:g}{f' {unit}' if unit else ''}"
+    found = [(row.group.label, row.cost) for row in table.rows if row.cost is not None]
+    shown = [
+        [label, f"{cost.reached} of {cost.runs}", f"{cost.evaluations:.6g}", f"{cost.seconds:.4g}"]
+        for label, cost in sorted(found, key=lambda pair: pair[1].evaluations)
+    ]
+    legend = [
+        "Medians over runs of the cost at the first evaluation that reached it; one that did not, or failed, is inf."
+    ]
+    head = [header(table)[0], "reached", "evaluations", "seconds"]
+    return Block(f"{table.title}: to reach {wanted}", [head, *shown], [], legend)
+
+
+def _of_profile(found: Profile) -> Block:
+    rows = [
+        [label, *(f"{100 * found.share(label, factor):.0f}" for factor in FACTORS)]
+        for label in sorted(found.ratios, key=lambda label: [-found.share(label, factor) for factor in FACTORS])
+    ]
+    title = f"Of {len(found.problems)} problems in percent: at the target for so many times the cheapest setting's cost"
+    head = ["setting", *(f"{factor:g} times" for factor in FACTORS[:-1]), "at all"]
+    legend = "Performance profile (arXiv cs/0102001): medians of training examples, settings that all problems have."
+    return Block(title, [head, *rows], [], [legend])
 
 
 def heading(table: Table) -> str:
@@ -73,16 +126,18 @@ def header(table: Table) -> list[str]:
     kind = "optimizer" if all(list(row.group.shown) == ["optimizer"] for row in table.rows) else "setting"
     minus = [f"minus {table.baseline or 'baseline'} [95 %]"] if _has_differences(table) else []
     sent = [SENT] if any(row.traffic is not None for row in table.rows) else []
-    return [kind, table.metric.replace("_", " "), "n", *minus, "evaluations", "seconds", *sent]
+    seeds = [f"seed {seed}" for seed in table.seeds]
+    return [kind, *seeds, table.metric.replace("_", " "), "n", *minus, "evaluations", "seconds", *sent]
 
 
-def cells(row: Row, metric: Metric) -> list[str]:
+def cells(row: Row, table: Table) -> list[str]:
     """The row's cells, those of the difference and of the traffic included, for which `header` may have no column."""
-    summary = row.summary
+    summary, metric = row.summary, table.shown_as
     value = "-" if summary.mean is None else metric.number(summary.mean)
     value += "" if summary.std is None else f" ± {metric.number(summary.std)}"
     mark = (" (*)" * (not row.comparable)) + (" (!)" * row.unusual_cost)
-    shown = [row.group.label + mark, value, str(summary.n), difference(row, metric), _count(row.evaluations)]
+    seeds = [" / ".join(map(metric.number, row.of_seed(seed, table.metric))) or "-" for seed in table.seeds]
+    shown = [row.group.label + mark, *seeds, value, str(summary.n), difference(row, metric), _count(row.evaluations)]
     return [*shown, "-" if row.seconds is None else f"{row.seconds:.4g}", _bytes(row.traffic)]
 
 
@@ -160,16 +215,15 @@ def _listed(labels: list[str]) -> str:
     return "; ".join(labels) if len(labels) <= 3 else f"{len(labels)} groups, as {labels[0]}"
 
 
-def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    sides = "<" + ">" * (len(head) - 1)
-    lines = aligned([head, *(_with_columns(head, row) for row in rows)], sides, WIDTH - 2)
-    return [f"  {line}" for line in lines]
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"  {line}" for line in aligned(rows, "<" + ">" * (len(rows[0]) - 1), WIDTH - 2)]
 
 
 def _with_columns(head: Sequence[str], row: Sequence[str]) -> list[str]:
     """The cells that the header has columns for, without those of the difference and of the traffic if it has none."""
+    n = next(i for i, name in enumerate(head) if name == "n") + 1
     minus = any(name.startswith("minus ") for name in head)
-    return [*row[:3], *(row[3:4] if minus else []), *row[4:6], *(row[6:] if SENT in head else [])]
+    return [*row[:n], *(row[n : n + 1] if minus else []), *row[n + 1 : n + 3], *(row[n + 3 :] if SENT in head else [])]
 
 
 def _progress(passes: float, state: str, reason: str) -> str:
