@@ -133,11 +133,11 @@ def _descend(optimizer: Relaxation, block: Block, i: int) -> None:
     group, y = block.group, block.y
     h, m = float(group["inner_lr"]), float(group["inner_momentum"])
     force = block.gradients()
-    if i > 0:  # at the first step y = x: no spring
+    if i > 0 and (spring := stiffness(group)):  # at the first step y = x: no spring
         offset = block.d
         copy_(offset, y)
         torch._foreach_sub_(offset, block.x)
-        torch._foreach_add_(force, offset, alpha=stiffness(group))
+        torch._foreach_add_(force, offset, alpha=spring)
     if group["inner"] == "adamw":
         _adamw(optimizer, block, force, i)
         return

@@ -188,7 +188,7 @@ OF_MOMENTUM, OF_ADAMW, OF_INNER_ADAMW = {"momentum", "nesterov"}, {"betas", "eps
 
 def idle(name: str, values: dict[str, Any]) -> set[str]:
     others = OF_MOMENTUM if values.get("outer") == "adamw" else OF_ADAMW
-    return IDLE.get(name, set()) | others | (set() if values.get("inner") == "adamw" else OF_INNER_ADAMW)
+    return IDLE.get(name, set()) | others | ({"inner_momentum"} if values.get("inner") == "adamw" else OF_INNER_ADAMW)
 
 
 KEYWORDS = [
