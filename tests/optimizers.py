@@ -20,6 +20,7 @@ from deeprelax.optim import (
     EntropySGD,
     HamiltonJacobi,
     Heat,
+    Lookahead,
     Parle,
     Relaxation,
     ReplicatedSGD,
@@ -132,6 +133,7 @@ OPTIMIZERS = {
     "sam": Case(SAM, {"rho": 0.1}),
     "asam": Case(ASAM, {"rho": 0.2}),
     "sam_adamw": Case(SAM, {**ADAMW, "rho": 0.1}, choice=False),
+    "lookahead": Case(Lookahead, {"inner_steps": 3}, ["optimizer.inner_steps=3"]),
 }
 # Choices that are no relaxations and keep another contract: tests/optim/test_lbfgs.py and tests/runs/test_lbfgs.py.
 NO_RELAXATION = ["lbfgs"]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .hamilton_jacobi import HamiltonJacobi as HamiltonJacobi
     from .heat import Heat as Heat
     from .lbfgs import LBFGS as LBFGS
+    from .lookahead import Lookahead as Lookahead
     from .parle import Parle as Parle
     from .relaxation import Relaxation as Relaxation
     from .replicated_sgd import ReplicatedSGD as ReplicatedSGD
@@ -45,6 +46,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "parle": ("parle:Parle", {}),
     "elastic_sgd": ("elastic_sgd:ElasticSGD", {}),
     "replicated_sgd": ("replicated_sgd:ReplicatedSGD", {}),
+    "lookahead": ("lookahead:Lookahead", {}),
     "lbfgs": ("lbfgs:LBFGS", {}),
 }
 _TOOLS = (

@@ -77,6 +77,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "hj_proximal": {"lr": 1.0, "momentum": 0.0, "gamma": 1e4, "inner_steps": 20, "inner_lr": 0.1},
     "heat": {"lr": 0.1, "momentum": 0.9},
     "pde_relaxed": {"lr": 0.1, "momentum": 0.9},
+    "lookahead": {"inner_lr": 0.1},
     "sam": {"lr": 0.1, "momentum": 0.9},
     "asam": {"lr": 0.1, "momentum": 0.9},
     "schedule_free": {"lr": 1.0, "momentum": 0.9},
