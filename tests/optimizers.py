@@ -15,6 +15,7 @@ from deeprelax.optim import (
     SAM,
     SGD,
     SGLD,
+    SNOO,
     AdamW,
     ElasticSGD,
     EntropySGD,
@@ -134,6 +135,7 @@ OPTIMIZERS = {
     "asam": Case(ASAM, {"rho": 0.2}),
     "sam_adamw": Case(SAM, {**ADAMW, "rho": 0.1}, choice=False),
     "lookahead": Case(Lookahead, {"inner_steps": 3}, ["optimizer.inner_steps=3"]),
+    "snoo": Case(SNOO, {"inner_steps": 3}, ["optimizer.inner_steps=3"]),
 }
 # Choices that are no relaxations and keep another contract: tests/optim/test_lbfgs.py and tests/runs/test_lbfgs.py.
 NO_RELAXATION = ["lbfgs"]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .hamilton_jacobi import HamiltonJacobi as HamiltonJacobi
     from .heat import Heat as Heat
     from .lbfgs import LBFGS as LBFGS
+    from .lookahead import SNOO as SNOO
     from .lookahead import Lookahead as Lookahead
     from .parle import Parle as Parle
     from .relaxation import Relaxation as Relaxation
@@ -47,6 +48,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "elastic_sgd": ("elastic_sgd:ElasticSGD", {}),
     "replicated_sgd": ("replicated_sgd:ReplicatedSGD", {}),
     "lookahead": ("lookahead:Lookahead", {}),
+    "snoo": ("lookahead:SNOO", {}),
     "lbfgs": ("lbfgs:LBFGS", {}),
 }
 _TOOLS = (
