@@ -17,6 +17,7 @@ from deeprelax.optim import (
     SGLD,
     SNOO,
     AdamW,
+    DiLoCo,
     ElasticSGD,
     EntropySGD,
     HamiltonJacobi,
@@ -136,6 +137,7 @@ OPTIMIZERS = {
     "sam_adamw": Case(SAM, {**ADAMW, "rho": 0.1}, choice=False),
     "lookahead": Case(Lookahead, {"inner_steps": 3}, ["optimizer.inner_steps=3"]),
     "snoo": Case(SNOO, {"inner_steps": 3}, ["optimizer.inner_steps=3"]),
+    "diloco": Case(DiLoCo, {"inner_steps": 3, "inner_lr": 1e-2}, ["optimizer.inner_steps=3"]),
 }
 # Choices that are no relaxations and keep another contract: tests/optim/test_lbfgs.py and tests/runs/test_lbfgs.py.
 NO_RELAXATION = ["lbfgs"]
@@ -144,6 +146,7 @@ CHOICES = {name: case.overrides for name, case in OPTIMIZERS.items() if case.cho
 # what runs train: every choice, and relaxations with AdamW as their rule, which keep the state of the chain
 TRAINED = {name: [f"optimizer={name}", *overrides] for name, overrides in CHOICES.items()} | {
     "heat, adamw": ["optimizer=heat", "optimizer.outer=adamw", "optimizer.samples=2"],
+    "diloco, chains": ["optimizer=diloco", "optimizer.inner_steps=3"],
     "entropy_sgd, adamw": [
         "optimizer=entropy_sgd", "optimizer.outer=adamw", "optimizer.inner=adamw", "optimizer.inner_steps=3",
     ],

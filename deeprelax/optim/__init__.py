@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .heat import Heat as Heat
     from .lbfgs import LBFGS as LBFGS
     from .lookahead import SNOO as SNOO
+    from .lookahead import DiLoCo as DiLoCo
     from .lookahead import Lookahead as Lookahead
     from .parle import Parle as Parle
     from .relaxation import Relaxation as Relaxation
@@ -49,6 +50,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "replicated_sgd": ("replicated_sgd:ReplicatedSGD", {}),
     "lookahead": ("lookahead:Lookahead", {}),
     "snoo": ("lookahead:SNOO", {}),
+    "diloco": ("lookahead:DiLoCo", {}),
     "lbfgs": ("lbfgs:LBFGS", {}),
 }
 _TOOLS = (

@@ -79,6 +79,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "pde_relaxed": {"lr": 0.1, "momentum": 0.9},
     "lookahead": {"inner_lr": 0.1},
     "snoo": {"inner_lr": 0.1},
+    "diloco": {"inner_lr": 0.1},
     "sam": {"lr": 0.1, "momentum": 0.9},
     "asam": {"lr": 0.1, "momentum": 0.9},
     "schedule_free": {"lr": 1.0, "momentum": 0.9},

@@ -100,3 +100,39 @@ class SNOO(Lookahead):
         closure_calls: str = "all",
     ) -> None:
         Relaxation.__init__(self, params, resolved(self.choice, given(locals())))
+
+
+class DiLoCo(Lookahead):
+    """Lookahead with AdamW inside, whose moments last, and Nesterov momentum outside; d is the mean of the workers' d.
+
+    In the runner the workers are ranks under hardware.share=chains, each with an order and moments of its own; in a
+    loop of one's own `reduce_direction` averages d over them.
+
+    Source: arXiv 2311.08105, algorithm 1: lr 0.7, momentum 0.9, L 500.
+    Differs from the paper: a worker's batch is its part of the batch of all. A schedule acts on the inner rate there.
+
+    Args:
+        params, ...: as Lookahead's, with other defaults.
+    """
+
+    choice = "diloco"
+    same_each_step = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.7,
+        inner_steps: int = 500,
+        inner_lr: float | None = None,
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        inner_momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: float = 0.0,
+        inner: str = "adamw",
+        inner_betas: Sequence[float] = (0.9, 0.999),
+        inner_eps: float = 1e-8,
+        inner_state: str = "keep",
+        closure_calls: str = "all",
+    ) -> None:
+        Relaxation.__init__(self, params, resolved(self.choice, given(locals())))
