@@ -83,6 +83,15 @@ def entropy_sgd(
     return x - mu
 
 
+def lookahead(x: Tensor, xi: Iterator[Tensor], k: int, **group: Any) -> Direction:
+    """d = x - y_L, y_L the end of inner_steps steps of the inner rule from x: Entropy-SGD without its relaxation."""
+    without = {"gamma": math.inf, "scoping": 0.0, "averaging": 0.0, "temperature": 0.0}
+    return (yield from entropy_sgd(x, xi, k, **group, **without))
+
+
+snoo = diloco = lookahead
+
+
 def hj_fixed_point(
     x: Tensor, xi: Iterator[Tensor], k: int, *, gamma: float, scoping: float, inner_steps: int, averaging: float,
     **_: Any,
