@@ -237,22 +237,21 @@ def _examples(runs: Sequence[Run]) -> str:
 
 def _notes(runs: list[Run], metrics: set[str]) -> list[str]:
     """The warnings that concern all runs: hardware, batch sizes, selection on test data, library versions."""
-    notes = []
+    notes, examples = [], _examples(runs)
     hardware = {tuple(run.result.get(key) for key in ("device", "threads", "ranks")) for run in runs}
     if len(hardware) > 1:
         listed = sorted(f"{device}, threads {threads}, ranks {ranks}" for device, threads, ranks in hardware)
         notes.append(f"seconds are not comparable: the runs were made in different ways ({'; '.join(listed)})")
     sizes = sorted({run.result["batch_size"] for run in runs})
     if len(sizes) > 1:
-        of = f"{' and '.join(map(str, sizes))} {_examples(runs)}"
-        notes.append(f"gradient evaluations are of {of}: hold the curves against --x passes")
-    held_out = {id(run): run.compared_by.replace("test_", "validation_", 1) for run in runs}
+        of = " and ".join(map(str, sizes))
+        notes.append(f"gradient evaluations are of {of} {examples}: hold the curves against --x passes")
+    kind = "_average" * all(metric.endswith("_average") for metric in metrics)
+    held_out = {id(run): run.compared_by.replace("test_", "validation_", 1) + kind for run in runs}
     by_test = runs and all(metric.startswith("test_") for metric in metrics)
     if by_test and all(_has_metric(run, held_out[id(run)]) for run in runs):
         better = f"--metric {' or '.join(sorted(set(held_out.values())))}"
-        notes.append(
-            f"these runs held {_examples(runs)} out: choose settings by {better}, not by test {_examples(runs)}"
-        )
+        notes.append(f"these runs held {examples} out: choose settings by {better}, not by test {examples}")
     return notes + [
         f"the runs were made with different versions of {name}: {', '.join(sorted(found))}"
         for name in sorted({name for run in runs for name in run.versions})

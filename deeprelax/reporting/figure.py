@@ -57,7 +57,7 @@ def draw(tables: list[Table], x: str) -> Figure:
     styles = _line_styles(rows_of)
     for table, rows, (left, right) in zip(tables, rows_of, grid, strict=True):
         split = split_of(table.metric)
-        for axes, y in [(left, table.drawn), (right, "loss")]:
+        for axes, y in [(left, table.drawn), (right, f"loss{table.mean}")]:
             metric = of_key(f"{split}_{y}", table.metrics)
             drawn = _panel(axes, [(row, styles[row.group.label]) for row in rows], split, x, y)
             _scale(axes, drawn, metric)

@@ -81,9 +81,15 @@ class Table:
     def drawn(self) -> str:
         """The metric that curves are drawn of beside the loss: the one compared by, where records have it."""
         name = score_of(self.metric, self.metrics)
-        if name in self.metrics:
-            return name + "_average" * self.metric.endswith(f"{name}_average")
-        return first(self.metrics)[0] if self.metrics else "loss"
+        if name not in self.metrics:
+            name = first(self.metrics)[0] if self.metrics else "loss"
+        return name + self.mean
+
+    @property
+    def mean(self) -> str:
+        """ "_average" where means of x are compared: what names of their scores end with."""
+        name = score_of(self.metric, self.metrics)
+        return "_average" * (self.metric.partition("_")[2] == f"{name}_average")
 
 
 @dataclass(frozen=True)

@@ -92,9 +92,9 @@ def test_a_mean_of_x_is_compared_as_x_is(tmp_path: Path) -> None:
     found = compared(tmp_path, "test_error_average")
     assert list(rows(found)) == ["sgd", "heat"]
     table = found.tables[0]
-    assert (table.shown_as.unit, table.drawn) == ("%", "error_average")
+    assert (table.shown_as.unit, table.drawn, table.mean) == ("%", "error_average", "_average")
     assert "test error average (%)" in terminal(found)
-    assert compared(tmp_path).tables[0].drawn == "error"
+    assert (compared(tmp_path).tables[0].drawn, compared(tmp_path).tables[0].mean) == ("error", "")
     with pytest.raises(UserError, match="no number to compare runs by: there are seconds, test_error, test_e"):
         compared(tmp_path, "best_passes")
 
