@@ -30,6 +30,10 @@ AWAY = (
     "the first gradient of a step of {name} is taken away from x: call optimizer.begin() once, before the loop, which "
     "moves the weights there"
 )
+NO_LOSS = (
+    "{name} goes by the loss where each gradient was taken: a loop without closures sets optimizer.loss = loss before "
+    "each call of step"
+)
 UNDER_WAY = (
     "an outer step is under way, of which {taken} of {all} gradients have been taken by calls without a closure: "
     "finish it so"

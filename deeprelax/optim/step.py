@@ -25,6 +25,10 @@ class Relaxed(Optimizer):
     starts_away: bool = False  # does `before(0)`?
     # Averages the given tensors (all d, then the loss) over ranks, in place. Set by data-parallel training, not state.
     reduce_direction: Callable[[list[Tensor]], None] | None = None
+    # Averages a loss over ranks, in place, where they share a batch and closures return each its own part's; not state.
+    reduce_loss: Callable[[Tensor], None] | None = None
+    # f where the gradient that is there was taken: what the closure returned, or what a loop without closures says
+    loss: Tensor | None = None
     finite: bool | Tensor  # were loss and d of the last step? On a GPU a 0-dim tensor there
     finiteness: Finiteness
     rewind: Rewind  # what is put back if the step fails
@@ -110,6 +114,7 @@ class Step:
         self.losses.append(evaluate(closure, self._params, there, lambda: self.zeroed))
         if len(self.losses) == 1:
             self.split()
+        self._optimizer.loss = self.losses[-1]
         return self.losses[-1]
 
     def split(self) -> None:
@@ -148,7 +153,8 @@ class Step:
             group["outer_steps"] += 1
 
     def empty(self) -> None:
-        """No parameter has a .grad."""
+        """No parameter has a .grad, and its loss is forgotten."""
+        self._optimizer.loss = None
         for p in self._params:
             p.grad = None
 

@@ -114,6 +114,7 @@ class Share:
             optimizer.reduce_direction = functools.partial(self._average_directions, optimizer, flags)
         elif not _is_small(loss):
             optimizer.reduce_direction = lambda tensors: mean_([tensors[-1], flags], self.ranks.world, self._sum_)
+            optimizer.reduce_loss = lambda found: mean_([found], self.ranks.world, self._sum_)
 
     def _average_directions(self, optimizer: Relaxation, flags: Tensor, tensors: list[Tensor]) -> None:
         *d, loss = tensors

@@ -21,7 +21,7 @@ from .test_groups import Mine
 def call(optimizer: Relaxation, batches: Batches, times: int) -> None:
     """loss.backward(); optimizer.step(); optimizer.zero_grad()."""
     for _ in range(times):
-        batches.again() if optimizer.same_batch() else batches()
+        optimizer.loss = batches.again() if optimizer.same_batch() else batches()
         assert optimizer.step() is None
         optimizer.zero_grad()
 
