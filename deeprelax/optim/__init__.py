@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .lookahead import DiLoCo as DiLoCo
     from .lookahead import Lookahead as Lookahead
     from .parle import Parle as Parle
+    from .porous_medium import PorousMedium as PorousMedium
     from .relaxation import Relaxation as Relaxation
     from .replicated_sgd import ReplicatedSGD as ReplicatedSGD
     from .sam import ASAM as ASAM
@@ -41,6 +42,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "hj_proximal": ("hamilton_jacobi:HamiltonJacobi", {"solver": "proximal"}),
     "heat": ("heat:Heat", {}),
     "pde_relaxed": ("equation:pde_relaxed", {}),
+    "pme": ("porous_medium:PorousMedium", {}),
     "sgld": ("sgld:SGLD", {}),
     "schedule_free": ("schedule_free:ScheduleFree", {}),
     "sam": ("sam:SAM", {}),

@@ -41,6 +41,8 @@ RANGES: dict[str, Row] = {
     "weight_decay": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
     "scoping": (float, lambda v: 0 <= v < math.inf, "a finite number >= 0"),
     "sigma": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
+    "strength": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
+    "bound": (float, lambda v: -LARGEST <= v <= LARGEST, "a finite number"),
     "samples": (int, whole(1), "an integer >= 1"),
     "filter_normalized": _SWITCH,
     "seed": (int, whole(0), "an integer >= 0"),
