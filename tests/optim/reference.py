@@ -42,7 +42,11 @@ class Norm(NamedTuple):
     part: Tensor
 
 
-Direction = Generator[Tensor | Again | Norm, Tensor, Tensor]  # yields y, is sent grad f(y), returns d
+class Loss(NamedTuple):
+    """A rule asks f where the last gradient was taken, weight decay included."""
+
+
+Direction = Generator[Tensor | Again | Norm | Loss, Tensor, Tensor]  # yields y, is sent grad f(y), returns d
 Rule = Callable[..., Direction]
 
 
@@ -168,6 +172,23 @@ def pde_relaxed(
         gradient = yield y
         y = y - gamma / 2 * (gradient + (y - x) / gamma) + math.sqrt(gamma * temperature) * next(xi)
     return (x - y) / gamma
+
+
+def pme(
+    x: Tensor, xi: Iterator[Tensor], k: int, *, sigma: float, strength: float, bound: float, samples: int, **_: Any
+) -> Direction:  # fmt: skip
+    """d = (1 - B w(x)) grad f(x) + B <w(y) grad f(y)>, w = max(bound - f, 0), all on one mini-batch.
+
+    y = x + sigma |grad f(x)| r, r ~ N(0, I/N) with N the number of weights; the mean is over the samples.
+    """
+    g = yield x
+    w = strength * (bound - (yield Loss())).clamp(min=0)
+    d, h = (1 - w) * g, sigma * (yield Norm(g)) / (yield Norm(torch.ones_like(x)))
+    for _sample in range(samples):
+        gradient = yield Again(x + h * next(xi))
+        w = strength * (bound - (yield Loss())).clamp(min=0)
+        d = d + w / samples * gradient
+    return d
 
 
 def sgld(x: Tensor, xi: Iterator[Tensor], k: int, *, lr: float, temperature: float, **_: Any) -> Direction:
@@ -327,13 +348,17 @@ class Reference:
 
     def answers(self, asked: list[Any], closure: Any) -> list[Tensor]:
         """The norm, or the gradients at these places; weight decay belongs to f, so it is taken there alone."""
+        if isinstance(asked[0], Loss):
+            return [self.loss] * len(asked)
         if isinstance(asked[0], Norm):
             squares = [each.part.double().square().sum() for each in asked]
             return [torch.stack(squares).sum().sqrt()] * len(asked)
         for p, place in zip(self.params, asked, strict=True):
             p.copy_(place.y if isinstance(place, Again) else place)
         with torch.enable_grad():
-            closure.again() if isinstance(asked[0], Again) else closure()
+            loss = closure.again() if isinstance(asked[0], Again) else closure()
+        decays = [0.5 * group["weight_decay"] * p.square().sum() for p, group in self.pairs]
+        self.loss = loss.detach() + torch.stack(decays).sum()
         return [p.grad.add(p, alpha=group["weight_decay"]) for p, group in self.pairs]
 
 

@@ -48,7 +48,7 @@ def test_a_parameter_that_no_loss_reaches_stays_and_changes_nothing_for_the_othe
     ends = []
     for reached in (False, True):
         net, company = network(), nn.Parameter(torch.ones(3, dtype=torch.float64))
-        decay = 0.0 if "sam" in name else 0.1  # their norm is over all weights, decay included
+        decay = 0.0 if "sam" in name or name == "pme" else 0.1  # their norm and loss are of all weights' decay
         optimizer = OPTIMIZERS[name].build([*net.parameters(), company], weight_decay=decay)
         batches = Batches(net, optimizer)
 
