@@ -83,7 +83,8 @@ def measure(conf: BenchConf, overrides: list[str]) -> Iterator[Report]:
         for split in (images.train, images.test)
     )
     data = Data(train, test, None, shape["channels"], shape["image_size"], images.classes)
-    task = Classification(Setting(device, 0, conf.batch_size, load_data=lambda: (data, None)))
+    half = conf.hardware.precision == "bfloat16"
+    task = Classification(Setting(device, 0, conf.batch_size, load_data=lambda: (data, None), bfloat16=half))
 
     report = Report(conf, device)
     for name in conf.only or conf.optimizers:

@@ -13,6 +13,7 @@ from torch import Tensor
 from .augmentations.colour import draw_factors, jittered
 from .augmentations.cutout import draw_centres, erase_
 from .augmentations.resized_crop import draw_boxes, resized_boxes
+from .augmentations.windows import MOST_BYTES, Windows, padded_bytes
 
 SCALE = (0.08, 1.0)  # of torchvision.transforms.v2.RandomResizedCrop
 
@@ -60,14 +61,33 @@ class Augmentation:
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
         """(images uint8 (batch, height, width, channels), their draws on the same device) to the same shape."""
+        if self._cuts:
+            return self.from_windows(
+                Windows(images, self.padding), torch.arange(len(images), device=images.device), draws
+            )
         place, _, factors = self._parts(draws)
         mirror = place[-1].bool() if self.mirror else None
         if self.scale is not None:
             images = resized_boxes(images, place[:4], mirror)
-        elif self.padding:
-            images = window(images, place[0], place[1], mirror, self.padding)
         elif mirror is not None:
             images = torch.where(mirror[:, None, None, None], images.flip(2), images)
+        return jittered(images, factors) if self.jitter else images
+
+    @property
+    def _cuts(self) -> bool:
+        """Does it cut windows out of padded images?"""
+        return self.scale is None and self.padding > 0
+
+    def windows(self, images: Tensor) -> Windows | None:
+        """Of all images of a set, for `from_windows`; None where there are none, or they would take much memory."""
+        return (
+            Windows(images, self.padding) if self._cuts and padded_bytes(images, self.padding) <= MOST_BYTES else None
+        )
+
+    def from_windows(self, windows: Windows, index: Tensor, draws: Tensor) -> Tensor:
+        """What `apply` returns for the images of an index (batch,), in fewer kernels."""
+        place, _, factors = self._parts(draws)
+        images = windows(index, place[0], place[1], place[-1] if self.mirror else None)
         return jittered(images, factors) if self.jitter else images
 
     def erase(self, images: Tensor, draws: Tensor) -> Tensor:
@@ -107,19 +127,3 @@ def upload(tensor: Tensor, device: torch.device) -> Tensor:
     return (
         tensor.contiguous().pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
     )
-
-
-def window(images: Tensor, top: Tensor, left: Tensor, mirror: Tensor | None, padding: int) -> Tensor:
-    """The window of each image, padded by black pixels, whose corner is (top, left), mirrored where `mirror` is true.
-
-    images: (batch, height, width, channels); top, left, mirror: (batch,). Returns the shape of `images`.
-    """
-    _, height, width, _ = images.shape
-    padded = torch.nn.functional.pad(images, (0, 0, padding, padding, padding, padding))
-    columns = torch.arange(width, device=images.device)[None]
-    if mirror is not None:
-        columns = torch.where(mirror[:, None], width - 1 - columns, columns)
-    columns = columns + left[:, None]  # (batch, width)
-    rows = torch.arange(height, device=images.device) + top[:, None]  # (batch, height)
-    index = torch.arange(len(images), device=images.device)[:, None, None]
-    return padded[index, rows[:, :, None], columns[:, None, :]]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..randomness import Purpose, derive_seed
 from .augment import Augmentation, upload
+from .augmentations.windows import Windows
 from .images import Split
 from .normalize import Normalization
 
@@ -41,15 +42,23 @@ class Images:
 
     def pixels(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The images of an index (batch,): uint8 (batch, height, width, channels), and int64 labels (batch,)."""
-        return self._pixels.index_select(0, index), self._labels.index_select(0, index)
+        return self._pixels.index_select(0, index), self.labels(index)
+
+    def labels(self, index: Tensor) -> Tensor:
+        """Those of the images of an index, int64 (batch,)."""
+        return self._labels.index_select(0, index)
+
+    def windows(self, augmentation: Augmentation) -> Windows | None:
+        """What the augmentation cuts from, of all images here."""
+        return augmentation.windows(self._pixels)
 
     def chunk(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """The images start to stop - 1 in their own order, as the network's input, and their labels."""
         return self.normalized(self._pixels[start:stop]), self._labels[start:stop]
 
-    def normalized(self, pixels: Tensor) -> Tensor:
-        """uint8 (batch, height, width, channels) to float32 (batch, channels, height, width), in the memory's order."""
-        images = self.normalization(pixels.permute(0, 3, 1, 2))
+    def normalized(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """uint8 (batch, height, width, channels) to `dtype` (batch, channels, height, width), in the memory's order."""
+        images = self.normalization(pixels.permute(0, 3, 1, 2), dtype)
         # No .contiguous(): it leaves grey images their strides, by which a convolution chooses the order of its output
         return images if self._channels_last else images.clone(memory_format=torch.contiguous_format)
 
@@ -132,8 +141,9 @@ class Order:
 class Batches:
     """The endless stream of training batches, in an `Order`: batch k is a function of (seed, k) alone.
 
-    An augmentation draws from (seed, k). With `part` = (i, n) each batch is the i-th of n equal parts of the full one,
-    augmentation included. Streams with different `chain` are independent.
+    An augmentation draws from (seed, k): published results are of these streams, so it never becomes a draw of a whole
+    pass, which would save a small copy a batch. With `part` = (i, n) each batch is the i-th of n equal parts of the
+    full one, augmentation included. Streams with different `chain` are independent.
     """
 
     def __init__(
@@ -148,6 +158,7 @@ class Batches:
     ) -> None:
         self.images, self.order = images, Order(len(images), batch_size, seed, images.device, purpose, part, chain)
         self._seed, self._augmentation, self._chain = seed, augmentation, chain
+        self._windows = images.windows(augmentation) if augmentation is not None else None
 
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor]:
         """Batch k, or its part: float32 (images, channels, height, width), and labels (images,)."""
@@ -163,12 +174,20 @@ class Batches:
         draws = self._augmentation.draw(generator, self.order.batch_size)[:, self.order.mine]
         return index, upload(draws, self.images.device)
 
-    def make(self, index: Tensor, draws: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The batch for what `draw` returned. Runs on the device alone and draws nothing, as a CUDA graph needs it."""
-        pixels, labels = self.images.pixels(index)
-        if self._augmentation is not None:
-            assert draws is not None
-            return self._augmentation.erase(
-                self.images.normalized(self._augmentation.apply(pixels, draws)), draws
-            ), labels
-        return self.images.normalized(pixels), labels
+    def make(
+        self, index: Tensor, draws: Tensor | None = None, *, dtype: torch.dtype = torch.float32
+    ) -> tuple[Tensor, Tensor]:
+        """The batch for what `draw` returned, its images rounded to `dtype`.
+
+        Runs on the device alone and draws nothing, as a CUDA graph needs it.
+        """
+        augmentation = self._augmentation
+        if augmentation is None or draws is None:
+            pixels, labels = self.images.pixels(index)
+            return self.images.normalized(pixels, dtype), labels
+        if self._windows is not None:
+            pixels, labels = augmentation.from_windows(self._windows, index, draws), self.images.labels(index)
+        else:
+            pixels, labels = self.images.pixels(index)
+            pixels = augmentation.apply(pixels, draws)
+        return augmentation.erase(self.images.normalized(pixels, dtype), draws), labels

@@ -16,8 +16,8 @@ class Normalization(Protocol):
     def to(self, device: torch.device) -> Normalization:
         """The same on another device."""
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """uint8 (batch, channels, height, width) to float32 in the same memory format."""
+    def __call__(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """uint8 (batch, channels, height, width) to float32 in the same memory format, or that rounded to `dtype`."""
 
     def state(self) -> dict[str, Tensor]:
         """The tensors that it was constructed with, by the names of the constructor's arguments."""
@@ -32,8 +32,12 @@ class PerChannel:
     def to(self, device: torch.device) -> PerChannel:
         return PerChannel(self.shift.to(device), self.scale.to(device))
 
-    def __call__(self, images: Tensor) -> Tensor:
-        return torch.sub(images, self.shift).mul_(self.scale)
+    def __call__(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        centred = torch.sub(images, self.shift)
+        if dtype == centred.dtype:
+            return centred.mul_(self.scale)
+        # a GPU rounds as it writes: no kernel for that alone
+        return torch.mul(centred, self.scale, out=torch.empty_like(centred, dtype=dtype))
 
     def state(self) -> dict[str, Tensor]:
         return {"shift": self.shift, "scale": self.scale}

@@ -25,11 +25,11 @@ class GCNWhitening:
     def to(self, device: torch.device) -> GCNWhitening:
         return GCNWhitening(self.mean.to(device), self.matrix.to(device))
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """uint8 (batch, channels, height, width) to float32 of the same shape in channels_last."""
+    def __call__(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """uint8 (batch, channels, height, width) to float32 of the same shape in channels_last, rounded to `dtype`."""
         batch, channels, height, width = images.shape
         white = (contrast_normalized(images) - self.mean) @ self.matrix
-        return white.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+        return white.to(dtype).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
 
     def state(self) -> dict[str, Tensor]:
         return {"mean": self.mean, "matrix": self.matrix}

@@ -22,7 +22,7 @@ def fused_sgd_(
 ) -> None:
     """y by the rule of torch.optim.SGD on d, as its fused form has it; `velocity` is [] without momentum."""
     for y, d, v in alike(block.y, block.d, velocity or block.d):
-        bad, lr = ~finite.to(y[0].device), _on(block.rate, y)
+        bad, lr = ~finite.to(y[0].device), rate_on(block.rate, y)
         if decay:
             torch._foreach_mul_(y, _factor(lr, decay, y[0], bad))
         torch._fused_sgd_(
@@ -51,7 +51,7 @@ def fused_adamw_(
         bad = None if finite is None else (~finite.to(y[0].device)).float()
         torch._foreach_add_(list(dict.fromkeys(t)), 1.0)  # one tensor may count for all
         torch._fused_adamw_(
-            y, d, m, v, [], t, lr=_on(lr, y), beta1=betas[0], beta2=betas[1], weight_decay=decay, eps=eps,
+            y, d, m, v, [], t, lr=rate_on(lr, y), beta1=betas[0], beta2=betas[1], weight_decay=decay, eps=eps,
             amsgrad=False, maximize=False, found_inf=bad,
         )  # fmt: skip
         if bad is not None:
@@ -67,7 +67,7 @@ def alike(*lists: list[Tensor]) -> Iterator[list[list[Tensor]]]:
         yield [[tensors[i] for i in numbers] for tensors in lists]
 
 
-def _on(lr: float | Tensor, y: list[Tensor]) -> float | Tensor:
+def rate_on(lr: float | Tensor, y: list[Tensor]) -> float | Tensor:
     """The rate for these; where it could be a tensor it is rounded as that would be, so both give the same bits."""
     if isinstance(lr, Tensor):
         return lr.to(y[0].device)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .fused import alike, fused_adamw_, fused_sgd_
+from .fused import alike, fused_adamw_, fused_sgd_, rate_on
 from .hyperparameters import given, resolved
 from .outer import Rule
 from .relaxation import Relaxation
@@ -99,8 +99,8 @@ class _Mean:
         if not block.y or finite is False:
             return
         offset, sums = slots(state, block.params, "offset"), counts(state, block.params, "weight_sum")
-        where = finite.device if isinstance(finite, Tensor) else None
-        rate = torch.full((), 1.0, dtype=torch.float64, device=where) * finite * block.rate
+        where, lr = (finite.device, rate_on(block.rate, block.y)) if isinstance(finite, Tensor) else (None, block.rate)
+        rate = torch.full((), 1.0, dtype=torch.float64, device=where) * finite * lr
         if decay := float(block.group["decoupled_weight_decay"]):
             for x, e in alike(block.x, offset):  # of y = x + (1 - b) e; the block's x is not needed any more
                 lost = decay * rate.to(x[0].device)

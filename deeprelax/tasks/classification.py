@@ -59,7 +59,8 @@ class Classification(Task):
         return self.batches.draw(k)
 
     def make(self, *drawn: Tensor) -> tuple[Tensor, ...]:
-        return self.batches.make(*drawn)
+        # what autocast would make of them in the first layer
+        return self.batches.make(*drawn, dtype=torch.bfloat16 if self.setting.bfloat16 else torch.float32)
 
     def loss(self, model: nn.Module, *batch: Tensor) -> Tensor:
         images, labels = batch

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torchvision.transforms.functional as tf
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from deeprelax.data.augment import Augmentation, augmentation, window
+from deeprelax.data.augment import Augmentation, augmentation
+from deeprelax.data.augmentations.windows import Windows
 from deeprelax.data.batches import Batches, Images
 from deeprelax.data.images import Split
 from deeprelax.data.normalize import fit
@@ -21,8 +25,8 @@ def pixels(n: int = 64, size: int = 9, seed: int = 0) -> torch.Tensor:
 def test_windows_equal_torchvisions_functional_operations() -> None:
     images, generator = pixels(), torch.Generator().manual_seed(1)
     top, left = (torch.randint(7, (64,), generator=generator) for _ in range(2))
-    mirror = torch.randint(2, (64,), generator=generator).bool()
-    ours = window(images.permute(0, 2, 3, 1), top, left, mirror, 3).permute(0, 3, 1, 2)
+    mirror = torch.randint(2, (64,), generator=generator)
+    ours = Windows(images.permute(0, 2, 3, 1), 3)(torch.arange(64), top, left, mirror).permute(0, 3, 1, 2)
     for image, t, le, m, found in zip(images, top.tolist(), left.tolist(), mirror.tolist(), ours, strict=True):
         expected = tf.crop(tf.pad(image, [3]), t, le, 9, 9)
         assert torch.equal(found, tf.hflip(expected) if m else expected)
@@ -98,3 +102,66 @@ def test_whitening_refuses_large_images_and_few_images() -> None:
         fit("gcn_zca", pixels(100, 6))
     with pytest.raises(UserError, match=r"gcn_zca takes images of at most 12288 values, these have 30000"):
         fit("gcn_zca", torch.zeros(1, 3, 100, 100, dtype=torch.uint8))
+
+
+def batch_before(images: Images, index: torch.Tensor, draws: torch.Tensor, padding: int) -> torch.Tensor:
+    """As batches were made before images were padded once: gathered, padded, cut out, normalised."""
+    pixels, _ = images.pixels(index)
+    top, left, mirror = draws[0], draws[1], draws[2].bool()
+    size = pixels.shape[1]
+    padded = torch.nn.functional.pad(pixels, (0, 0, padding, padding, padding, padding))
+    columns = torch.arange(size)[None]
+    columns = torch.where(mirror[:, None], size - 1 - columns, columns) + left[:, None]
+    rows = torch.arange(size) + top[:, None]
+    return images.normalized(padded[torch.arange(len(index))[:, None, None], rows[:, :, None], columns[:, None, :]])
+
+
+@pytest.mark.parametrize("most", [2**30, 0])
+@pytest.mark.parametrize(("channels", "layout"), [(1, True), (3, True), (3, False)])
+def test_images_that_are_padded_once_are_the_same(
+    channels: int, layout: bool, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit and stride for stride, whether all are padded or, where they are many, those of each batch."""
+    monkeypatch.setattr("deeprelax.data.augment.MOST_BYTES", most)
+    split = Split(pixels(100)[:, :channels], torch.arange(100))
+    images = Images(split, fit("mean_std", split.images), torch.device("cpu"), channels_last=layout)
+    batches = Batches(images, 40, 0, augmentation("flip_crop", 9, padding=2))
+    for k in range(4):
+        index, draws = batches.draw(k)
+        expected = batch_before(images, index, draws, 2)
+        made, labels = batches[k]
+        assert torch.equal(made, expected)
+        assert made.stride() == expected.stride()
+        assert torch.equal(labels, index)
+
+
+class Kernels(TorchDispatchMode):
+    """Counts what is no view, no memory and no question."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.name().partition("::")[2].partition(".")[0]
+        if name not in ("select", "slice", "unsqueeze", "permute", "view", "empty_like", "detach", "alias", "expand",
+                        "split_with_sizes", "tensor_split", "device"):  # fmt: skip
+            self.names.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_batch_of_windows_is_seven_kernels_in_bfloat16_too() -> None:
+    """It was fifteen, and one for the rounding, which is of the same numbers."""
+    split = Split(pixels(100), torch.arange(100))
+    images = Images(split, fit("mean_std", split.images), torch.device("cpu"))
+    batches = Batches(images, 40, 0, augmentation("flip_crop", 9))
+    drawn = batches.draw(3)
+    for dtype in (torch.float32, torch.bfloat16):
+        with Kernels() as kernels:
+            made, _ = batches.make(*drawn, dtype=dtype)
+        assert len(kernels.names) == 7, kernels.names
+        assert made.dtype == dtype
+        assert torch.equal(made, batches[3][0].to(dtype))
+        assert made.is_contiguous(memory_format=torch.channels_last)
+    white = fit("gcn_zca", pixels(500, 6))
+    assert torch.equal(white(pixels(7, 6), torch.bfloat16), white(pixels(7, 6)).bfloat16())

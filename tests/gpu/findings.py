@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 
@@ -24,10 +22,6 @@ def attempt(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         print("FAILED " + json.dumps({"what": what, "error": f"{type(error).__name__}: {error}"[:600]}), flush=True)
-
-
-def folder() -> Path:
-    return Path(os.environ.get("OUT", "outputs/gpu"))
 
 
 def run(module: str, *words: str) -> str:

@@ -6,7 +6,9 @@ A part prints each finding as a line of JSON; one that fails begins with FAILED.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ import torch
 
 from deeprelax.bench.images import random_images
 from deeprelax.bench.steps import Bare, stepping
-from deeprelax.configuration.registry import call
+from deeprelax.configuration.registry import REGISTRY, call
 from deeprelax.data.augment import augmentation
 from deeprelax.data.batches import Data, Images
 from deeprelax.data.normalize import fit
@@ -26,47 +28,48 @@ from deeprelax.runs.determinism import deterministic
 from deeprelax.tasks.classification import Classification
 from deeprelax.tasks.task import Setting
 from deeprelax.training.objective import Autocast, Loss, Objective
+from tests.optimizers import OPTIMIZERS
 
-from .findings import attempt, folder, run, say
+from .findings import attempt, run, say
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda", 0) if GPU else torch.device("cpu")
 NETWORKS = [("lenet", "float32"), *([("wrn", "bfloat16")] if GPU else [])]  # a CPU is slow in bfloat16
-OPTIMIZERS: dict[str, dict[str, Any]] = {
-    "sgd": {"name": "sgd"},
-    "adamw": {"name": "adamw"},
-    "entropy_sgd": {"name": "entropy_sgd", "inner_steps": 5, "temperature": 1e-6},
-    "entropy_sgd_scoped": {"name": "entropy_sgd", "inner_steps": 5, "scoping": 0.01},
-    "entropy_sgd_adamw": {"name": "entropy_sgd", "inner_steps": 5, "outer": "adamw", "inner": "adamw"},
-    "hj": {"name": "hj", "inner_steps": 5},
-    "hj_proximal": {"name": "hj_proximal", "inner_steps": 5},
-    "heat": {"name": "heat"},
-    "heat_adamw": {"name": "heat", "samples": 2, "outer": "adamw"},
-    "pde_relaxed": {"name": "pde_relaxed"},
-}
 
 
 # What the parts work with ---------------------------------------------------------------------------------------------
 
 
+def optimizers() -> dict[str, Callable[..., Relaxation]]:
+    """How to build every row of the table of optimizers, and every choice that has none; not what no graph replays."""
+    rows = {name: case.build for name, case in OPTIMIZERS.items()}
+    more = {name: functools.partial(call, "optimizer", name) for name in REGISTRY["optimizer"] if name not in rows}
+    probe = [torch.nn.Parameter(torch.zeros(2))]
+    return rows | {name: build for name, build in more.items() if isinstance(build(probe), Relaxation)}
+
+
 def parts_of_a_run(
-    network: str, name: str, *, graphs: bool, precision: str = "float32", augment: str = "flip_crop"
-) -> tuple[Relaxation, Objective, torch.nn.Module]:
+    network: str, build: Callable[..., Relaxation], *, graphs: bool, precision: str = "float32",
+    augment: str = "flip_crop", compiled: bool = False,
+) -> tuple[Relaxation, Objective, torch.nn.Module]:  # fmt: skip
     """An optimizer, its closure and the network, as a run has them, on random images of MNIST's or CIFAR's shape."""
     channels, size = (1, 28) if network == "lenet" else (3, 32)
     found = random_images(Path(), channels=channels, image_size=size, classes=10, train=2000, test=10)
     images = Images(found.train, fit("mean_std", found.train.images), DEVICE)
     data = Data(images, images, None, channels, size, found.classes)
     batch = 128 if GPU else 16
-    task = Classification(Setting(DEVICE, 0, batch, load_data=lambda: (data, augmentation(augment, size))))
+    half = precision == "bfloat16"
+    task = Classification(
+        Setting(DEVICE, 0, batch, load_data=lambda: (data, augmentation(augment, size)), bfloat16=half)
+    )
     torch.manual_seed(0)
     keywords = {} if network == "lenet" else {"depth": 16, "width": 4 if GPU else 1, "dropout": 0.3}
     model = (LeNet if network == "lenet" else WideResNet)(channels=channels, image_size=size, classes=10, **keywords)
     model = model.to(DEVICE, memory_format=torch.channels_last).train()
-    keywords = {key: value for key, value in OPTIMIZERS[name].items() if key != "name"}
-    optimizer = call("optimizer", OPTIMIZERS[name]["name"], model.parameters(), **keywords)
-    objective = Objective(Loss(task, model, Autocast(precision, DEVICE)), task, graphs=graphs)
-    return optimizer, objective, model
+    loss: torch.nn.Module = Loss(task, model, Autocast(precision, DEVICE))
+    if compiled:
+        loss = torch.compile(loss)  # type: ignore[assignment]
+    return build(model.parameters()), Objective(loss, task, graphs=graphs), model
 
 
 def wait() -> None:
@@ -78,22 +81,34 @@ def wait() -> None:
 
 
 def graphs() -> None:
-    """Are replays the steps, bit for bit, with dropout, batch norm, crops and noise? far: the largest difference."""
-    for name in OPTIMIZERS:
+    """Are replays the steps, bit for bit, with dropout, batch norm, crops and noise, of every optimizer?"""
+    for name, build in optimizers().items():
         for network, precision in NETWORKS:
-            with attempt(f"graphs {name} {network}"):
-                ends = []
-                for replayed in (False, GPU):
-                    with deterministic(True):
-                        optimizer, objective, model = parts_of_a_run(
-                            network, name, graphs=replayed, precision=precision
-                        )
-                        step = stepping(optimizer, objective, objective, replayed)
-                        losses = [step().clone() for _ in range(6)]
-                    ends.append([*losses, *model.state_dict().values()])
-                far = max((a.double() - b.double()).abs().max().item() for a, b in zip(*ends, strict=True))
-                assert far == 0, f"replays are {far:.2g} away from calls"
-                say(f"graphs {name} {network} {precision}", far=far)
+            compare_replays(f"graphs {name} {network} {precision}", network, build, precision=precision)
+
+
+def compiled() -> None:
+    """The same with compiled passes. Without a GPU there is nothing to replay."""
+    if GPU:
+        compare_replays("compiled sgd lenet float32", "lenet", optimizers()["sgd"], compiled=True)
+    else:
+        say("compiled", left_out="no GPU")
+
+
+def compare_replays(what: str, network: str, build: Callable[..., Relaxation], **keywords: Any) -> None:
+    """Six steps, called and replayed. far: the largest difference of losses, weights and statistics."""
+    with attempt(what):
+        ends = []
+        for replayed in (False, GPU):
+            with deterministic(True):
+                optimizer, objective, model = parts_of_a_run(network, build, graphs=replayed, **keywords)
+                step = stepping(optimizer, objective, objective, replayed)
+                losses = [step().clone() for _ in range(6)]
+            ends.append([*losses, *model.state_dict().values()])
+        pairs = [(a.double(), b.double()) for a, b in zip(*ends, strict=True)]
+        far = max((a - b).abs().max().item() for a, b in pairs)
+        assert far == 0, f"replays are {far:.2g} away from calls"
+        say(what, far=far)
 
 
 def two_ranks() -> None:
@@ -101,14 +116,18 @@ def two_ranks() -> None:
     for share in ("data", "chains"):
         with attempt(f"two ranks share={share}"):
             words = ["train", f"hardware.device={DEVICE.type}", "hardware.devices=2", f"hardware.share={share}"]
-            again = ["epochs=5", "force=true"]
+            again = [f"epochs={5 if GPU else 2}", "force=true"]
             began = time.perf_counter()
-            last = run("tests.gpu.two_on_one", *words, *again, f"output_dir={folder() / 'ranks'}-{share}")
+            with tempfile.TemporaryDirectory() as place:
+                last = run("tests.gpu.two_on_one", *words, *again, f"output_dir={place}")
             say(f"two ranks share={share}", seconds=time.perf_counter() - began, says=last)
 
 
 def marked() -> None:
     """The tests that need a GPU."""
+    if not GPU:
+        say("pytest -m gpu", left_out="no GPU")
+        return
     with attempt("pytest -m gpu"):
         say("pytest -m gpu", says=run("pytest", "-q", "-m", "gpu", "-n", "4", "-W", "default", "tests"))
 
@@ -121,14 +140,16 @@ def waits() -> None:
 
     host: until the last launch is given, wall: until it has ended. Equal, the launches are the limit; else the GPU is.
     """
-    for name in OPTIMIZERS:
+    for name, build in optimizers().items():
+        if name not in REGISTRY["optimizer"]:
+            continue  # a variant
         for replayed in (False, True) if GPU else (False,):
             with attempt(f"waits {name} graphs={replayed}"):
-                optimizer, objective, _ = parts_of_a_run("lenet", name, graphs=replayed, augment="none")
+                optimizer, objective, _ = parts_of_a_run("lenet", build, graphs=replayed, augment="none")
                 step = stepping(optimizer, objective, objective, replayed)
                 for _ in range(6):
                     step()
-                steps = (400 if GPU else 5) // optimizer.evaluations + 1
+                steps = (200 if GPU else 5) // optimizer.evaluations + 1
                 wait()
                 began = time.perf_counter()
                 with no_waiting():
@@ -168,7 +189,7 @@ def passes() -> None:
     for network, precision in NETWORKS:
         for replayed in (False, True) if GPU else (False,):
             with attempt(f"passes {network} graphs={replayed}"):
-                _, objective, _ = parts_of_a_run(network, "sgd", graphs=False, precision=precision)
+                _, objective, _ = parts_of_a_run(network, optimizers()["sgd"], graphs=False, precision=precision)
                 bare = Bare(objective.loss, objective.task, 200 if GPU else 2, graphs=replayed)
                 bare()
                 bare()
@@ -198,9 +219,10 @@ def whole() -> None:
         with attempt(f"whole graphs={replayed}"):
             results = []
             for epochs in (5, 25):
-                place = folder() / f"whole-{replayed}-{epochs}"
-                run("deeprelax", *words, f"hardware.cuda_graphs={replayed}", f"epochs={epochs}", f"output_dir={place}")
-                results.append(json.loads(next(place.rglob("result.json")).read_text()))
+                with tempfile.TemporaryDirectory() as place:
+                    more = f"hardware.cuda_graphs={replayed}", f"epochs={epochs}", f"output_dir={place}"
+                    run("deeprelax", *words, *more)
+                    results.append(json.loads(next(Path(place).rglob("result.json")).read_text()))
             short, long = results
             seconds, evaluations = (long[key] - short[key] for key in ("seconds", "gradient_evaluations"))
             first = short["seconds"] - seconds / evaluations * short["gradient_evaluations"]
@@ -208,7 +230,7 @@ def whole() -> None:
 
 
 def bench_lenet() -> None:
-    words = ["model=lenet", "dataset=mnist", f"hardware.cuda_graphs={GPU}", "evaluations=400", "whole_run=5"]
+    words = ["model=lenet", "dataset=mnist", f"hardware.cuda_graphs={GPU}", "evaluations=200", "whole_run=5"]
     bench("lenet", words if GPU else ["model=mlp", "model.hidden=16", "whole_run=null", "batch_size=16"])
 
 
@@ -218,6 +240,7 @@ def bench_wrn() -> None:
         "model=wrn_16_4",
         "dataset=cifar10",
         "hardware.precision=bfloat16",
+        f"hardware.cuda_graphs={GPU}",
         "evaluations=60",
         "whole_run=null",
         only,
@@ -227,8 +250,7 @@ def bench_wrn() -> None:
 
 def bench(name: str, words: list[str]) -> None:
     """`deeprelax bench`, whose ratios become findings."""
-    with attempt(f"bench {name}"):
-        place = folder() / f"bench-{name}"
+    with attempt(f"bench {name}"), tempfile.TemporaryDirectory() as place:
         small = [] if GPU else ["repeats=1", "evaluations=2", "dataset.train_size=300"]
         run(
             "deeprelax",
@@ -239,5 +261,5 @@ def bench(name: str, words: list[str]) -> None:
             *words,
             *small,
         )
-        found = json.loads((place / "bench" / "bench.json").read_text())
+        found = json.loads(Path(place, "bench", "bench.json").read_text())
         say(f"bench {name}", **{key: value for key, value in found.items() if key != "setting"})
