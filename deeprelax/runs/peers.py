@@ -67,7 +67,11 @@ def joined_by_torchrun(conf: TrainConf, ranks: Ranks, device: torch.device) -> I
     except BaseException as error:
         if store is None:  # alone, or there was no meeting
             raise
-        if isinstance(error, PeersLostError) or not all_ended(ranks, store):
+        try:
+            together = not isinstance(error, PeersLostError) and all_ended(ranks, store)
+        except BaseException:  # a signal while it waited
+            together = False
+        if not together:
             raise LeftAlone(error) from None
         leave()
         raise

@@ -251,8 +251,6 @@ def test_torchrun_restarts_and_the_run_resumes(tmp_path: Path, monkeypatch: pyte
         "        return super().forward(x.flatten(1))\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    # Without this, torch keeps the rendezvous's store after a restart, and gloo waits for ranks that are gone.
-    monkeypatch.setenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     run = [*QUICK, "epochs=10", "optimizer=sgd", "model=custom", "model.name=mortal:Net"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max-restarts=1"]
     for force in ("false", "true"):  # force=true restarts at the first start only

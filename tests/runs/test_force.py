@@ -19,10 +19,13 @@ Compose = Callable[..., DictConfig]
 
 
 def test_force_removes_what_a_run_has_written_and_nothing_else(compose: Compose, tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("mine")
+    for name in ("thesis.tex", "rank-list.log", "rank-1.log"):
+        (tmp_path / name).write_text("mine")
     train(compose, tmp_path, "epochs=1", "optimizer=sgd")
     train(compose, tmp_path, "epochs=1", "optimizer=sgd", "force=true")
-    assert (tmp_path / "thesis.tex").read_text() == "mine"
+    for name in ("thesis.tex", "rank-list.log"):
+        assert (tmp_path / name).read_text() == "mine"
+    assert not (tmp_path / "rank-1.log").exists()  # of an earlier run on two ranks
 
 
 Command = Callable[..., tuple[int, str, str]]
