@@ -17,7 +17,7 @@ from .hyperparameters import check_options
 from .metric import Metric
 from .task import Chunks, Setting, Task
 
-CHUNK = 1000  # images
+CHUNK = 1000  # images; the rounding of published scores depends on it
 
 
 class Classification(Task):

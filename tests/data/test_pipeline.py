@@ -151,7 +151,7 @@ class Kernels(TorchDispatchMode):
 
 
 def test_a_batch_of_windows_is_seven_kernels_in_bfloat16_too() -> None:
-    """It was fifteen, and one for the rounding, which is of the same numbers."""
+    """It was fourteen, and one for the rounding, which is of the same numbers."""
     split = Split(pixels(100), torch.arange(100))
     images = Images(split, fit("mean_std", split.images), torch.device("cpu"))
     batches = Batches(images, 40, 0, augmentation("flip_crop", 9))
