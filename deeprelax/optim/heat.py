@@ -80,7 +80,7 @@ class Heat(Relaxation):
         for block in filter(lambda block: block.y and block.group["sigma"], blocks):
             if i > 0:
                 copy_(block.y, block.x)
-            _perturb(block, self.scratch("noise", block.y))
+            perturb(block, self.scratch("noise", block.y))
 
     def after(self, i: int, blocks: list[Block]) -> None:
         samples = self.evaluations
@@ -95,7 +95,7 @@ class Heat(Relaxation):
                 torch._foreach_div_(block.d, float(samples))
 
 
-def _perturb(block: Block, z: list[Tensor]) -> None:
+def perturb(block: Block, z: list[Tensor]) -> None:
     """y <- y + sigma z, y being x. Filter-normalised, sigma is in units of each filter's norm."""
     sigma = float(block.group["sigma"])
     if not block.group["filter_normalized"]:

@@ -77,18 +77,20 @@ class SAM(Relaxation):
         uphill = [self.scaled(block, block.gradients()) for block in blocks]
         norm = norm_of([p for block in blocks for p in block.params], [g for each in uphill for g in each])
         for block, e in zip(blocks, uphill, strict=True):
-            self.scaled(block, e)
-            rho = float(block.group["rho"])
-            if isinstance(norm, Tensor):
-                scale = torch.where(norm == 0, 0.0, rho / norm)
-                torch._foreach_mul_(e, scale)
-                torch._foreach_add_(block.y, e)
-            else:
-                torch._foreach_add_(block.y, e, alpha=rho / norm if norm else 0.0)
+            displace(block.y, self.scaled(block, e), float(block.group["rho"]), norm)
 
     def scaled(self, block: Block, tensors: list[Tensor]) -> list[Tensor]:
         """What the metric of the ball makes of tensors like the parameters, in their place: here nothing."""
         return tensors
+
+
+def displace(y: list[Tensor], e: list[Tensor], length: float, norm: float | Tensor) -> None:
+    """y <- y + length e/norm, and y where the norm is 0; may overwrite e. `norm` as `norm_of` gives it."""
+    if isinstance(norm, Tensor):
+        torch._foreach_mul_(e, torch.where(norm == 0, 0.0, length / norm))
+        torch._foreach_add_(y, e)
+    elif norm:
+        torch._foreach_add_(y, e, alpha=length / norm)
 
 
 class ASAM(SAM):
