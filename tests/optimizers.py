@@ -12,6 +12,7 @@ from typing import Any
 
 from deeprelax.optim import (
     ASAM,
+    MSAM,
     SAM,
     SGD,
     SGLD,
@@ -145,6 +146,7 @@ OPTIMIZERS = {
     "lookahead": Case(Lookahead, {"inner_steps": 3}, ["optimizer.inner_steps=3"]),
     "snoo": Case(SNOO, {"inner_steps": 3}, ["optimizer.inner_steps=3"]),
     "diloco": Case(DiLoCo, {"inner_steps": 3, "inner_lr": 1e-2}, ["optimizer.inner_steps=3"]),
+    "msam": Case(MSAM, {"rho": 0.2, "momentum": 0.8}, ["optimizer.momentum=0.8"]),
 }
 # Choices that are no relaxations and keep another contract: tests/optim/test_lbfgs.py and tests/runs/test_lbfgs.py.
 NO_RELAXATION = ["lbfgs"]

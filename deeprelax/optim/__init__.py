@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .lookahead import SNOO as SNOO
     from .lookahead import DiLoCo as DiLoCo
     from .lookahead import Lookahead as Lookahead
+    from .msam import MSAM as MSAM
     from .parle import Parle as Parle
     from .porous_medium import PorousMedium as PorousMedium
     from .relaxation import Relaxation as Relaxation
@@ -53,6 +54,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "lookahead": ("lookahead:Lookahead", {}),
     "snoo": ("lookahead:SNOO", {}),
     "diloco": ("lookahead:DiLoCo", {}),
+    "msam": ("msam:MSAM", {}),
     "lbfgs": ("lbfgs:LBFGS", {}),
 }
 _TOOLS = (

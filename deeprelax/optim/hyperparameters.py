@@ -59,6 +59,7 @@ RANGES: dict[str, Row] = {
     "rho": (float, lambda v: v > 0, "a number > 0 (inf leaves the replicas alone)"),
     "sam.rho": _RADIUS,
     "asam.rho": _RADIUS,
+    "msam.rho": _RADIUS,
     "gamma_min": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
     "rho_min": (float, lambda v: 0 <= v <= LARGEST, f"a number >= 0 {UP_TO}"),
     "moving_rate": (float, lambda v: 0 <= v <= 1, "a number in [0, 1]"),
