@@ -12,6 +12,7 @@ from typing import Any
 
 from deeprelax.optim import (
     ASAM,
+    MRWP,
     MSAM,
     SAM,
     SGD,
@@ -147,6 +148,7 @@ OPTIMIZERS = {
     "snoo": Case(SNOO, {"inner_steps": 3}, ["optimizer.inner_steps=3"]),
     "diloco": Case(DiLoCo, {"inner_steps": 3, "inner_lr": 1e-2}, ["optimizer.inner_steps=3"]),
     "msam": Case(MSAM, {"rho": 0.2, "momentum": 0.8}, ["optimizer.momentum=0.8"]),
+    "m_rwp": Case(MRWP, {"sigma": 0.05, "mixing": 0.7, "seed": 5}, noisy=True),
 }
 # Choices that are no relaxations and keep another contract: tests/optim/test_lbfgs.py and tests/runs/test_lbfgs.py.
 NO_RELAXATION = ["lbfgs"]

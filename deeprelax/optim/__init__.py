@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .lookahead import SNOO as SNOO
     from .lookahead import DiLoCo as DiLoCo
     from .lookahead import Lookahead as Lookahead
+    from .m_rwp import MRWP as MRWP
     from .msam import MSAM as MSAM
     from .parle import Parle as Parle
     from .porous_medium import PorousMedium as PorousMedium
@@ -55,6 +56,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "snoo": ("lookahead:SNOO", {}),
     "diloco": ("lookahead:DiLoCo", {}),
     "msam": ("msam:MSAM", {}),
+    "m_rwp": ("m_rwp:MRWP", {}),
     "lbfgs": ("lbfgs:LBFGS", {}),
 }
 _TOOLS = (
