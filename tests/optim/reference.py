@@ -151,6 +151,24 @@ def asam(x: Tensor, xi: Iterator[Tensor], k: int, *, rho: float, **_: Any) -> Di
     return (yield Again(x.add(scaled * x.abs(), alpha=rho / norm.item())))
 
 
+def msam(
+    x: Tensor, xi: Iterator[Tensor], k: int, *, rho: float, momentum: float, outer_state: dict[str, Any], **_: Any
+) -> Direction:
+    """d = grad f(x - rho v/|v|), v the momentum of the outer rule; the norm is over all tensors."""
+    v = outer_state["v"] if momentum and k else torch.zeros_like(x)
+    norm = yield Norm(v)
+    return (yield x.add(v, alpha=-rho / norm.item()) if norm else x)
+
+
+def m_rwp(
+    x: Tensor, xi: Iterator[Tensor], k: int, *, sigma: float, mixing: float, filter_normalized: bool, **_: Any
+) -> Direction:
+    """d = (1 - a) grad f(x) + a grad f(x + sigma z), a the mixing, of two mini-batches."""
+    at_x = yield x
+    perturbed = yield from heat(x, xi, k, sigma=sigma, samples=1, filter_normalized=filter_normalized)
+    return ((1 - mixing) * at_x).add(perturbed, alpha=mixing)
+
+
 def pde_relaxed(
     x: Tensor, xi: Iterator[Tensor], k: int, *, equation: str, gamma: float, temperature: float, inner_steps: int,
     **_: Any,
@@ -333,7 +351,7 @@ class Reference:
         replicas = range(self.pairs[0][1].get("replicas", 0))
         own = [gaussians(self.params, self.seed, self.outer_steps, a) for a in replicas]
         rules = [
-            self.rule(x[i], xi[i], self.outer_steps, kept=self.kept[i], of_replicas=[z[i] for z in own], **group)
+            self.rule(x[i], xi[i], self.outer_steps, **self.beside(i), of_replicas=[z[i] for z in own], **group)
             for i, (_, group) in enumerate(self.pairs)
         ]
         asked, d = [next(rule) for rule in rules], list[Tensor]()
@@ -345,6 +363,10 @@ class Reference:
                 except StopIteration as end:
                     d.append(end.value)
         return d
+
+    def beside(self, i: int) -> dict[str, dict[str, Any]]:
+        """What a rule keeps of tensor i, and what the outer rule does."""
+        return {"kept": self.kept[i], "outer_state": self.state[i]}
 
     def answers(self, asked: list[Any], closure: Any) -> list[Tensor]:
         """The norm, or the gradients at these places; weight decay belongs to f, so it is taken there alone."""

@@ -44,6 +44,7 @@ ROUNDED = {
     "pde_relaxed_hj": "a p + (1 - a) g is computed as lerp(p, g, 1 - a)",
     "heat": "sigma |filter| z is one addcmul, and the norm is summed in another order",
     "pme": "the norm is summed in another order, and factors are multiplied in another",
+    "m_rwp": "as heat",
     "schedule_free": "z - x is kept in the place of z",
     "schedule_free_adamw": "z - x is kept in the place of z, and sqrt(v/(1 - b^t)) is sqrt(v)/sqrt(1 - b^t)",
     **dict.fromkeys(reference.WITH_REPLICAS, "pulls are one addition with a factor; the chain as in entropy_sgd"),

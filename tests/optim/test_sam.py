@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deeprelax.optim import ASAM, SAM
+from deeprelax.optim import ASAM, MSAM, SAM
 
 from .problems import Batches, descend, direction, network, quadratic_loss, random_quadratic, same, weights
 
@@ -98,3 +98,45 @@ def test_the_norm_of_half_precision_gradients_does_not_overflow() -> None:
 
     descend(SAM([p], lr=1e-3, rho=1.0), loss)
     torch.testing.assert_close(places[1].norm().item(), 1.0, rtol=0.02, atol=0)  # rho/norm(g) is a half, too
+
+
+def test_momentum_sam_without_a_radius_is_sgd_bit_for_bit() -> None:
+    nets = network(), network()
+    optimizer = MSAM(nets[0].parameters(), rho=0.0, weight_decay=0.01)
+    reference = torch.optim.SGD(nets[1].parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
+    batches = Batches(nets[0], optimizer), Batches(nets[1], reference)
+    for _ in range(5):
+        optimizer.step(batches[0])
+        reference.step(batches[1])
+    assert same(weights(nets[0]), weights(nets[1]))
+    assert optimizer.evaluations == 1
+
+
+def test_momentum_sam_on_a_quadratic() -> None:
+    """d = A (x - x* - rho v/|v|), the norm over all tensors of all groups; downhill, and x between steps."""
+    a, minimum, x = random_quadratic()
+    f, matrix, x_star = quadratic_loss(a, minimum), torch.from_numpy(a), torch.from_numpy(minimum)
+    parts = [nn.Parameter(part.clone()) for part in (torch.from_numpy(x)[:2], torch.from_numpy(x)[2:])]
+    optimizer = MSAM([{"params": [p]} for p in parts], lr=0.05, momentum=0.9, nesterov=False, rho=0.3)
+    values: list[float] = []
+
+    def loss() -> Tensor:
+        found = f(torch.cat(parts))
+        values.append(found.item())
+        return found
+
+    def now() -> Tensor:
+        return torch.cat([p.detach() for p in parts]).clone()
+
+    def velocity() -> Tensor:
+        return torch.cat([optimizer.state[p]["momentum_buffer"] for p in parts]).clone()
+
+    descend(optimizer, loss)
+    torch.testing.assert_close(velocity(), matrix @ (torch.from_numpy(x) - x_star), rtol=1e-12, atol=1e-12)
+    for _ in range(3):
+        start, v = now(), velocity()
+        descend(optimizer, loss)
+        d = velocity() - 0.9 * v
+        torch.testing.assert_close(d, matrix @ (start - x_star - 0.3 * v / v.norm()), rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(now(), start - 0.05 * velocity(), rtol=1e-12, atol=1e-12)
+        assert values[-1] < f(start).item()
