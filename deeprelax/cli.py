@@ -28,6 +28,7 @@ COMMANDS = {
     "bench": ("deeprelax.commands.bench", "measure what an optimizer step costs over its gradient evaluations"),
     "pde": ("deeprelax.commands.pde", "solve the equations, draw them, verify the paper's claims"),
     "evaluate": ("deeprelax.commands.evaluate", "evaluate a finished run again from its checkpoint"),
+    "flatness": ("deeprelax.commands.flatness", "measure how flat the loss is at the weights of runs"),
     "landscape": ("deeprelax.commands.landscape", "draw the loss around a run's weights, or between runs"),
     "predict": ("deeprelax.commands.predict", "say what a run's network sees on image files"),
     "export": ("deeprelax.commands.export", "write a run's network to a file for torch.export or ONNX"),

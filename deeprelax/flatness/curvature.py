@@ -12,7 +12,7 @@ from torch import Tensor
 from .loss import BatchedLoss, Closure, Composite, first_derivative, twice_differentiable
 
 SHARE = 0.5  # of the free memory that kept graphs may take
-Product = Callable[[Tensor], tuple[Tensor, ...]]  # of one batch, in tensors like the parameters
+Product = Callable[[list[Tensor]], tuple[Tensor, ...]]  # of one batch, in tensors like the parameters
 
 
 class Curvature:
@@ -29,12 +29,16 @@ class Curvature:
     Args:
         loss: its batches must be `Composite` for a Gauss-Newton matrix.
         keep: keep all graphs, or none; None: as many as fit into half of the free memory.
+        progress: called after each product.
     """
 
-    def __init__(self, loss: BatchedLoss, *, gauss_newton: bool = False, keep: bool | None = None) -> None:
+    def __init__(
+        self, loss: BatchedLoss, *, gauss_newton: bool = False, keep: bool | None = None,
+        progress: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         if gauss_newton and not all(isinstance(closure, Composite) for _, closure in loss.batches):
             raise ValueError("a Gauss-Newton matrix is of a loss of outputs: give Composite(outputs, criterion)")
-        self.loss, self.d, self.products = loss, loss.d, 0
+        self.loss, self.d, self.products, self._progress = loss, loss.d, 0, progress
         self._graph = self._gauss_newton if gauss_newton else self._hessian
         room = self._room(keep)
         self._kept: list[Product | None] = [
@@ -44,10 +48,11 @@ class Curvature:
     def __call__(self, v: Tensor) -> Tensor:
         """H v for v of (d,), in the parameters' data type and on their device; v may have others."""
         self.products += 1
-        pieces, total = self.loss.split(v), torch.zeros(self.d, dtype=self.loss.dtype, device=self.loss.device)
+        pieces, total = self.loss.split(v), self.loss.zeros()
         for (weight, closure), kept in zip(self.loss.batches, self._kept, strict=True):
-            total.add_(self.loss.flat((kept or self._graph(closure))(pieces)), alpha=weight)  # type: ignore[arg-type]
-        return total
+            torch._foreach_add_(total, (kept or self._graph(closure))(pieces), alpha=weight)
+        self._progress()
+        return self.loss.flat(total)
 
     def dense(self) -> Tensor:
         """H itself, (d, d), float64 on the CPU, by d products; symmetric."""
@@ -73,7 +78,7 @@ class Curvature:
                 retain_graph=True, allow_unused=True, materialize_grads=True,
             )  # fmt: skip
 
-        return product  # type: ignore[return-value]
+        return product
 
     def _gauss_newton(self, closure: Closure) -> Product:
         assert isinstance(closure, Composite)
@@ -96,7 +101,7 @@ class Curvature:
             curved = torch.autograd.grad(slope, leaf, forward[0], retain_graph=True)
             return first_derivative(outputs, parameters, grad_outputs=curved[0], retain_graph=True)
 
-        return product  # type: ignore[return-value]
+        return product
 
     def _room(self, keep: bool | None) -> int:
         """Of how many batches the graphs can be kept."""

@@ -95,13 +95,13 @@ class BatchedLoss:
     def value_and_gradient(self) -> tuple[float, Tensor]:
         """Both at the cost of the gradient."""
         self.evaluations += 1
-        total, gradient = 0.0, torch.zeros(self.d, dtype=self.dtype, device=self.device)
+        total, gradient = 0.0, self.zeros()
         for weight, closure in self.batches:
             with torch.enable_grad():
                 found = closure()
             total += weight * found.item()
-            gradient.add_(self.flat(first_derivative(found, self.parameters)), alpha=weight)
-        return total, gradient
+            torch._foreach_add_(gradient, first_derivative(found, self.parameters), alpha=weight)
+        return total, self.flat(gradient)
 
     @contextlib.contextmanager
     def shifted(self) -> Iterator[Callable[[Tensor], None]]:
@@ -132,9 +132,9 @@ class BatchedLoss:
         """Tensors like the parameters as one vector (d,)."""
         return torch.cat([each.detach().reshape(-1) for each in tensors])
 
-    def x(self) -> Tensor:
-        """The parameters as one vector (d,), a copy."""
-        return self.flat(self.parameters)
+    def zeros(self) -> list[Tensor]:
+        """One tensor like each parameter."""
+        return [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
 
 
 def first_derivative(loss: Tensor, parameters: list[Tensor], **options: Any) -> tuple[Tensor, ...]:

@@ -32,6 +32,7 @@ class RunDirectory:
         self.provenance, self.log = path / "provenance.json", path / "train.log"
         self.split = path / "split.json"  # of a folder of images that the run has split: its files by part
         self.model = path / "model.json"
+        self.flatness = path / "flatness.json"
         self.metrics, self.tensorboard = path / "metrics.jsonl", path / "tensorboard"
         self.checkpoint, self.previous, self.corrupt = path / CHECKPOINT, path / PREVIOUS, path / CORRUPT
         self.best = path / BEST
@@ -66,6 +67,8 @@ class RunDirectory:
             self.split,
             self.model,
             self._replaced_by,
+            self.flatness,
+            self.path / "flatness.png",
             self.path / "confusion.png",  # of task=classification and task=bayesian
             self.path / "solution.png",  # of task=pinn
             *(self.path / f"landscape_{what}.{kind}" for what in LANDSCAPES for kind in ("png", "pdf", "npz")),

@@ -64,7 +64,7 @@ def compare(
 def _empty_table(runs: Sequence[Run], metric: str | None) -> Table:
     """For runs of one problem; what a run of it that failed early does not tell of its metrics, another one does."""
     telling = next((run for run in runs if run.metrics), runs[0])
-    return Table(_title(runs[0]), metric or telling.compared_by, telling.metrics)
+    return Table(title_of(runs[0]), metric or telling.compared_by, telling.metrics)
 
 
 def _has_metric(run: Run, name: str) -> bool:
@@ -132,7 +132,7 @@ def _fill(table: Table, runs: list[Run], kept: set[int], by: Sequence[str] | Non
     table.baseline = found[0].group.label if len(found) == 1 else ""
 
 
-def _title(run: Run) -> str:
+def title_of(run: Run) -> str:
     task, data, model, *parts = (run.settings.get(key) for key in PROBLEM)
     details = [f"{key.rpartition('.')[2]} {value}" for key, value in zip(DATA, parts, strict=True) if value]
     if task is None:

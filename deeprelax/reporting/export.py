@@ -12,6 +12,7 @@ from typing import Any
 from .loading import Run
 from .rows import Comparison, Row, Table
 from .summary import CONFIDENCE
+from .text import FLAT
 
 
 def as_json(comparison: Comparison) -> str:
@@ -72,6 +73,7 @@ def _row(row: Row, metric: str) -> dict[str, Any]:
         "seconds": row.seconds,
         "traffic_bytes": row.traffic,
         **({} if row.cost is None else {"cost_of_target": asdict(row.cost)}),
+        "flatness": row.flatness,
         "missing_seeds": row.missing_seeds,
         "notes": row.notes,
         "settings": row.group.runs[0].settings,
@@ -96,6 +98,7 @@ def _flat(table: Table, row: Row) -> dict[str, Any]:
         **{f"difference_{key}": found.get(key) for key in ("from", "mean", "low", "high", "pairs", "why_not")},
         "budget": " ".join(map(str, row.budgets)),
         **{key: values[key] for key in ("comparable", "gradient_evaluations", "seconds", "traffic_bytes")},
+        **{key: row.flatness.get(FLAT[key]) for key in FLAT},
         "missing_seeds": " ".join(map(str, row.missing_seeds)),
         "unfinished": sum(not run.finished for run in row.group.runs),
         "notes": "; ".join(row.notes),

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 
+from ..errors import UserError
+from ..records.directory import RunDirectory
+from ..records.flatness import numbers, stored
 from ..records.scores import first, of_key, score_of
 from ..tasks.metric import Metric
 from .groups import Group
@@ -46,6 +51,17 @@ class Row:
     def of_seed(self, seed: int, metric: str) -> list[float]:
         """The metric of the counted runs of this seed: one, unless runs are pooled."""
         return [float(run.result[metric]) for run in self.counted if run.seed == seed]
+
+    @cached_property
+    def flatness(self) -> dict[str, float]:
+        """What `deeprelax flatness` has measured, by name: means over the runs whose flatness.json has it."""
+        values: dict[str, list[float]] = {}
+        for run in self.counted:
+            directory = RunDirectory(run.directory)
+            with suppress(UserError):
+                for name, value in numbers(stored(directory), directory).items():
+                    values.setdefault(name, []).append(value)
+        return {name: sum(each) / len(each) for name, each in values.items()}
 
 
 def traffic(counted: list[Run]) -> float | None:

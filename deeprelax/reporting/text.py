@@ -14,6 +14,8 @@ from .summary import Difference
 
 WIDTH = 100
 SENT = "sent"  # the column of traffic
+# columns of flatness.json
+FLAT = {"lambda_max": "Hessian top", "trace": "Hessian trace", "sharpness": "sharpness filter"}
 FACTORS = (1.0, 1.5, 2.0, 4.0, math.inf)  # of the cheapest cost, that a performance profile is shown at
 
 
@@ -126,19 +128,21 @@ def header(table: Table) -> list[str]:
     kind = "optimizer" if all(list(row.group.shown) == ["optimizer"] for row in table.rows) else "setting"
     minus = [f"minus {table.baseline or 'baseline'} [95 %]"] if _has_differences(table) else []
     sent = [SENT] if any(row.traffic is not None for row in table.rows) else []
+    flat = [name for name, key in FLAT.items() if any(key in row.flatness for row in table.rows)]
     seeds = [f"seed {seed}" for seed in table.seeds]
-    return [kind, *seeds, table.metric.replace("_", " "), "n", *minus, "evaluations", "seconds", *sent]
+    return [kind, *seeds, table.metric.replace("_", " "), "n", *minus, "evaluations", "seconds", *sent, *flat]
 
 
 def cells(row: Row, table: Table) -> list[str]:
-    """The row's cells, those of the difference and of the traffic included, for which `header` may have no column."""
+    """The row's cells, those of difference, traffic and flatness included, for which `header` may have no column."""
     summary, metric = row.summary, table.shown_as
     value = "-" if summary.mean is None else metric.number(summary.mean)
     value += "" if summary.std is None else f" ± {metric.number(summary.std)}"
     mark = (" (*)" * (not row.comparable)) + (" (!)" * row.unusual_cost)
     seeds = [" / ".join(map(metric.number, row.of_seed(seed, table.metric))) or "-" for seed in table.seeds]
     shown = [row.group.label + mark, *seeds, value, str(summary.n), difference(row, metric), _count(row.evaluations)]
-    return [*shown, "-" if row.seconds is None else f"{row.seconds:.4g}", _bytes(row.traffic)]
+    flat = [f"{row.flatness[key]:.4g}" if key in row.flatness else "-" for key in FLAT.values()]
+    return [*shown, "-" if row.seconds is None else f"{row.seconds:.4g}", _bytes(row.traffic), *flat]
 
 
 def difference(row: Row, metric: Metric) -> str:
@@ -204,6 +208,10 @@ def legend(table: Table) -> list[str]:
         notes.append("(*) another budget: ranked below the others")
     if any(row.unusual_cost for row in table.rows):
         notes.append("(!) over 2 % more or fewer gradient evaluations than others of the same budget: see above")
+    if any(key in row.flatness for row in table.rows for key in FLAT.values()):
+        notes.append(
+            "lambda_max, trace, sharpness (filter-normalised): of flatness.json, means over the runs that have it"
+        )
     if any(row.traffic is not None for row in table.rows):
         notes.append("sent: what each rank handed to all-reduces for training; - on one rank")
     if any(row.difference and row.difference.low is not None for row in table.rows):
@@ -220,10 +228,11 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _with_columns(head: Sequence[str], row: Sequence[str]) -> list[str]:
-    """The cells that the header has columns for, without those of the difference and of the traffic if it has none."""
+    """The cells that the header has columns for, without those of difference, traffic and flatness that it has not."""
     n = next(i for i, name in enumerate(head) if name == "n") + 1
     minus = any(name.startswith("minus ") for name in head)
-    return [*row[:n], *(row[n : n + 1] if minus else []), *row[n + 1 : n + 3], *(row[n + 3 :] if SENT in head else [])]
+    more = [cell for name, cell in zip((SENT, *FLAT), row[n + 3 :], strict=True) if name in head]
+    return [*row[:n], *(row[n : n + 1] if minus else []), *row[n + 1 : n + 3], *more]
 
 
 def _progress(passes: float, state: str, reason: str) -> str:

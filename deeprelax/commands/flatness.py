@@ -1,0 +1,202 @@
+"""Run `deeprelax flatness`: measure how flat the training loss is at the weights of runs."""
+
+from __future__ import annotations
+
+import textwrap
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UserError, did_you_mean
+from ..files import replace, write_json
+from ..records.directory import RunDirectory
+from ..records.flatness import DTYPES, PARTS, Asked, numbers, of_checkpoint, stored
+from .arguments import Parser, add_weights
+from .evaluate import ALLOWED
+
+if TYPE_CHECKING:
+    from ..reporting.loading import Run
+
+LAYER = "layer"  # of --by; anything else is a key that runs are grouped by
+
+
+def parser() -> Parser:
+    """The parser of the command's arguments."""
+    made = Parser(
+        prog="deeprelax flatness",
+        description="Measure how flat the training loss is at the weights of runs: eigenvalues, trace and density of "
+        "the Hessian, Gauss-Newton beside it, average and worst-case sharpness, local entropy. Prints a table, writes "
+        f"flatness.json and flatness.png beside result.json. KEY=VALUE may be {', '.join(ALLOWED)}.",
+    )
+    made.add_argument("runs", nargs="+", metavar="RUN", help="run directories, or folders of runs")
+    made.add_argument("--by", metavar="KEY", help="layer: of each layer too; another, as optimizer: group the runs by "
+                      "it, with Kendall's tau between flatness and test score")  # fmt: skip
+    made.add_argument("--images", type=int, metavar="N", help="training examples (default: all)")
+    made.add_argument("--top", type=int, default=5, metavar="K", help="eigenvalues (default: %(default)s)")
+    made.add_argument("--seed", type=int, default=0, metavar="S", help="of all random numbers (default: %(default)s)")
+    made.add_argument("--dtype", choices=DTYPES, default=DTYPES[0], help="default: %(default)s")
+    add_weights(made)
+    made.add_argument("--only", metavar="PART,PART", help=f"of {', '.join(PARTS)} (default: all)")
+    made.add_argument("--gamma", metavar="G,G", help="of local entropy, ascending (default: 0.01,0.03,0.1,0.3,1)")
+    made.add_argument("--temperature", type=float, metavar="T", help="of local entropy (default: 1 over the number of "
+                      "training examples)")  # fmt: skip
+    made.add_argument("--entropy-images", type=int, default=2000, metavar="N", help="of local entropy, whose chains "
+                      "take full gradients (default: %(default)s)")  # fmt: skip
+    made.add_argument("--gradients", type=int, default=3000, metavar="N", help="that local entropy may take; its curve "
+                      "ends where more are needed (default: %(default)s)")  # fmt: skip
+    made.add_argument("--again", action="store_true", help="measure runs that have these numbers already")
+    return made
+
+
+def main(arguments: list[str]) -> None:
+    """Measure each run, print tables, write files. Raises UserError, after all runs if there are several."""
+    options = parser().parse_intermixed_args(arguments)
+    overrides = [each for each in options.runs if "=" in each and not Path(each).exists()]
+    for key in (each.partition("=")[0] for each in overrides):
+        if key not in ALLOWED:
+            raise UserError(f"{key} cannot be set here{did_you_mean(key, ALLOWED)}: it may be {', '.join(ALLOWED)}")
+    asked = _asked(options, overrides)
+    from ..reporting.loading import find_runs
+
+    folders = [Path(each) for each in options.runs if each not in overrides]
+    runs, notes = find_runs(folders)
+    print(*(f"! {note}" for note in notes), sep="\n", end="\n" if notes else "")
+    if not runs:
+        raise UserError(f"no runs under {', '.join(map(str, folders))}: give the directory of a run")
+    labels = _labels(runs, options.by)
+    problems = [_measure(run.directory, asked, options.again, several=len(runs) > 1) for run in runs]
+    if len(runs) > 1:
+        _compare(runs, labels)
+    if failed := [problem for problem in problems if problem]:
+        raise UserError(f"{len(failed)} of {len(runs)} runs could not be measured: {failed[0]}")
+
+
+def _asked(options: Namespace, overrides: list[str]) -> Asked:
+    """Raises UserError for what is out of range."""
+    for name, least in (("images", 1), ("top", 1), ("seed", 0), ("entropy_images", 1), ("gradients", 1)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} {value} is out of range: it must be an integer of {least} or more")
+    if options.temperature is not None and not 0 <= options.temperature < float("inf"):
+        raise UserError(f"--temperature {options.temperature:g} is out of range: it must be a finite number >= 0")
+    parts = tuple(options.only.split(",")) if options.only else PARTS
+    for part in parts:
+        if part not in PARTS:
+            raise UserError(f"--only {part} is none of {', '.join(PARTS)}{did_you_mean(part, PARTS)}")
+    given = {
+        name: getattr(options, name)
+        for name in ("images", "top", "seed", "dtype", "weights", "temperature", "entropy_images", "gradients")
+    }
+    if options.gamma is not None:
+        given["gammas"] = _gammas(options.gamma)
+    return Asked(**given, parts=parts, layers=options.by == LAYER, overrides=tuple(overrides))
+
+
+def _gammas(text: str) -> tuple[float, ...]:
+    try:
+        found = tuple(map(float, text.split(",")))
+    except ValueError:
+        found = ()
+    if not found or not all(0 < gamma < float("inf") for gamma in found):
+        raise UserError(f"--gamma {text} cannot be read: give positive numbers, as 0.01,0.1,1")
+    return found
+
+
+def _labels(runs: Sequence[Run], by: str | None) -> dict[int, str]:
+    """By the id of each run, what it is called in the table of groups."""
+    from ..reporting.groups import group, resolve_key
+
+    keys = None if by in (None, LAYER) else [resolve_key(key, runs) for key in str(by).split(",")]
+    return {id(run): each.label for each in group(runs, keys) for run in each.runs}
+
+
+def _measure(path: Path, asked: Asked, again: bool, *, several: bool) -> UserError | None:
+    """Measure the run, unless these numbers are there; print and write them. Of several runs a problem is returned."""
+    from ..reporting.flatness import of_run
+
+    directory = RunDirectory(path)
+    try:
+        known = stored(directory)
+        new = again or known.get("asked") != asked.to_json() or known.get("checkpoint") != of_checkpoint(directory)
+        if new:
+            from ..runs.flatness import measure
+
+            with _Bar(directory.shown()) as bar:
+                known = measure(path, asked, bar)
+            write_json(directory.flatness, known)
+            _draw(directory, known)
+    except UserError as problem:
+        if not several:
+            raise
+        print(f"! {directory.shown()}: {problem}\n", flush=True)
+        return problem
+    print(of_run(directory.shown(), known))
+    written = "flatness.json, flatness.png" if "density" in known else "flatness.json"
+    print(f"  {'written to' if new else 'as they are in'} {directory.shown()}: {written}\n", flush=True)
+    return None
+
+
+def _draw(directory: RunDirectory, found: dict[str, Any]) -> None:
+    """The density, or nothing in place of an older one."""
+    file = directory.path / "flatness.png"
+    if "density" not in found:
+        file.unlink(missing_ok=True)
+        return
+    import torch
+
+    from ..flatness.density import Density
+    from ..flatness.density_figure import draw
+    from ..reporting.style import save
+
+    nodes, weights = (torch.tensor(found["density"][key], dtype=torch.float64) for key in ("nodes", "weights"))
+    top = [value for value in found.get("hessian", {}).get("eigenvalues", []) if value is not None]
+    title = textwrap.fill(f"{directory.shown()} ({found['images']} training {found['examples']}s)", 70)
+    figure = draw(Density(nodes, weights, found["parameters"], 0), top, title)
+    replace(file, lambda open_file: save(figure, open_file, "png", 200))
+
+
+def _compare(runs: Sequence[Run], labels: Mapping[int, str]) -> None:
+    """Print means by group, and rank correlations with the test score, of one network on one problem at a time."""
+    from ..reporting.comparison import PROBLEM, title_of
+    from ..reporting.flatness import Measured, of_groups, of_ranks
+    from ..reporting.groups import split
+
+    for part in split(runs, PROBLEM):
+        rows, score = [], part[0].compared_by
+        for run in part:
+            directory = RunDirectory(run.directory)
+            found = stored(directory)
+            if found.get("loss") is None:  # it could not be measured, or its loss is not finite
+                continue
+            value = run.result.get(score)  # of an unfinished run there is none
+            known = None if value is None else float(value)
+            rows.append(Measured(labels[id(run)], float(found["loss"]), known, numbers(found, directory)))
+        if rows:
+            print(f"{title_of(part[0])}\n\n{of_groups(rows, score)}\n\n{of_ranks(rows, score)}\n")
+
+
+class _Bar:
+    """One progress bar after the other, by what is measured, where there is a terminal."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._now: Any = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._now is not None:
+            self._now.close()
+
+    def __call__(self, what: str) -> Callable[..., None]:
+        from tqdm import tqdm
+
+        self._close()
+        self._now = tqdm(desc=f"{self._name}: {what}", unit="pass", disable=None, leave=False)
+        return lambda count=1: self._now.update(count)
