@@ -13,11 +13,12 @@ from ..files import replace, write_json
 from ..records.directory import RunDirectory
 from ..records.flatness import DTYPES, PARTS, Asked, numbers, of_checkpoint, stored
 from .arguments import Parser, add_weights
-from .evaluate import ALLOWED
+from .evaluate import ALLOWED as OF_EVALUATE
 
 if TYPE_CHECKING:
     from ..reporting.loading import Run
 
+ALLOWED = tuple(key for key in OF_EVALUATE if key != "hardware.precision")  # for which there is --dtype
 LAYER = "layer"  # of --by; anything else is a key that runs are grouped by
 
 

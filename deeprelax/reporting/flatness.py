@@ -155,7 +155,7 @@ def rank(values: Sequence[float], scores: Sequence[float], losses: Sequence[floa
         found = np.array([float(kendalltau(x[i], y[i]).statistic) for i in draws if len(set(i.tolist())) > 1])
         if np.isfinite(found).any():
             low, high = map(float, np.nanquantile(found, [0.025, 0.975]))
-    if low == high:  # of a tau of 1: samples of the same runs know nothing of other ones
+    if high - low < 1e-9:  # of a tau of 1: samples of the same runs know nothing of other ones
         low = high = math.nan
     signs = [
         np.sign((x[i] - x[j]) * (y[i] - y[j]))

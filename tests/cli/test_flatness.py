@@ -147,7 +147,7 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(deeprelax: Command) -> No
         ([run, "--gamma", "a"], "--gamma a cannot be read: give positive numbers, as 0.01,0.1,1"),
         ([run, "--temperature", "-1"], "--temperature -1 is out of range: it must be a finite number >= 0"),
         ([run, "epochs=3"], "epochs cannot be set here: it may be data_dir, dataset.path, hardware.device, "
-         "hardware.channels_last, hardware.precision, hardware.threads"),
+         "hardware.channels_last, hardware.threads"),
     ]:  # fmt: skip
         status, _, err = deeprelax("flatness", *words)
         assert (status, err.splitlines()[0].split(" (did")[0]) == (1, f"deeprelax: {message}".split(" (did")[0])
