@@ -157,6 +157,7 @@ CHOICES = {name: case.overrides for name, case in OPTIMIZERS.items() if case.cho
 # what runs train: every choice, and relaxations with AdamW as their rule, which keep the state of the chain
 TRAINED = {name: [f"optimizer={name}", *overrides] for name, overrides in CHOICES.items()} | {
     "heat, adamw": ["optimizer=heat", "optimizer.outer=adamw", "optimizer.samples=2"],
+    "schedule_free, adamw": ["optimizer=schedule_free", "optimizer.outer=adamw"],
     "diloco, chains": ["optimizer=diloco", "optimizer.inner_steps=3"],
     "entropy_sgd, adamw": [
         "optimizer=entropy_sgd", "optimizer.outer=adamw", "optimizer.inner=adamw", "optimizer.inner_steps=3",
