@@ -117,12 +117,13 @@ def test_the_closing_line_has_name_unit_and_decimals_of_the_first_score(tmp_path
     assert line == f"test r2 nan  100 gradient evaluations  2.0 s  {fit.shown()}"
 
 
-def test_errors_by_class_and_notes_are_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_errors_by_class_and_notes_are_told(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     errors = {"cat": 12.5, "dog": None, "owl": 50.0}
     line = class_line({"test_class_errors": errors, "test_balanced_error": 31.25})
     assert line == "error by class (confusion.png): mean 31.25 %, largest 50.00 % of class owl"
-    _show_told({"notes": ["the test error equals that of always answering cat"]})
-    assert caplog.messages == ["the test error equals that of always answering cat"]
+    note = "the test error equals that of always answering cat"
+    _show_told({"notes": [note], "test_error_best": 3.25, "best_passes": 2.5}, RunDirectory(tmp_path))
+    assert caplog.messages == ["weights=best: test error 3.25 % (pass 2.5)", note]
 
 
 def test_a_finished_run_is_skipped_and_force_restarts_it(compose: Compose, tmp_path: Path) -> None:
