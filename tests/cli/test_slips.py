@@ -51,8 +51,8 @@ SLIPS = {
     "write 'optimizer.betas=[0.9,0.99]'\n",
     "train sweep=paper_mnist": "sweep=paper_mnist comes on top of what is chosen: write +sweep=paper_mnist\n",
     "train -m optimizer=sgd,heat optimizer.sigma=0.1": "optimizer.sigma is not a key: the keys of optimizer=sgd are "
-    "name, options, groups, lr, momentum, nesterov, weight_decay; no job of the sweep was started: leave optimizer=sgd "
-    "out of it, or optimizer.sigma\n",
+    "name, options, groups, decay_norms_and_biases, lr, momentum, nesterov, weight_decay; no job of the sweep was "
+    "started: leave optimizer=sgd out of it, or optimizer.sigma\n",
     "train -m optimizer=entropy_sgd,sgd optimizer.gamma=1,2": "optimizer.gamma is not a key: the keys of optimizer=sgd",
     "train -m +sweep=tune_heat optimizer.gamma=1": "optimizer.gamma is not a key (did you mean optimizer.sigma?): the "
     "keys of optimizer=heat are ",
