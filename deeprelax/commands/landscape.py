@@ -12,7 +12,7 @@ from ..errors import UserError, did_you_mean
 from ..files import read_json, replace
 from ..records.directory import RunDirectory
 from ..records.scores import first
-from .arguments import Parser
+from .arguments import Parser, add_weights
 from .evaluate import ALLOWED
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def parser() -> Parser:
                       "batches of result.json's train_loss, or all test examples (default: %(default)s)")  # fmt: skip
     made.add_argument("--batch-norm", choices=["reestimated", "fixed"], default="reestimated", help="the statistics: "
                       "estimated anew at every point, or those of the first run (default: %(default)s)")  # fmt: skip
+    add_weights(made)
     made.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: the first run's directory)")
     return made
 
@@ -63,7 +64,7 @@ def main(arguments: list[str]) -> None:
     _check(options, paths)
     from ..runs.restored import restored
 
-    run = restored(paths[0], overrides)
+    run = restored(paths[0], overrides, options.weights)
     if run.data != run.task.fingerprint:
         raise UserError(f"the data are not those that {paths[0]} was trained on: put them back, or set data_dir")
     folder = paths[0] if options.out is None else options.out
@@ -114,7 +115,7 @@ def _landscapes(options: Any, run: Restored, paths: list[Path]) -> Iterable[tupl
                 yield "landscape_1d", of_seed(dimensions=1, points=of_line, progress=_progress("line")), axes[:1]
                 yield "landscape_2d", of_seed(dimensions=2, points=of_plane, progress=_progress("plane")), axes
             else:
-                ends = {LETTERS[i]: _weights(path, run, names) for i, path in enumerate(paths)}
+                ends = {LETTERS[i]: _weights(path, run, names, options.weights) for i, path in enumerate(paths)}
                 line, points = len(paths) == 2, of_line if len(paths) == 2 else of_plane
                 found = between(loss, moved, ends, points=points, margin=options.span / 2,
                                 progress=_progress("line" if line else "plane"))  # fmt: skip
@@ -147,16 +148,17 @@ def scored(run: Restored, split: str, *, fixed: bool) -> Callable[[], dict[str, 
     return values
 
 
-def _weights(path: Path, run: Restored, names: list[str]) -> list[Tensor]:
+def _weights(path: Path, run: Restored, names: list[str], kind: str) -> list[Tensor]:
     """The parameters of the run in `path`, which must be of the same data and network."""
     from ..records import checkpoint
+    from ..runs.weights import of_kind
 
     state = checkpoint.latest(path) if path.is_dir() else None
     if state is None:
         raise UserError(f"{path} is no directory of a run that has reached a checkpoint")
     if state["data"] != run.data:
         raise UserError(f"{path} and {run.directory.path} were trained on other data: there is no loss for both")
-    return _of_state(state["model"], run, names, path)
+    return _of_state(of_kind(kind, state, RunDirectory(path))["model"], run, names, path)
 
 
 def _of_state(model: dict[str, Tensor], run: Restored, names: list[str], path: Path) -> list[Tensor]:
@@ -201,13 +203,16 @@ def _write(
 
     shown = [RunDirectory(path).shown() for path in paths]
     labelled = shown if len(shown) == 1 else [f"{LETTERS[i]}: {each}" for i, each in enumerate(shown)]
-    how = f"{options.split} batches, batch norm {options.batch_norm}"
+    how = f"{options.split} batches, batch norm {options.batch_norm}" + f", weights={options.weights}" * (
+        options.weights != "last"
+    )
     units = {key: run.task.metrics[key].unit for key in found.values if key in run.task.metrics}
     figure = draw(found, axes, units, f"{', '.join(labelled)} ({how})")
     arrays: dict[str, Any] = {key: value.numpy() for key, value in found.values.items()}
     arrays |= {f"axis_{i + 1}": axis.numpy() for i, axis in enumerate(found.axes)}
     arrays |= {"mark_names": np.array(list(found.marks)), "marks": np.array(list(found.marks.values()))}
     arrays |= {"runs": np.array(shown), "seed": options.seed, "split": options.split, "batch_norm": options.batch_norm}
+    arrays["weights"] = options.weights
     for kind in ("png", "pdf"):
         replace(folder / f"{name}.{kind}", lambda file, kind=kind: save(figure, file, kind, dpi=200))  # type: ignore[misc]
     content = io.BytesIO()
@@ -223,8 +228,6 @@ def _compare(run: Restored, options: Any, found: Landscape, paths: list[Path]) -
         return
     value = float(found.values["loss"][tuple(int(each) for each in place)])
     whose = f"{options.split}_loss at the weights of {RunDirectory(paths[0]).shown()}: {value:.6g}"
-    if not run.directory.finished:
-        print(whose)
-        return
-    known = read_json(run.directory.result).get(f"{options.split}_loss")
-    print(f"{whose}, {'as in' if known == value else f'{known} in'} result.json")
+    key = f"{options.split}_loss" + f"_{options.weights}" * (options.weights != "last")
+    known = read_json(run.directory.result).get(key) if run.directory.finished else None
+    print(whose if known is None else f"{whose}, {'as in' if known == value else f'{known} in'} result.json")

@@ -80,6 +80,21 @@ def test_fixed_statistics_and_the_test_set(runs: list[str], deeprelax: Command) 
     assert not list(Path(runs[0]).glob("landscape*"))
 
 
+def test_around_the_mean_of_a_run(deeprelax: Command) -> None:
+    assert deeprelax(*RUN, *LESS, "train.average=ema")[0] == 0
+    run = str(next(Path("outputs").rglob("result.json")).parent)
+    result = json.loads(Path(run, "result.json").read_text())
+    status, out, err = deeprelax("landscape", run, "--points", "3", "--weights", "average")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1] == (
+        f"train_loss at the weights of {run}: {result['train_loss_average']:.6g}, as in result.json"
+    )
+    assert result["train_loss_average"] != result["train_loss"]
+    assert deeprelax("landscape", run, "--weights", "best")[::2] == (
+        1, f"deeprelax: weights=best: {run} has none, for it was trained with train.keep=last: take last\n",
+    )  # fmt: skip
+
+
 def test_between_runs(runs: list[str], deeprelax: Command) -> None:
     status, out, err = deeprelax("landscape", *runs[:2], "--points", "5")
     assert (status, err) == (0, "")
