@@ -16,7 +16,8 @@ from .scratch import Block, copy_
 class MRWP(Relaxation):
     """Descent on (1 - a) f(x) + a E f(x + sigma z), z ~ N(0, I): d = (1 - a) grad f(x) + a grad f(x + sigma z).
 
-    The two gradients are of two independent mini-batches. a = 1 is Heat at twice its cost, a = 0 SGD.
+    The two gradients are of two independent mini-batches, and two ranks may take one each (`divide`). a = 1 is Heat at
+    twice its cost, a = 0 SGD.
 
     Source: arXiv 2404.00357, its m-RWP; sigma 0.01, in units of each filter's norm, and a 0.5 (there lambda) are the
     defaults of the authors' code.
@@ -39,6 +40,7 @@ class MRWP(Relaxation):
     """
 
     same_each_step = True
+    parts = 2
 
     def __init__(
         self,
@@ -63,11 +65,15 @@ class MRWP(Relaxation):
     def evaluations(self) -> int:
         return 2
 
+    @property
+    def starts_away(self) -> bool:  # type: ignore[override]
+        return self.mine[0] == 1 and any(group["sigma"] for group in self.param_groups)
+
     def scalars(self) -> dict[str, float]:
         return super().scalars() | {"sigma": float(self.param_groups[0]["sigma"])}
 
     def before(self, i: int, blocks: list[Block]) -> None:
-        if i == 0 or not any(block.group["sigma"] for block in blocks):
+        if self.mine[i] == 0 or not any(block.group["sigma"] for block in blocks):
             return
         self.noise().fill(self.buffers("noise"))
         for block in filter(lambda block: block.y and block.group["sigma"], blocks):
@@ -76,8 +82,10 @@ class MRWP(Relaxation):
     def after(self, i: int, blocks: list[Block]) -> None:
         for block in filter(lambda block: block.y, blocks):
             a = float(block.group["mixing"])
+            # the mean of two ranks that have one gradient each is to be the sum
+            share = self.parts / len(self.mine) * (a if self.mine[i] else 1.0 - a)
             if i == 0:
                 copy_(block.d, block.gradients())
-                torch._foreach_mul_(block.d, 1.0 - a)
+                torch._foreach_mul_(block.d, share)
             else:
-                torch._foreach_add_(block.d, block.gradients(), alpha=a)
+                torch._foreach_add_(block.d, block.gradients(), alpha=share)

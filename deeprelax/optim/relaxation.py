@@ -22,7 +22,7 @@ x the weights at the start of a step, y where a gradient is taken, mu the averag
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -56,6 +56,11 @@ class Relaxation(Stepping):
     evaluations_key: str | None = None
     # Are all steps the same work to the host, so that a graph may replay one? A class says so in its own body.
     same_each_step = False
+    # Equal parts of a step's evaluations, in their order, that ranks may divide among themselves; 1: none. The first
+    # of a part is on a batch of its own. A number in the class's body, but for replicas.
+    parts: int = 1
+    replicated: ClassVar[bool] = False  # are they replicas, with state of their own, so that ranks share nothing else?
+    here: range | None = None  # the parts of this rank; None: all
     choice = ""  # whose rows of `hyperparameters.RANGES` hold
     # This process's chain, mixed into the noise. Never saved: every rank would load rank 0's.
     chain: int = 0
@@ -131,6 +136,30 @@ class Relaxation(Stepping):
     def evaluations(self) -> int:
         """Closure calls, that is mini-batch gradients, of one step."""
         return int(self.shared(self.evaluations_key)) if self.evaluations_key else 1
+
+    @property
+    def mine(self) -> range:
+        """The numbers of the parts that this process takes."""
+        return range(self.parts) if self.here is None else self.here
+
+    @property
+    def evaluations_here(self) -> int:
+        """Closure calls of one step in this process: all, but where ranks divide its parts."""
+        return self.evaluations // self.parts * len(self.mine)
+
+    def divide(self, rank: int, world: int) -> None:
+        """Rank `rank` of `world` takes its equal share of the parts; d is then the mean over ranks of what they have.
+
+        Raises ValueError if there are no equal shares.
+        """
+        if self.parts % world:
+            name = self.evaluations_key if self.replicated else "parts"
+            raise ValueError(f"{name}={self.parts} cannot be divided equally among {world} ranks")
+        each = self.parts // world
+        self.here = range(rank * each, (rank + 1) * each)
+
+    def forget_others(self) -> None:
+        """Drop state of parts that are not of this rank, after a state dict was loaded that has it."""
 
     def scalars(self) -> dict[str, float]:
         """The hyper-parameters in force in the first group, for a log."""

@@ -33,7 +33,6 @@ class Replicated(Relaxation):
     evaluations_key = "replicas"
     replicated: ClassVar[bool] = True
     starts_away = True
-    here: range | None = None  # the replicas of this rank; None: all
 
     @property
     def replicas(self) -> int:
@@ -50,23 +49,10 @@ class Replicated(Relaxation):
         return self.replicas * self.gradients_each
 
     @property
-    def mine(self) -> range:
-        """The numbers of the replicas of this process."""
-        return range(self.replicas) if self.here is None else self.here
-
-    @property
-    def evaluations_here(self) -> int:
-        return len(self.mine) * self.gradients_each
-
-    def divide(self, rank: int, world: int) -> None:
-        """Rank `rank` of `world` takes its equal part of the replicas. ValueError if they cannot be divided so."""
-        if self.replicas % world:
-            raise ValueError(f"replicas={self.replicas} cannot be divided equally among {world} ranks")
-        each = self.replicas // world
-        self.here = range(rank * each, (rank + 1) * each)
+    def parts(self) -> int:  # type: ignore[override]
+        return self.replicas
 
     def forget_others(self) -> None:
-        """Drop the state of replicas that are not of this rank, after a state dict was loaded that has them."""
         others = [a for a in range(self.replicas) if a not in self.mine]
         for values in self.state.values():
             for name in [name for name in values for a in others if f"{name}_".startswith(f"{REPLICA}{a}_")]:

@@ -43,9 +43,8 @@ class Relaxed(Optimizer):
     def evaluations(self) -> int: ...
 
     @property
-    def evaluations_here(self) -> int:
-        """Those of this process: all, but for an optimizer with replicas, some of which may lie on other ranks."""
-        return self.evaluations
+    @abstractmethod
+    def evaluations_here(self) -> int: ...
 
     def turn(self, i: int) -> None:
         """Gradient i, of those here, is the next: where a step resumes in the middle too."""

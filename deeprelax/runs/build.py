@@ -33,6 +33,7 @@ from ..tasks.task import Setting, Task
 from ..training.share import Share
 from ..training.stepper import Stepper
 from .parameters import forget_decay, freeze, grouped_by, norms_and_biases_apart, parameter_groups
+from .sharing import shared_by
 
 RANKS_A_CORE = 4  # for a trial of many ranks on a small machine
 
@@ -94,12 +95,6 @@ def load_data(conf: DatasetConf, data_dir: str | None, device: torch.device, *, 
     )
     validation = on_device(data.validation) if data.validation is not None else None
     return Data(on_device(data.train), on_device(data.test), validation, data.channels, data.image_size, data.classes)
-
-
-def shared_by(conf: TrainConf) -> str:
-    """How ranks share the work: as configured, but that they divide the replicas of an optimizer that has some."""
-    has = getattr(resolve("optimizer", conf.optimizer.name), "replicated", False)
-    return "replicas" if has and conf.hardware.share == "data" else conf.hardware.share
 
 
 def build_task(conf: TrainConf, device: torch.device, share: Share) -> Task:
@@ -198,7 +193,7 @@ def build_model(conf: ModelConf, task: Task, seed: int, device: torch.device, *,
 
 def check_batch(conf: TrainConf, model: nn.Module, task: Task, ranks: Ranks = SOLO) -> None:
     """Raise UserError if a rank's share of a batch is too small for batch norm."""
-    parts = 1 if shared_by(conf) == "replicas" else ranks.world
+    parts = 1 if shared_by(conf, ranks.world) == "evaluations" else ranks.world
     if conf.batch_size // parts == 1 and has_batch_norm(model):
         raise UserError(
             f"batch_size={conf.batch_size} leaves one {task.noun} to a rank, and batch norm needs two: raise it"

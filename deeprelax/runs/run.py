@@ -23,6 +23,7 @@ from ..records.scores import first
 from . import continuation
 from .labels import relabel, with_labels
 from .log import logging_to
+from .sharing import shared_by
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ def check_share(conf: TrainConf, world: int) -> None:
     """Raise UserError if the work cannot be shared by so many ranks in the way that is configured."""
     if hasattr(conf.optimizer, "replicas"):
         _check_replicas(conf, conf.optimizer.replicas, world)
-    elif conf.batch_size % world:
+    elif conf.batch_size % world and shared_by(conf, world) != "evaluations":
         raise UserError(
             f"batch_size={conf.batch_size} cannot be shared equally by {world} ranks: use a multiple of it, or a "
             "number of ranks that divides it"

@@ -33,7 +33,7 @@ from ..training.stepper import Stepper
 from ..training.stop import Stop
 from .advice import advice
 from .announce import announce
-from .build import build_model, build_optimizer, build_task, check_batch, set_up_cpu, shared_by
+from .build import build_model, build_optimizer, build_task, check_batch, set_up_cpu
 from .chain import ALONE, Chain, chain_of, schedule
 from .continuation import decisive
 from .determinism import deterministic
@@ -44,6 +44,7 @@ from .parameters import check_rates, described, grouped_by, log_groups
 from .peers import loss_explained
 from .precision import in_force, single_precision
 from .resume import log_what_changed, resume
+from .sharing import shared_by
 from .weights import build_average, build_best, scores_of_best, settle_best
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks:
 def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks: Ranks) -> None:
     state = checkpoint.latest(directory.path, rename_corrupt=ranks.main)
     set_up_cpu(conf.hardware, state["threads"] if state else None, ranks)
-    task = build_task(conf, device, Share(ranks, shared_by(conf)))
+    task = build_task(conf, device, Share(ranks, shared_by(conf, ranks.world)))
     model = build_model(conf.model, task, conf.seed, device, channels_last=conf.hardware.channels_last)
     check_batch(conf, model, task, ranks)
     # with a checkpoint that one wins: the weights are not loaded again, and may be gone
@@ -109,7 +110,7 @@ def compose(
     """Everything that trains, put together from a configuration."""
     least = optimizer.least if isinstance(optimizer, LBFGS) else None
     budget = Budget(conf.epochs, task.examples, conf.batch_size, optimizer.evaluations, *chain.before, least)
-    share = Share(ranks, shared_by(conf))
+    share = Share(ranks, shared_by(conf, ranks.world))
     stop = Stop(Requests(), ranks, task.setting.device)
     objective = compose_objective(conf, task, model, optimizer, share, stop.flags)
     autocast = Autocast(conf.hardware.precision, task.setting.device)

@@ -38,8 +38,8 @@ class Objective:
     (seed, k, rank); `again` takes those of the last call once more. So two counts are the whole state: of evaluations,
     and of batches drawn, the same for optimizers that repeat none. `loss` is a `Loss`, or what wraps one. With
     `graphs`, on a GPU, evaluations are replays of a CUDA graph. `after_backward` averages over the ranks; then `clip`,
-    if it is set, acts. With `fixed` f is one function, that of call 0, at every call. Where ranks divide the replicas
-    of a step, `turn` is how many of its evaluations the others take before this one's, and after.
+    if it is set, acts. With `fixed` f is one function, that of call 0, at every call. Where ranks divide the
+    evaluations of a step, `turn` is how many of them the others take before this one's, and after.
 
     `before_each`: hooks of all objectives of this process, called with the objective before each evaluation; one that
     raises ends the run there. For tests and benchmarks.

@@ -7,10 +7,10 @@
             noise and dropout. At the end of a step d and the loss are averaged, in one all-reduce.
 
 With the loss go the flags by which ranks agree (`stop.py`). One evaluation on all ranks counts as one gradient
-evaluation of B examples either way. An optimizer with replicas divides these instead, whatever of the two would be the
-default:
+evaluation of B examples either way. An optimizer with replicas divides these instead, and one whose step has parts
+(`Relaxation.parts`) those, on a number of ranks that divides theirs, in the place of `data`:
 
-    replicas    each rank takes its part of the replicas, whose gradients are of B examples each, and count each as one.
+    evaluations each rank takes its share of a step's evaluations, of B examples each, which count each as one.
                 Evaluation k is the same on any number of ranks: batch k and the random numbers of k. At the end of a
                 step d and the loss are averaged, in one all-reduce.
 """
@@ -30,7 +30,6 @@ from torch.nn.parallel import DistributedDataParallel
 from ..errors import UserError
 from ..optim import Relaxation
 from ..optim.averaging import mean_, mean_directions_, mean_gradients_
-from ..optim.replicas import Replicated
 from ..optim.state import kept_by_chains, restore_chains
 from ..tasks.task import Task
 from .collectives import Collectives
@@ -41,7 +40,7 @@ SMALL = 25 * 2**20  # bytes of gradients
 
 @dataclass(slots=True)
 class Share:
-    """This rank's share of the work; `by` is "data", "chains" or "replicas".
+    """This rank's share of the work; `by` is "data", "chains" or "evaluations".
 
     traffic_bytes: what this rank has handed to all-reduces for training: gradients or d, losses and flags.
     """
@@ -55,8 +54,8 @@ class Share:
         return self.ranks.world > 1 and self.by == "chains"
 
     @property
-    def _replicas(self) -> bool:
-        return self.ranks.world > 1 and self.by == "replicas"
+    def _evaluations(self) -> bool:
+        return self.ranks.world > 1 and self.by == "evaluations"
 
     @property
     def _parts(self) -> bool:
@@ -73,16 +72,16 @@ class Share:
     def of_batches(self) -> dict[str, tuple[int, int]]:
         """The part or the chain of a task's `Setting` on this rank."""
         mine = (self.ranks.rank, self.ranks.world)
-        return {} if self._replicas else {"chain": mine} if self._chains else {"part": mine}
+        return {} if self._evaluations else {"chain": mine} if self._chains else {"part": mine}
 
     @property
     def seeds(self) -> int:
-        """What the random numbers of an evaluation belong to, beside its number: the rank, but for replicas."""
-        return 0 if self._replicas else self.ranks.rank
+        """What the random numbers of an evaluation belong to, beside its number: the rank, unless these are divided."""
+        return 0 if self._evaluations else self.ranks.rank
 
     def turn(self, optimizer: Stepper) -> tuple[int, int]:
-        """How many evaluations of a step other ranks take before this one's, and after: those of their replicas."""
-        if not self._replicas or not isinstance(optimizer, Replicated):
+        """How many evaluations of a step other ranks take before this one's, and after."""
+        if not self._evaluations or not isinstance(optimizer, Relaxation):
             return 0, 0
         here = optimizer.evaluations_here
         before = self.ranks.rank * here
@@ -100,17 +99,16 @@ class Share:
         if not isinstance(optimizer, Relaxation):
             name = type(optimizer).__name__
             raise UserError(f"{self.ranks.world} ranks with {name}, which runs on one rank: set hardware.devices=1")
-        if self._replicas != isinstance(optimizer, Replicated):
+        if (optimizer.parts == 1) if self._evaluations else optimizer.replicated:
             raise UserError(f"hardware.share={self.by} does not go with {type(optimizer).__name__}: leave it out")
-        if self._replicas:
-            assert isinstance(optimizer, Replicated)
+        if self._evaluations:
             try:
                 optimizer.divide(self.ranks.rank, self.ranks.world)
             except ValueError as error:
                 raise UserError(f"optimizer.{error}: set hardware.devices to a divisor") from None
         elif self._chains:
             optimizer.chain = self.ranks.rank
-        if self._chains or self._replicas:
+        if self._chains or self._evaluations:
             optimizer.reduce_direction = functools.partial(self._average_directions, optimizer, flags)
         elif not _is_small(loss):
             optimizer.reduce_direction = lambda tensors: mean_([tensors[-1], flags], self.ranks.world, self._sum_)
@@ -129,14 +127,14 @@ class Share:
 
         For a checkpoint; to be called on all ranks.
         """
-        if not self._replicas and not (self._chains and optimizer.defaults.get("inner_state") == "keep"):
+        if not self._evaluations and not (self._chains and optimizer.defaults.get("inner_state") == "keep"):
             return []
         kept = kept_by_chains(optimizer)
         return self.ranks.gather({i: {name: t.cpu() for name, t in tensors.items()} for i, tensors in kept.items()})
 
     def restore_chain(self, optimizer: Stepper, chains: list[Any]) -> None:
         """This rank's part of what `gather_chains` returned: its replicas; of n chains rank r takes that of r mod n."""
-        if isinstance(optimizer, Replicated):
+        if self.by == "evaluations" and isinstance(optimizer, Relaxation):
             for kept in chains:
                 restore_chains(optimizer, kept)
             optimizer.forget_others()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -55,6 +57,45 @@ def test_the_two_gradients_are_of_two_mini_batches() -> None:
     assert (batches.calls, optimizer.evaluations, optimizer.batches) == (2, 2, 2)
     assert same(places[0], x)
     assert not same(places[1], x)
+
+
+def by_closure(optimizer: MRWP, batches: Callable[[], Tensor]) -> None:
+    optimizer.step(batches)
+
+
+def by_calls(optimizer: MRWP, batches: Callable[[], Tensor]) -> None:
+    optimizer.begin()
+    for _ in range(optimizer.evaluations_here):
+        batches()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("step", [by_closure, by_calls])
+def test_two_that_take_one_gradient_each_have_its_direction_as_their_mean(step: Callable[..., None]) -> None:
+    found: list[Tensor] = []
+    for rank in (None, 0, 1):
+        net = network()
+        optimizer = MRWP(net.parameters(), sigma=0.1, mixing=0.7, seed=3, weight_decay=0.01)
+        batches = Batches(net, optimizer)
+        if rank is not None:
+            optimizer.divide(rank, 2)
+            batches.calls = rank
+        optimizer.reduce_direction = lambda tensors: found.append(torch.cat([t.flatten() for t in tensors[:-1]]))
+        step(optimizer, batches)
+    whole, first, second = found
+    torch.testing.assert_close((first + second) / 2, whole, rtol=0, atol=1e-13)
+    assert not torch.allclose(first, second)
+
+
+def test_who_takes_the_second_gradient_begins_away_from_x_and_three_cannot_share_two() -> None:
+    net = network()
+    optimizer = MRWP(net.parameters())
+    optimizer.divide(1, 2)
+    Batches(net, optimizer)()
+    with pytest.raises(ValueError, match=r"optimizer\.begin\(\)"):
+        optimizer.step()
+    with pytest.raises(ValueError, match=r"^parts=2 cannot be divided equally among 3 ranks$"):
+        optimizer.divide(0, 3)
 
 
 def test_the_perturbed_place_is_in_proportion_to_each_filter() -> None:

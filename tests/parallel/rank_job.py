@@ -21,8 +21,9 @@ from deeprelax.configuration.check import checked
 from deeprelax.configuration.hydra_app import configuration_folder
 from deeprelax.configuration.schema import TrainConf
 from deeprelax.parallel.ranks import Ranks
-from deeprelax.runs.build import build_optimizer, shared_by
+from deeprelax.runs.build import build_optimizer
 from deeprelax.runs.parameters import freeze
+from deeprelax.runs.sharing import shared_by
 from deeprelax.runs.train import compose_objective
 from deeprelax.tasks.classification import Classification
 from deeprelax.training import share as share_module
@@ -81,7 +82,7 @@ def descend(network: type[nn.Module], optimizer: str, share: str, steps: int, ra
     """The weights after some outer steps."""
     model, conf = make(network), configuration(optimizer, share)
     algorithm = build_optimizer(conf.optimizer, model)
-    share = Share(ranks, shared_by(conf))
+    share = Share(ranks, shared_by(conf, ranks.world))
     objective = compose_objective(conf, task(share.by, ranks), model, algorithm, share, torch.zeros(2))
     for _ in range(steps):
         objective.step(lambda: algorithm.step(objective))

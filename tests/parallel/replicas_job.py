@@ -1,4 +1,4 @@
-"""What ranks that divide replicas compute, to be compared by test_replicas.py: run under `launch` with a folder.
+"""What ranks that divide the evaluations of a step compute, for test_replicas.py: run under `launch` with a folder.
 
 The same functions run there with one rank, for reference.
 """
@@ -15,14 +15,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from deeprelax.optim.replicas import Replicated
+from deeprelax.optim import Relaxation
 from deeprelax.parallel.ranks import SOLO, Ranks
 from deeprelax.runs.build import build_optimizer
+from deeprelax.runs.sharing import shared_by
 from deeprelax.runs.train import compose_objective
 from deeprelax.training.share import Share
-from tests.parallel.rank_job import configuration, make, task, weights
+from tests.parallel.rank_job import all_reduces, configuration, make, task, weights
 
-METHODS = ("parle", "elastic_sgd", "replicated_sgd")
+METHODS = ("parle", "elastic_sgd", "replicated_sgd")  # with six replicas
+TWO = "m_rwp"  # two gradients, which two ranks divide, and no other number
 STEPS = 4
 
 
@@ -41,15 +43,16 @@ class Noisy(nn.Sequential):
 
 
 class Run:
-    """A method with six replicas in the middle of a training, noise and all."""
+    """A method in the middle of a training, noise and all."""
 
     def __init__(self, method: str, ranks: Ranks = SOLO) -> None:
         self.model, conf = make(Noisy), configuration(method, "data")
-        conf.optimizer.replicas = 6
+        if method in METHODS:
+            conf.optimizer.replicas = 6
         optimizer = build_optimizer(conf.optimizer, self.model)
-        assert isinstance(optimizer, Replicated)
-        self.optimizer, self.share = optimizer, Share(ranks, "replicas")
-        work = task("replicas", ranks)
+        assert isinstance(optimizer, Relaxation)
+        self.optimizer, self.share = optimizer, Share(ranks, shared_by(conf, ranks.world))
+        work = task(self.share.by, ranks)
         self.objective = compose_objective(conf, work, self.model, optimizer, self.share, torch.zeros(2))
 
     def go(self, steps: int) -> Run:
@@ -63,16 +66,16 @@ class Run:
         found = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "ranks": kept}
         return copy.deepcopy(found)  # torch hands out its own tensors
 
-    def load(self, state: dict[str, Any], evaluations: int) -> Run:
+    def load(self, state: dict[str, Any], counts: tuple[int, int]) -> Run:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.share.restore_chain(self.optimizer, state["ranks"])
-        self.objective.evaluations = evaluations
+        self.objective.counts = counts
         return self
 
     def found(self) -> dict[str, Any]:
         names = sorted({name for state in self.optimizer.state.values() for name in state})
-        return {"weights": weights(self.model), "evaluations": self.objective.evaluations, "names": names}
+        return {"weights": weights(self.model), "counts": self.objective.counts, "names": names}
 
 
 def main(folder: Path) -> None:
@@ -86,13 +89,21 @@ def main(folder: Path) -> None:
 
     join(ranks, CPU, launch.store(ranks))
     found: dict[str, Any] = {}
-    for method in METHODS:
-        run = Run(method, ranks).go(STEPS)
+    for method in (*METHODS, TWO) if ranks.world == 2 else METHODS:
+        run = Run(method, ranks)
+        with all_reduces() as calls:
+            run.go(STEPS)
         state = run.state()
         box = [state]
         dist.broadcast_object_list(box)  # everybody loads what rank 0 saved
-        resumed = Run(method, ranks).load(copy.deepcopy(box[0]), run.objective.evaluations).go(1)
-        found[method] = {**run.found(), "state": state, "whole": run.go(1).found(), "resumed": resumed.found()}
+        resumed = Run(method, ranks).load(copy.deepcopy(box[0]), run.objective.counts).go(1)
+        found[method] = {
+            **run.found(),
+            "all_reduces": calls,
+            "state": state,
+            "whole": run.go(1).found(),
+            "resumed": resumed.found(),
+        }
     torch.save(found, folder / f"{ranks.rank}.pt")
     dist.barrier()
     leave()

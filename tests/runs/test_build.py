@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
+from deeprelax.configuration.check import checked
 from deeprelax.configuration.schema import HardwareConf
 from deeprelax.errors import UserError
 from deeprelax.runs import build
+from deeprelax.runs.run import check_share
+from deeprelax.runs.sharing import shared_by
 from tests.quick import train
 
 Compose = Callable[..., DictConfig]
@@ -51,6 +54,24 @@ def test_a_network_and_an_optimizer_of_the_users_own(
     ]:
         with pytest.raises(UserError, match=message):
             train(compose, tmp_path / "b", *own, *wrong, "force=true")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "share", "by"),
+    [
+        ("sgd", "data", {1: "data", 2: "data", 3: "data"}),
+        ("m_rwp", "data", {1: "evaluations", 2: "evaluations", 3: "data", 4: "data"}),
+        ("m_rwp", "chains", {2: "chains", 3: "chains"}),
+        ("parle", "data", {2: "evaluations", 3: "evaluations"}),  # replicas that cannot be divided are refused
+    ],
+)
+def test_ranks_divide_what_they_can(compose: Compose, optimizer: str, share: str, by: dict[int, str]) -> None:
+    conf = checked(compose(f"optimizer={optimizer}", f"hardware.share={share}", "batch_size=33"))
+    assert {world: shared_by(conf, world) for world in by} == by
+    if (optimizer, share) == ("m_rwp", "data"):
+        check_share(conf, 2)  # nobody divides a batch
+        with pytest.raises(UserError, match=r"^batch_size=33 cannot be shared equally by 4 ranks"):
+            check_share(conf, 4)
 
 
 def test_images_too_small_for_the_network(compose: Compose, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def parameters() -> list[nn.Parameter]:
 def test_each_evaluation_of_a_step_is_taken_by_one_rank(world: int) -> None:
     taken: list[int] = []
     for rank in range(world):
-        optimizer, share = Own(parameters()), Share(Among(rank, world), "replicas")
+        optimizer, share = Own(parameters()), Share(Among(rank, world), "evaluations")
         share.average(optimizer, torch.zeros(()), nn.Module())
         before, after = share.turn(optimizer)
         taken += range(before, before + optimizer.evaluations_here)
@@ -58,8 +58,8 @@ def test_each_evaluation_of_a_step_is_taken_by_one_rank(world: int) -> None:
 def test_what_ranks_cannot_divide_is_refused_in_a_sentence() -> None:
     stop = torch.zeros(())
     with pytest.raises(UserError, match=r"^optimizer\.replicas=6 cannot be divided equally among 4 ranks: set "):
-        Share(Among(0, 4), "replicas").average(Own(parameters()), stop, nn.Module())
-    for by, optimizer in (("chains", Own(parameters())), ("replicas", SGD(parameters()))):
+        Share(Among(0, 4), "evaluations").average(Own(parameters()), stop, nn.Module())
+    for by, optimizer in (("chains", Own(parameters())), ("evaluations", SGD(parameters()))):
         with pytest.raises(UserError, match=rf"^hardware\.share={by} does not go with (Own|SGD): leave it out$"):
             Share(Among(0, 2), by).average(optimizer, stop, nn.Module())
 
@@ -68,7 +68,7 @@ def test_a_rank_keeps_its_replicas_of_a_checkpoint_of_all() -> None:
     whole = Own(parameters())
     for _ in range(2):
         whole.step(lambda: _loss(whole))
-    mine, share = Own(parameters()), Share(Among(2, 3), "replicas")
+    mine, share = Own(parameters()), Share(Among(2, 3), "evaluations")
     share.average(mine, torch.zeros(()), nn.Module())
     mine.load_state_dict(whole.state_dict())
     share.restore_chain(mine, [])
