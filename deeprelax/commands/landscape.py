@@ -62,15 +62,16 @@ def main(arguments: list[str]) -> None:
             raise UserError(f"{key} cannot be set here{did_you_mean(key, ALLOWED)}: it may be {', '.join(ALLOWED)}")
     paths = [Path(each) for each in options.runs if each not in overrides]
     _check(options, paths)
+    from ..runs.precision import single_precision
     from ..runs.restored import restored
 
     run = restored(paths[0], overrides, options.weights)
     if run.data != run.task.fingerprint:
         raise UserError(f"the data are not those that {paths[0]} was trained on: put them back, or set data_dir")
     folder = paths[0] if options.out is None else options.out
-    found = {
-        name: (landscape, axes) for name, landscape, axes in _landscapes(options, run, paths) if landscape is not None
-    }
+    with single_precision(run.conf.hardware.precision, run.device):
+        drawn = list(_landscapes(options, run, paths))
+    found = {name: (landscape, axes) for name, landscape, axes in drawn if landscape is not None}
     for name, (landscape, axes) in found.items():
         _write(folder, name, landscape, axes, options, run, paths)
     _compare(run, options, next(iter(found.values()))[0], paths)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,8 @@ def _whole(name: str, default: int = 0) -> int:
 def join(ranks: Ranks, device: torch.device, store: Store | None = None) -> Store | None:
     """Meet the peers: NCCL on GPUs, gloo on CPUs. Without a store, at MASTER_ADDR:MASTER_PORT.
 
-    Returns the store of this meeting, None for one rank. Raises UserError if the port is taken or NCCL is missing.
+    Returns the store of this meeting, None for one rank. Raises UserError if the port is taken, or NCCL is missing or
+    fails.
     """
     if ranks.world == 1:
         return None
@@ -111,13 +113,23 @@ def join(ranks: Ranks, device: torch.device, store: Store | None = None) -> Stor
         dist.init_process_group(
             backend, store=store, rank=ranks.rank, world_size=ranks.world, device_id=on, timeout=TIMEOUT
         )
-    except (dist.DistNetworkError, ValueError) as error:
+        # a restart for a machine that comes or goes is not counted: the name is of these processes alone
+        return dist.PrefixStore(ranks.from_main(uuid.uuid4().hex), store)  # type: ignore[attr-defined]
+    except dist.DistBackendError as error:  # NCCL begins at once, for it is told its device
+        raise UserError(nccl_failed(ranks, error)) from None
+    except (dist.DistError, ValueError) as error:
         where = f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"
         raise UserError(
             f"rank {ranks.rank} cannot meet its peers at {where} ({str(error).splitlines()[0]}): "
             "is the port taken? torchrun's --master-port chooses another"
         ) from None
-    return store
+
+
+def nccl_failed(ranks: Ranks, error: Exception) -> str:
+    """The sentence for an error of NCCL's own, which names its reason in the line behind "Last error:"."""
+    text = str(error).strip()
+    reason = (text.partition("Last error:")[2].strip() or text).splitlines()[0]
+    return f"rank {ranks.rank}: NCCL failed ({reason}); NCCL_DEBUG=INFO in the environment makes it tell more"
 
 
 def all_ended(ranks: Ranks, store: Store) -> bool:

@@ -85,7 +85,8 @@ def start_from_finished(conf: TrainConf, config: DictConfig, directory: RunDirec
             "only epochs, optimizer, schedule, train.average, train.keep, train.patience, train.clip_norm and what "
             "cannot change the result may differ"
         )
-    early = bool(files.read_json(source.result).get("stopped_early"))
+    ended = files.read_json(source.result)
+    early = ended.get("stopped_early") and ended["gradient_evaluations"] < ended["budget"]
     if conf.epochs < there["epochs"] or (conf.epochs == there["epochs"] and not early):
         raise UserError(
             f"epochs={conf.epochs:g}, but continue_from={source.path} has done {there['epochs']:g}: give the new total"

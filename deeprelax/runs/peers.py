@@ -14,14 +14,18 @@ import torch
 import torch.distributed as dist
 
 from ..configuration.schema import TrainConf
-from ..errors import LeftAlone, PeersLostError
-from ..parallel.ranks import Ranks, all_ended, join, leave
+from ..errors import LeftAlone, PeersLostError, UserError
+from ..parallel.ranks import Ranks, all_ended, join, leave, nccl_failed
 from .determinism import deterministic
 
 if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
 
 GONE = ("gloo", "Connection closed by peer", "Connection reset by peer", "NCCL communicator was aborted")
+NCCL_GONE = (  # in small letters: what NCCL, or torch for it, says of others; the rest are errors of this rank's own
+    "ncclremoteerror", "remote process exit", "connection closed", "connection was likely closed", "connection reset",
+    "aborted", "timed out", "timeout",
+)  # fmt: skip
 
 
 @contextmanager
@@ -40,12 +44,17 @@ def joined(conf: TrainConf, ranks: Ranks, device: torch.device, store: Store | N
 
 @contextmanager
 def loss_explained(ranks: Ranks) -> Iterator[None]:
-    """Raise PeersLostError where a collective call failed because another rank is gone."""
+    """Raise PeersLostError where a collective call failed because another rank is gone.
+
+    Raises UserError where NCCL failed by itself.
+    """
     try:
         yield
     except Exception as error:
         if not _is_loss_of_peers(error):
-            raise
+            if not isinstance(error, dist.DistBackendError):
+                raise
+            raise UserError(nccl_failed(ranks, error)) from None
         reason = str(error).strip().splitlines()[0]
         raise PeersLostError(
             f"rank {ranks.rank} lost its peers ({reason}): one of them has ended, and its own message says why; "
@@ -78,6 +87,8 @@ def joined_by_torchrun(conf: TrainConf, ranks: Ranks, device: torch.device) -> I
 
 
 def _is_loss_of_peers(error: Exception) -> bool:
-    if isinstance(error, dist.DistBackendError | dist.DistNetworkError | dist.DistStoreError):
+    if isinstance(error, dist.DistBackendError):
+        return any(words in str(error).lower() for words in NCCL_GONE)
+    if isinstance(error, dist.DistNetworkError | dist.DistStoreError):
         return True
     return type(error) is RuntimeError and any(words in str(error) for words in GONE)

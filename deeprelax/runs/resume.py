@@ -6,12 +6,16 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from ..configuration.schema import TrainConf
 from ..data.augment import augmentation
 from ..errors import UserError
+from ..files import read_json
 from ..optim.state import kept_by_chains
 from ..parallel.cores import threads
 from ..parallel.ranks import Ranks
+from ..records.directory import RunDirectory
 from ..training.loop import Trainer
 from ..training.schedules import OF_THE_TOTAL
 from .build import load_weights
@@ -88,10 +92,23 @@ def log_what_changed(conf: TrainConf, trainer: Trainer, state: dict[str, Any], c
             "%d threads as before, where OMP_NUM_THREADS or the cores leave %d to this process: hardware.threads=%d is "
             "faster, and no longer bit for bit the same run", kept, here, here,
         )  # fmt: skip
+    log_other_rounding(conf, RunDirectory(trainer.directory), trainer.objective.task.setting.device)
     chains = max(1, len(state["ranks"]))
     other = conf.hardware.share == "chains" and chains != trainer.identity["world"]
     if other and kept_by_chains(trainer.optimizer):
         log.warning("optimizer.inner_state=keep: rank r takes what the chain of rank r modulo %d kept", chains)
+
+
+def log_other_rounding(conf: TrainConf, directory: RunDirectory, device: torch.device) -> None:
+    """Before the record had `tf32`, hardware.precision=float32 left a GPU's convolutions to torch, which took TF32."""
+    recorded = directory.provenance
+    if device.type != "cuda" or conf.hardware.precision != "float32" or not recorded.exists():
+        return
+    if "tf32" not in read_json(recorded):
+        log.warning(
+            "hardware.precision=float32 was TF32 in a GPU's convolutions when this run began, and now is float32: no "
+            "longer bit for bit the same run, and slower"
+        )
 
 
 def _continued(conf: TrainConf, trainer: Trainer, state: dict[str, Any], chain: Chain) -> str:

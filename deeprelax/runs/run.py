@@ -183,7 +183,8 @@ def _skip_finished(conf: TrainConf, config: DictConfig, directory: RunDirectory,
         log.warning("hardware.share=chains: the result below is that of %d ranks", result["ranks"])
     log.info("finished before: %s", closing_line(result, directory))
     _show_told(result, directory)
-    log.info("(force=true starts it again)")
+    if not conf.force:
+        log.info("(force=true starts it again)")
     return True
 
 
@@ -254,4 +255,9 @@ def _replacing(conf: TrainConf, directory: RunDirectory) -> AbstractContextManag
         again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
     else:
         again = directory.replaced_by == job and (directory.has_checkpoint or directory.finished)
+        if conf.force and again:
+            log.info(
+                "force=true: the job --rdzv-id=%s has replaced the run here before, so this is a restart of it; "
+                "another --rdzv-id replaces the run again", job,
+            )  # fmt: skip
     return directory.replacing(job) if conf.force and not again else contextlib.nullcontext()

@@ -100,7 +100,7 @@ def build_best(
 def scores_of_best(trainer: Trainer) -> dict[str, Any]:
     """For result.json: the scores of the best evaluation as test_NAME_best, when it was, and whether the run ended."""
     best = trainer.best
-    if best is None:
+    if best is None or not best.found:
         return {}
     values = {
         f"{split}_{name}_best": value
@@ -109,7 +109,7 @@ def scores_of_best(trainer: Trainer) -> dict[str, Any]:
         if not name.endswith(SUFFIX)
     }
     when = {"best_gradient_evaluations": best.found["evaluations"], "best_passes": best.found["passes"]}
-    return values | when | ({"stopped_early": best.ended} if best.patience is not None else {})
+    return values | when | ({"stopped_early": trainer.stopped_early} if best.patience is not None else {})
 
 
 def settle_best(conf: TrainConf, trainer: Trainer, ranks: Ranks) -> None:

@@ -76,8 +76,9 @@ class Trainer:
 
     @property
     def stopped_early(self) -> bool:
-        """Has the best evaluation been so long ago that the run ends?"""
-        return self.best is not None and self.best.ended
+        """Was the best evaluation so long ago that the run ends before its budget does?"""
+        spent = self.budget.spent(self.evaluations, self.outer_steps)
+        return self.best is not None and self.best.ended and not spent
 
     def fit(self) -> None:
         """Take the outer steps that are left.
@@ -117,6 +118,7 @@ class Trainer:
             self.unevaluated = due.evaluate
             if self.stop.agreed(due):  # before the evaluation, which may take longer than there is time
                 self._save_before_leaving()
+                self.stop.wait_for_all()
                 raise self.stop.stopped()
             if due.evaluate:
                 self._evaluate()

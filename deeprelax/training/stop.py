@@ -86,6 +86,13 @@ class Stop:
         """What a long step or evaluation calls now and then: raises Stopped if the stop is overdue. None: do not."""
         return self._signals.abort_if_overdue if self._ranks.world == 1 else None
 
+    def wait_for_all(self) -> None:
+        """After the checkpoint, which the main rank alone writes: a rank that left before would seem to have failed."""
+        if self._ranks.world > 1:
+            here = torch.ones((), device=self.flags.device)
+            self._ranks.sum_(here)
+            here.item()  # a GPU's host waits here
+
     def stopped(self) -> Stopped:
         """To be raised after the checkpoint. A rank that learned of the stop from its peers takes it for SIGTERM."""
         return Stopped(self._signals.number or signal.SIGTERM)

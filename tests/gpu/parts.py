@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -118,8 +119,10 @@ def two_ranks() -> None:
             words = ["train", f"hardware.device={DEVICE.type}", "hardware.devices=2", f"hardware.share={share}"]
             again = [f"epochs={5 if GPU else 2}", "force=true"]
             began = time.perf_counter()
-            with tempfile.TemporaryDirectory() as place:
+            with tempfile.TemporaryDirectory() as place, tempfile.NamedTemporaryFile("r") as joined:
+                os.environ["JOINED"] = joined.name
                 last = run("tests.gpu.two_on_one", *words, *again, f"output_dir={place}")
+                assert joined.read() == "gloo 2", "the ranks did not meet over gloo"
             say(f"two ranks share={share}", seconds=time.perf_counter() - began, says=last)
 
 

@@ -13,13 +13,17 @@ import torch.distributed as dist
 from deeprelax.cli import main
 from deeprelax.parallel import launch
 from deeprelax.parallel.ranks import Ranks
-from deeprelax.runs import build, rank
+from deeprelax.runs import build, peers, rank
 
 DEVICE = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def join(ranks: Ranks, device: torch.device, store: Any = None) -> None:
+def join(ranks: Ranks, device: torch.device, store: Any = None) -> Any:
+    """As the library's, but over gloo on any device; tells that it was called."""
     dist.init_process_group("gloo", store=store, rank=ranks.rank, world_size=ranks.world)
+    if ranks.main:
+        Path(os.environ["JOINED"]).write_text(f"{dist.get_backend()} {ranks.world}")
+    return store
 
 
 def again(module: str, *words: str) -> list[str]:
@@ -29,7 +33,8 @@ def again(module: str, *words: str) -> list[str]:
 
 if __name__ == "__main__":
     build.choose_device = lambda conf, ranks=None: DEVICE
-    rank.join = join
+    build.count_gpus = lambda conf, ranks=None: int(DEVICE.type == "cuda")  # not a GPU for each rank
+    peers.join = join
     if Path(sys.argv[1]).is_dir():
         status = rank.main(Path(sys.argv[1]))
         sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,7 +22,7 @@ from deeprelax.parallel import ranks as ranks_module
 from deeprelax.parallel.launch import _raise_first_error
 from deeprelax.parallel.ranks import Ranks
 from deeprelax.runs import peers
-from deeprelax.runs.peers import joined, joined_by_torchrun
+from deeprelax.runs.peers import joined, joined_by_torchrun, loss_explained
 from tests.quick import QUICK
 
 CPU, TWO = torch.device("cpu"), Ranks(0, 2, 0, 2)
@@ -37,6 +38,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
         found.append(("init", options | {"deterministic": torch.are_deterministic_algorithms_enabled()}))
 
     monkeypatch.setattr(dist, "init_process_group", init)
+    monkeypatch.setattr(dist, "broadcast_object_list", lambda box: None)
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     monkeypatch.setattr(dist, "destroy_process_group", lambda: found.append(("destroy", None)))
     return found
@@ -74,6 +76,21 @@ def test_a_rank_parts_after_an_error_only_if_all_have_one(
     assert raised.value is error or raised.value.error is error
 
 
+def test_what_an_earlier_start_left_in_the_store_counts_for_nothing(
+    calls: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchrun keeps the store where a machine comes or goes, and does not count that start."""
+    kept = dist.HashStore()
+    monkeypatch.setattr(ranks_module, "PARTING", timedelta(seconds=0.2))
+    for _ in range(2):
+        monkeypatch.setattr(ranks_module, "_meetings", itertools.count())  # a new process
+        store = ranks_module.join(TWO, CPU, kept)
+        assert store is not None
+        assert not ranks_module.all_ended(TWO, store)
+        store.set("ended/1", "")
+        assert ranks_module.all_ended(TWO, store)
+
+
 def test_a_lost_connection_is_a_sentence_and_nobody_is_waited_for(
     calls: list[tuple[str, Any]], compose: Compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +102,52 @@ def test_a_lost_connection_is_a_sentence_and_nobody_is_waited_for(
     assert "rank 0 lost its peers" in str(raised.value.error)
     assert store.num_keys() == 0
     assert calls == []
+
+
+NCCL = "NCCL error in: NCCLUtils.cpp:77, {0}, NCCL version 2.27.5\n{1}\nLast error:\n{2}"
+DUPLICATE = NCCL.format("invalid usage", "ncclInvalidUsage: as it says.", "Duplicate GPU detected : ranks 0 and 1")
+GONE = NCCL.format("remote process exited or there was a network error", "ncclRemoteError: as it says.", "socket")
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "told"),
+    [
+        (
+            DUPLICATE,
+            UserError,
+            "rank 0: NCCL failed (Duplicate GPU detected : ranks 0 and 1); NCCL_DEBUG=INFO in the env",
+        ),
+        ("NCCL error of no kind\nmore", UserError, "rank 0: NCCL failed (NCCL error of no kind); "),
+        (GONE, PeersLostError, "rank 0 lost its peers (NCCL error in: "),
+        ("NCCL communicator was aborted on rank 0.", PeersLostError, "rank 0 lost its peers (NCCL comm"),
+        ("Timed out in a collective", PeersLostError, "rank 0 lost its peers (Timed out"),
+    ],
+)
+def test_an_error_of_nccls_own_is_no_loss_of_the_peers(said: str, kind: type[UserError], told: str) -> None:
+    with pytest.raises(UserError) as raised, loss_explained(TWO):
+        raise dist.DistBackendError(said)
+    assert type(raised.value) is kind
+    assert str(raised.value).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (dist.DistBackendError(DUPLICATE), "rank 0: NCCL failed (Duplicate GPU detected"),
+        (dist.DistStoreError("wait timeout after 1800000ms"), "rank 0 cannot meet its peers at "),
+        (dist.DistNetworkError("The server socket has failed to listen"), "rank 0 cannot meet its peers at "),
+    ],
+)
+def test_a_meeting_that_fails_is_a_sentence(
+    error: Exception, told: str, compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(dist, "init_process_group", init)
+    with pytest.raises(UserError) as raised, joined(checked(compose(*QUICK)), TWO, CPU, dist.HashStore()):
+        pass
+    assert str(raised.value).startswith(told)
 
 
 @pytest.mark.parametrize(

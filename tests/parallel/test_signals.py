@@ -27,6 +27,15 @@ class Net(torch.nn.Sequential):
         return super().forward(x)
 """
 
+SLOW_SAVE = """
+from deeprelax.records import checkpoint
+save = checkpoint.save
+def slow(*arguments):
+    time.sleep(7)  # more than a rank that has failed alone waits for the others
+    save(*arguments)
+checkpoint.save = slow
+"""
+
 
 def reached(root: str) -> list[Path]:
     return list(Path(root).rglob(checkpoint.NAME))
@@ -106,6 +115,29 @@ def test_under_torchrun(number: signal.Signals, whom: str) -> None:
     assert subprocess.run([*torchrun, "train", *run], capture_output=True, timeout=200).returncode == 0
     whole = finish(*run[:-1], "hardware.devices=2", "output_dir=whole")
     assert_same(saved.parent, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_under_torchrun_nobody_leaves_before_a_slow_checkpoint_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else torchrun would take those who left for failed ones, and end the main rank while it writes."""
+    (tmp_path / "slow.py").write_text(SLOW_NET + SLOW_SAVE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    run = [*LONGER, "model=custom", "model.name=slow:Net", "model.options.seconds=0.02", "optimizer=sgd", "epochs=400"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "deeprelax"]
+    once = ["train.checkpoint_every=400", "train.checkpoint_seconds=9999", "output_dir=stopped"]
+    process = subprocess.Popen(
+        [*torchrun, "train", *run, *once], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: list(Path("stopped").rglob("metrics.jsonl")), process)
+    for rank in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        os.kill(int(rank), signal.SIGUSR1)
+    _, err = process.communicate(timeout=60)
+    assert "stopped by SIGUSR1; to resume: deeprelax train " in err
+    (saved,) = reached("stopped")
+    assert checkpoint.load(saved)["evaluations"] > 0
 
 
 @pytest.mark.slow

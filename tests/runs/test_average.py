@@ -287,6 +287,20 @@ def test_a_run_that_patience_ended_can_be_continued(deeprelax: Command) -> None:
     assert "has done 6: give the new total" in err
 
 
+def test_patience_that_ends_with_the_budget_ends_nothing_early(deeprelax: Command) -> None:
+    last = [*STILL, "epochs=3.1"]  # 19 gradient evaluations, and the third evaluation
+    status, out, _ = deeprelax(*last, "output_dir=spent")
+    assert (status, "stopped early" in out) == (0, False)
+    assert (result("spent")["gradient_evaluations"], result("spent")["stopped_early"]) == (19, False)
+    more = [f"continue_from={directory('spent')}", "output_dir=again", "train.keep=best"]
+    for early in (False, True):  # as older versions wrote it
+        file = directory("spent") / "result.json"
+        file.write_text(json.dumps({**result("spent"), "stopped_early": early}))
+        status, _, err = deeprelax(*last, *more)
+        assert (status, err.count("\n")) == (1, 1)
+        assert "has done 3.1: give the new total" in err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize("rule", RULES)

@@ -114,7 +114,10 @@ def test_a_job_that_torchrun_starts_again_resumes_and_another_one_replaces(
     assert not (Path("here") / "result.json").exists()
     status, out, _ = deeprelax(*run)
     assert (status, "resuming from pass" in out) == (0, True)
-    assert "finished before" in deeprelax(*run)[1]
+    status, out, _ = deeprelax(*run)
+    assert (status, "finished before" in out) == (0, True)
+    assert "force=true: the job --rdzv-id=first has replaced the run here before, so this is a restart of it; " in out
+    assert "(force=true starts it again)" not in out
     for name in ("second", "none", "none"):  # torchrun's name for a job without one
         monkeypatch.setenv("TORCHELASTIC_RUN_ID", name)
         out = deeprelax(*run)[1]

@@ -12,9 +12,12 @@ import pytest
 import torch
 
 from deeprelax.records import checkpoint
-from deeprelax.runs import train
+from deeprelax.records.directory import RunDirectory
+from deeprelax.runs import precision as arithmetic
+from deeprelax.runs import resume, train
 from deeprelax.runs.precision import in_force, single_precision
-from tests.quick import QUICK
+from deeprelax.training import evaluation
+from tests.quick import QUICK, directory
 
 Command = Callable[..., tuple[int, str, str]]
 GPU = torch.device("cuda", 0)
@@ -67,6 +70,37 @@ def test_a_cpu_is_left_alone() -> None:
         assert settings() == (True, False)
         assert torch.get_float32_matmul_precision() == "highest"
     assert in_force(torch.device("cpu")) == {"convolutions": False, "matrix_products": False}
+
+
+def test_a_landscape_is_of_the_runs_own_arithmetic(deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a GPU's would be: it is set before the first loss, and put back."""
+    assert deeprelax("train", *QUICK, "epochs=1", "hardware.precision=tf32")[0] == 0
+    seen, score = [], evaluation.score
+
+    def look(*arguments: Any, **keywords: Any) -> dict[str, float]:
+        seen.append(settings())
+        return score(*arguments, **keywords)
+
+    monkeypatch.setattr(evaluation, "score", look)
+    monkeypatch.setattr(arithmetic, "single_precision", lambda asked, device: single_precision(asked, GPU))
+    assert deeprelax("landscape", str(directory()), "--points", "3")[0] == 0
+    assert set(seen) == {(True, True)}
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "record", "warned"),
+    [("cuda", "float32", {}, True), ("cuda", "float32", {"tf32": {"convolutions": False}}, False),
+     ("cuda", "bfloat16", {}, False), ("cpu", "float32", {}, False), ("cuda", "float32", None, False)],
+)  # fmt: skip
+def test_a_run_that_began_with_torchs_own_arithmetic_is_told_that_it_resumes_with_another(
+    device: str, asked: str, record: dict[str, Any] | None, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The record names it since this package sets it. None: there is no record, as where a run is continued."""
+    if record is not None:
+        Path("provenance.json").write_text(json.dumps(record))
+    conf: Any = SimpleNamespace(hardware=SimpleNamespace(precision=asked))
+    resume.log_other_rounding(conf, RunDirectory(Path()), torch.device(device))
+    assert ("hardware.precision=float32 was TF32 in a GPU's convolutions" in caplog.text) == warned
 
 
 def test_tf32_on_a_cpu_is_float32_bit_for_bit_and_the_record_says_so(deeprelax: Command) -> None:
