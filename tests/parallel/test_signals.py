@@ -131,10 +131,10 @@ def test_under_torchrun_nobody_leaves_before_a_slow_checkpoint_is_written(
     process = subprocess.Popen(
         [*torchrun, "train", *run, *once], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    wait_for(lambda: list(Path("stopped").rglob("metrics.jsonl")), process)
+    wait_for(lambda: list(Path("stopped").rglob("metrics.jsonl")), process, 200)
     for rank in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
         os.kill(int(rank), signal.SIGUSR1)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert "stopped by SIGUSR1; to resume: deeprelax train " in err
     (saved,) = reached("stopped")
     assert checkpoint.load(saved)["evaluations"] > 0
