@@ -257,7 +257,6 @@ def _replacing(conf: TrainConf, directory: RunDirectory) -> AbstractContextManag
         again = directory.replaced_by == job and (directory.has_checkpoint or directory.finished)
         if conf.force and again:
             log.info(
-                "force=true: the job --rdzv-id=%s has replaced the run here before, so this is a restart of it; "
-                "another --rdzv-id replaces the run again", job,
-            )  # fmt: skip
+                "force=true: a restart, for --rdzv-id=%s has replaced the run before; another id does it anew", job
+            )
     return directory.replacing(job) if conf.force and not again else contextlib.nullcontext()
