@@ -103,7 +103,7 @@ def norm_of(params: list[Tensor], tensors: list[Tensor]) -> float | Tensor:
     """
     norms = list(torch._foreach_norm(tensors, 2.0, dtype=_wide(tensors))) if tensors else []
     if any(map(is_sharded, params)):
-        norms, _ = whole_norms(params, norms, torch.zeros(()))
+        norms, _ = whole_norms(params, norms, torch.zeros((), device=norms[0].device))
     if all(map(host_knows, norms)) and not torch.compiler.is_compiling():
         return math.hypot(*(n.item() for n in norms))
     total: Tensor = torch.linalg.vector_norm(torch.stack([n.to(norms[0].device) for n in norms]))
@@ -111,5 +111,8 @@ def norm_of(params: list[Tensor], tensors: list[Tensor]) -> float | Tensor:
 
 
 def _wide(tensors: list[Tensor]) -> torch.dtype | None:
-    """float32 for half precision, whose squares soon overflow."""
-    return torch.float32 if {torch.float16, torch.bfloat16} & {t.dtype for t in tensors} else None
+    """What norms are taken in where there is half precision, whose squares soon overflow: the widest of the others."""
+    dtypes = {t.dtype for t in tensors}
+    if not {torch.float16, torch.bfloat16} & dtypes:
+        return None
+    return torch.float64 if torch.float64 in dtypes else torch.float32

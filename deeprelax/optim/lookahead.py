@@ -66,7 +66,7 @@ class Lookahead(EntropySGD):
         return {**group, "gamma": math.inf, "averaging": 0.0, "temperature": 0.0}
 
     def scalars(self) -> dict[str, float]:
-        return {"lr": float(self.param_groups[0]["lr"])}
+        return {key: value for key, value in super().scalars().items() if key != "gamma"}
 
 
 class SNOO(Lookahead):

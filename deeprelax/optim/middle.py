@@ -35,7 +35,9 @@ def add(found: dict[str, Any], optimizer: Relaxed) -> dict[str, Any]:
     groups = []
     for group, block in zip(found["param_groups"], step.blocks, strict=True):
         settings = {key: value for key, value in block.group.items() if key != "params"}
-        groups.append({**group, "step": {"taken": step.taken, "draws": optimizer.draws(), "settings": settings}})
+        single = {name: t.clone() for name, t in optimizer.workspace.single.items()}
+        how_far = {"taken": step.taken, "draws": optimizer.draws(), "settings": settings, "single": single}
+        groups.append({**group, "step": how_far})
     return {**found, "state": state, "param_groups": groups}
 
 
@@ -69,6 +71,9 @@ def resume(
                     optimizer.scratch(name.removeprefix(MARK), [number])[0].copy_(tensor)
             number.copy_(tensors[keys[p]][f"{MARK}y"])
         _resume_rewind(optimizer, step.blocks[i], [tensors[keys[p]] for p in params])
+    device = next((y.device for block in step.blocks for y in block.y), torch.device("cpu"))
+    for name, number in steps[0]["single"].items():
+        optimizer.workspace.number(name, device).copy_(number)
     step.taken = steps[0]["taken"]
     optimizer.under_way = step
     optimizer.turn(step.taken)

@@ -51,8 +51,8 @@ class MSAM(Relaxation):
 
     @property
     def starts_away(self) -> bool:  # type: ignore[override]
-        moved = any("momentum_buffer" in kept for kept in self.state.values())
-        return moved and any(group["rho"] for group in self.param_groups)
+        led = [group["params"] for group in self.param_groups if group["momentum"] and group["rho"]]
+        return any("momentum_buffer" in self.state.get(p, {}) for params in led for p in params)
 
     def before(self, i: int, blocks: list[Block]) -> None:
         if not self.starts_away:
@@ -72,7 +72,9 @@ class MSAM(Relaxation):
             block.take_gradients()
 
     def _with_velocity(self, block: Block) -> list[tuple[Any, Any]]:
-        """The parameters that have moved, each with its numbers."""
+        """The parameters that the momentum moves, each with its numbers."""
+        if not block.group["momentum"]:  # a velocity that there was stays behind
+            return []
         return [
             (p, y) for p, y in zip(block.params, block.y, strict=True) if "momentum_buffer" in self.state.get(p, {})
         ]

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from .closure import NO_LOSS
 from .finite import norm_of
+from .fused import alike
 from .hyperparameters import given
 from .relaxation import Relaxation
-from .scratch import Block, Buffers, copy_, host_knows
+from .scratch import Block, copy_, host_knows
 
 PATIENCE = 100  # steps in a row with a loss above the bound, before a warning
 
@@ -31,7 +32,8 @@ class PorousMedium(Relaxation):
 
     The equation diffuses by 2 w. Where f is above the bound the authors' rule has a negative w: diffusion runs
     backwards, and sharpens the loss (100 classes begin at ln 100 = 4.6, above their 3). Here w is 0 there, as it is in
-    the equation, and d = grad f(x). A warning says so after 100 such steps in a row, on a CPU. f holds weight decay.
+    the equation, and d = grad f(x): descent on f, for w has no slope. A warning says so after 100 such steps in a row,
+    on a CPU. f holds weight decay.
 
     Source: the authors' code of arXiv 1704.04932, where it is PME; the paper has another equation.
     Differs from it: w is never negative; all gradients are of one mini-batch; they are samples + 1, not samples + 2,
@@ -86,16 +88,14 @@ class PorousMedium(Relaxation):
         taking_part = [block for block in blocks if block.y]
         if i == 0 or not self.shared("sigma") or not taking_part:
             return
-        noise, (first, *_) = self.buffers("noise"), taking_part
-        norm = self.scratch("noise", first.y[:1])[0].flatten()[:1].clone()
-        self.noise(i - 1).fill(noise)
+        self.noise(i - 1).fill(self.buffers("noise"))
+        norm, scale = self._norm(taking_part), float(self.shared("sigma")) / math.sqrt(self._weights())
         for block in taking_part:
             r = self.scratch("noise", block.y)
-            torch._foreach_mul_(r, float(self.shared("sigma")) / math.sqrt(self._weights()))
-            torch._foreach_mul_(r, norm.squeeze().to(r[0].device))
+            for (part,) in alike(r):
+                _times(part, scale, norm.to(part[0].device))
             copy_(block.y, block.x)
             torch._foreach_add_(block.y, r)
-        _keep(norm, noise)
 
     def after(self, i: int, blocks: list[Block]) -> None:
         taking_part = [block for block in blocks if block.y]
@@ -103,16 +103,24 @@ class PorousMedium(Relaxation):
         gradients = [block.gradients() for block in taking_part]
         if i == 0:
             self._note(weight)
+        if i == 0 and taking_part:
             params = [p for block in taking_part for p in block.params]
-            _keep(norm_of(params, [g for each in gradients for g in each]), self.buffers("noise"))
+            norm = norm_of(params, [g for each in gradients for g in each])
+            kept = self._norm(taking_part)
+            kept.copy_(norm) if isinstance(norm, Tensor) else kept.fill_(norm)
         for block, each in zip(taking_part, gradients, strict=True):
-            here = weight.to(block.y[0].device)
-            if i == 0:
-                copy_(block.d, each)
-                torch._foreach_mul_(block.d, 1.0 - here)
-            else:
-                torch._foreach_mul_(each, here / (self.evaluations - 1))
-                torch._foreach_add_(block.d, each)
+            for d, g in alike(block.d, each):
+                here = weight.to(d[0].device)
+                if i == 0:
+                    copy_(d, g)
+                    torch._foreach_mul_(d, 1.0 - here)
+                else:
+                    torch._foreach_mul_(g, here / (self.evaluations - 1))
+                    torch._foreach_add_(d, g)
+
+    def _norm(self, blocks: list[Block]) -> Tensor:
+        """Where |grad f(x)| lies from gradient 0 of a step to its last."""
+        return self.workspace.number("norm", blocks[0].y[0].device)
 
     def _weights(self) -> int:
         """N."""
@@ -122,12 +130,14 @@ class PorousMedium(Relaxation):
         """f, weight decay included, where the gradients were taken."""
         if self.loss is None:
             raise ValueError(NO_LOSS.format(name=type(self).__name__))
-        found = self.loss.detach().clone()
+        found = torch.as_tensor(self.loss, dtype=None if isinstance(self.loss, Tensor) else torch.float64)
+        found = found.detach().clone()
         if self.reduce_loss is not None:
             self.reduce_loss(found)
         for block in blocks:
             if decay := float(block.group["weight_decay"]):
-                found = found + 0.5 * decay * norm_of(block.params, block.y) ** 2
+                norm = norm_of(block.params, block.y)
+                found = found + 0.5 * decay * (norm.to(found.device) if isinstance(norm, Tensor) else norm) ** 2
         return found
 
     def _note(self, weight: Tensor) -> None:
@@ -142,7 +152,10 @@ class PorousMedium(Relaxation):
             )
 
 
-def _keep(norm: float | Tensor, noise: Buffers) -> None:
-    """|grad f(x)| in the place of noise that was used, for the next: a step saved in its middle has it there too."""
-    for flat in noise.flats:
-        flat.copy_(norm.squeeze()) if isinstance(norm, Tensor) else flat.fill_(norm)
+def _times(r: list[Tensor], scale: float, norm: Tensor) -> None:
+    """r <- scale norm r. In half precision norm alone may be beyond the largest number, and scale r under the least."""
+    if r[0].element_size() < 4:
+        torch._foreach_mul_(r, (scale * norm).float())
+    else:
+        torch._foreach_mul_(r, scale)
+        torch._foreach_mul_(r, norm.to(r[0].dtype))

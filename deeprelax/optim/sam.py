@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .finite import norm_of
+from .fused import alike
 from .hyperparameters import given, resolved
 from .relaxation import Relaxation
 from .scratch import Block, copy_
@@ -87,8 +88,10 @@ class SAM(Relaxation):
 def displace(y: list[Tensor], e: list[Tensor], length: float, norm: float | Tensor) -> None:
     """y <- y + length e/norm, and y where the norm is 0; may overwrite e. `norm` as `norm_of` gives it."""
     if isinstance(norm, Tensor):
-        torch._foreach_mul_(e, torch.where(norm == 0, 0.0, length / norm))
-        torch._foreach_add_(y, e)
+        share = torch.where(norm == 0, 0.0, length / norm)
+        for to, part in alike(y, e):
+            torch._foreach_mul_(part, share.to(part[0].device))
+            torch._foreach_add_(to, part)
     elif norm:
         torch._foreach_add_(y, e, alpha=length / norm)
 

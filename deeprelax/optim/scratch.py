@@ -117,6 +117,7 @@ class Workspace:
         self.held: dict[str, Buffers] = {}
         self.numbers: dict[Tensor, Tensor] = {}
         self.plain = True  # are all of them the parameters themselves?
+        self.single: dict[str, Tensor] = {}
         self._like: list[object] = []
         self._counters: dict[tuple[Tensor, torch.device, torch.dtype], Tensor] = {}
 
@@ -128,7 +129,7 @@ class Workspace:
             now += [plain(p).data_ptr() for p in params]
         if now != self._like:
             self.plain = not any(is_sharded(p) or p.is_complex() for p in params)
-            self.held, self._counters, self._like = {}, {}, now
+            self.held, self.single, self._counters, self._like = {}, {}, {}, now
             self.numbers = {p: plain(p) for p in params}
 
     @outside_compiler
@@ -137,6 +138,13 @@ class Workspace:
         if name not in self.held:
             self.held[name] = self.alike()
         return self.held[name]
+
+    @outside_compiler
+    def number(self, name: str, device: torch.device) -> Tensor:
+        """A 0-dim float64 tensor, the same from step to step; a step saved in its middle has it too."""
+        if name not in self.single:
+            self.single[name] = torch.zeros((), dtype=torch.float64, device=device)
+        return self.single[name]
 
     def counter(self, key: Tensor, like: Tensor) -> Tensor:
         """A count on a device, the same from step to step for a parameter; one for each data type."""

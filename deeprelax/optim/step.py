@@ -28,7 +28,7 @@ class Relaxed(Optimizer):
     # Averages a loss over ranks, in place, where they share a batch and closures return each its own part's; not state.
     reduce_loss: Callable[[Tensor], None] | None = None
     # f where the gradient that is there was taken: what the closure returned, or what a loop without closures says
-    loss: Tensor | None = None
+    loss: Tensor | float | None = None
     finite: bool | Tensor  # were loss and d of the last step? On a GPU a 0-dim tensor there
     finiteness: Finiteness
     rewind: Rewind  # what is put back if the step fails

@@ -57,6 +57,23 @@ def test_the_norm_of_a_half_precision_direction_does_not_overflow() -> None:
     assert optimizer.direction_norm().item() == pytest.approx(1000 * 100_000**0.5, rel=1e-3)  # summed in float32
 
 
+@ALL
+@pytest.mark.parametrize("groups", [1, 2])
+def test_double_and_half_precision_together(name: str, groups: int) -> None:
+    """To the rounding of bfloat16 the half ones move as if they were not."""
+    ends = []
+    for dtype in (torch.bfloat16, torch.float64):
+        p, q = (nn.Parameter(torch.linspace(1, 2, 64, dtype=kind)) for kind in (torch.float64, dtype))
+        optimizer = OPTIMIZERS[name].build([p, q] if groups == 1 else [{"params": [p]}, {"params": [q]}])
+        for _ in range(2):
+            descend(optimizer, lambda p=p, q=q: (p.square().sum() + q.double().square().sum()) / 64)
+        assert optimizer.nonfinite_steps() == (0, 0)
+        ends.append((p.detach(), q.detach().double()))
+    for half, double in zip(*ends, strict=True):
+        torch.testing.assert_close(half, double, rtol=0.05, atol=0.05)
+    assert not torch.equal(ends[0][1], torch.linspace(1, 2, 64, dtype=torch.bfloat16).double())
+
+
 def test_sparse_gradients_are_refused() -> None:
     layer = nn.Embedding(5, 3, sparse=True)
     optimizer = EntropySGD(layer.parameters())

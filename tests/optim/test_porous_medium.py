@@ -154,3 +154,46 @@ def test_a_loop_without_closures_says_the_loss() -> None:
         optimizer.step()
     assert same(before, weights(net))
     assert str(state) == str(optimizer.state_dict())
+
+
+def test_a_first_parameter_without_numbers_changes_nothing() -> None:
+    """As a rank has it where a parameter has fewer rows than there are ranks."""
+    ends = []
+    for empty in (False, True):
+        p, none = nn.Parameter(START.clone()), nn.Parameter(torch.empty(0, 3, dtype=torch.float64))
+        optimizer = PorousMedium([none, p] if empty else [p], sigma=0.4, bound=90.0)
+        repeating(optimizer, p, lambda p, none=none: F(p) + none.sum())
+        ends.append(p.detach())
+    assert torch.equal(*ends)
+
+
+@pytest.mark.parametrize(("dtype", "precision"), [(torch.float16, 2e-3), (torch.bfloat16, 1.6e-2)])
+def test_a_norm_beyond_half_precision(dtype: torch.dtype, precision: float) -> None:
+    """|grad f| = 300 sqrt(100,000) = 94,868, and float16 ends at 65,504: y - x = 300 sigma r to rounding."""
+    n, seen = 100_000, list[Tensor]()
+    p = nn.Parameter(torch.zeros(n, dtype=dtype))
+
+    def f(p: Tensor) -> Tensor:
+        seen.append(p.detach().double())
+        return 300.0 * p.float().sum()
+
+    repeating(PorousMedium([p], lr=1e-6, sigma=1e-3, samples=2, seed=1), p, f)
+    noise = Noise()
+    noise.seed(1, 0, 0)
+    for y in seen[1:]:
+        z = torch.empty(n, dtype=dtype)
+        noise.fill(type("Flat", (), {"flats": [z], "places": [()]})())  # type: ignore[arg-type]
+        torch.testing.assert_close(y, 0.3 * z.double(), rtol=precision, atol=1e-7)
+
+
+def test_a_loss_may_be_a_number() -> None:
+    ends = []
+    for convert in (Tensor.detach, Tensor.item):
+        net = network()
+        optimizer = PorousMedium(net.parameters(), bound=9.0)
+        batches = Batches(net, optimizer)
+        for _ in range(2 * optimizer.evaluations):
+            optimizer.loss = convert(batches.again() if optimizer.same_batch() else batches())
+            optimizer.step()
+        ends.append(weights(net))
+    assert same(*ends)

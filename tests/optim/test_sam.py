@@ -140,3 +140,17 @@ def test_momentum_sam_on_a_quadratic() -> None:
         torch.testing.assert_close(d, matrix @ (start - x_star - 0.3 * v / v.norm()), rtol=1e-11, atol=1e-12)
         torch.testing.assert_close(now(), start - 0.05 * velocity(), rtol=1e-12, atol=1e-12)
         assert values[-1] < f(start).item()
+
+
+def test_momentum_sam_without_momentum_is_sgd_whatever_it_was_before() -> None:
+    """The velocity that was left leads nowhere: on x^2/2 the weights shrink by 1 - lr a step, and end at 0."""
+    p, still = (nn.Parameter(torch.ones(2, dtype=torch.float64)) for _ in range(2))
+    optimizer = MSAM([{"params": [p]}, {"params": [still], "momentum": 0.0}], lr=0.5, rho=0.3)
+    for _ in range(3):
+        descend(optimizer, lambda: (p.square().sum() + still.square().sum()) / 2)
+    assert torch.equal(still, torch.full_like(still, 0.5**3))  # of a group that never had momentum
+    optimizer.param_groups[0]["momentum"] = 0.0
+    x = p.detach().clone()
+    descend(optimizer, lambda: (p.square().sum() + still.square().sum()) / 2)
+    torch.testing.assert_close(p.detach(), 0.5 * x, rtol=1e-14, atol=0)
+    assert not optimizer.starts_away

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from deeprelax.optim import SGD, EntropySGD
+from deeprelax.optim import SGD, EntropySGD, Lookahead
 from deeprelax.records import checkpoint
 from deeprelax.training.schedules import OF_THE_TOTAL, make_schedule, set_rates
 from tests.quick import QUICK, directory
@@ -70,6 +70,9 @@ def test_rates_are_relative_to_the_initial_ones_of_each_group() -> None:
     set_rates(chain, 0.5, "inner_lr")
     assert [(group["lr"], group["inner_lr"]) for group in chain.param_groups] == [(0.7, 0.05), (0.7, 0.15)]
     assert chain.scalars()["inner_lr"] == 0.05
+    lookahead = Lookahead([a], inner_lr=0.1)
+    set_rates(lookahead, 0.5, "inner_lr")
+    assert lookahead.scalars() == {"lr": 0.8, "inner_lr": 0.05}
     set_rates(chain, 0.1, "both")
     assert chain.param_groups[1]["lr"] == pytest.approx(0.07)
     assert chain.param_groups[1]["inner_lr"] == pytest.approx(0.03)
