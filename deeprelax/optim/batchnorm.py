@@ -39,13 +39,17 @@ def kept_statistics(model: nn.Module) -> Iterator[None]:
 
     For further passes over a batch that has been counted: batch norm normalises by the batch in them as ever.
     """
-    buffers = list(model.buffers())
+    places = [(module, *named) for module in model.modules() for named in module.named_buffers(recurse=False)]
+    buffers = [buffer for *_, buffer in places]
     before = [buffer.clone() for buffer in buffers]
     try:
         yield
     finally:
         with torch.no_grad():
             copy_(buffers, before)
+        for module, name, buffer in places:
+            if getattr(module, name) is not buffer:  # a layer may put another tensor in its place
+                setattr(module, name, buffer)
 
 
 @torch.no_grad()

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from . import middle
-from .closure import refuse_zero
+from .closure import UNDER_WAY, refuse_zero
 from .finite import Finiteness
 from .hyperparameters import CHOSEN_ONCE, check_ranges, check_rules, scoped_gamma
 from .outer import KEYS, OF_ADAMW_RULE, OF_MOMENTUM
@@ -90,6 +90,9 @@ class Relaxation(Stepping):
         self.finite: bool | Tensor = True  # were loss and d of the last step? On a GPU a 0-dim tensor there
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As torch's; a step that is only begun begins anew with it. Raises ValueError in the middle of one."""
+        if self.under_way is not None and self.under_way.taken:
+            raise ValueError(UNDER_WAY.format(taken=self.under_way.taken, all=self.under_way.evaluations))
         if self.param_groups:  # a group that joins later shares the count of outer steps
             param_group = {"outer_steps": self.param_groups[0]["outer_steps"], **param_group}
         check_ranges(param_group, self.choice)
@@ -97,7 +100,14 @@ class Relaxation(Stepping):
         for key in CHOSEN_ONCE & set(param_group):
             if param_group[key] != self.defaults.get(key):
                 raise ValueError(f"{key} must be the same in all parameter groups: give it to the constructor")
-        super().add_param_group(param_group)
+        begun = self.under_way is not None
+        with torch.no_grad():
+            self._put_back()
+        try:
+            super().add_param_group(param_group)
+        finally:
+            if begun:
+                self.begin()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As torch's. Raises ValueError, before anything changes, for the state dict of another optimizer."""

@@ -30,7 +30,8 @@ class ScheduleFree(Relaxation):
 
     Between steps the parameters are x, the weights to evaluate and to save: there is no train() and eval() to forget.
     A step moves them to y by itself; a loop without closures calls `begin()` once, if it starts from a saved state.
-    State: z - x, sum of lr^2, and with outer="adamw" v and t.
+    State: z - x, sum of lr^2, and with outer="adamw" v and t. Weights of 16 bits stall: x stays where it is once
+    c (z - x) is under half a unit in its last place. Keep them in float32, under autocast.
 
     Source: arXiv 2405.15682, algorithm 1 and section 4.
     Differs from the authors' code: there a rate that falls keeps the weight of the largest one so far. The bias of v is

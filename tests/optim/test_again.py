@@ -184,3 +184,26 @@ def test_statistics_of_batch_norm_are_kept_and_the_output_is_that_of_training() 
     with pytest.raises(RuntimeError, match="shape"), kept_statistics(net):
         net(x.reshape(16, 1, 3, 6))  # the layers after batch norm do not take it
     assert same(before, list(net.buffers()))
+
+
+class Rebinding(nn.Module):
+    """Its buffer is another tensor after each pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean = 0.9 * self.mean + 0.1 * x.mean()
+        return x - self.mean
+
+
+def test_a_buffer_that_a_layer_binds_anew_is_kept_too() -> None:
+    net = nn.Sequential(Rebinding())
+    net(torch.ones(3))
+    before = net[0].mean
+    with kept_statistics(net):
+        net(torch.ones(3))
+        assert net[0].mean is not before
+    assert net[0].mean is before
+    assert before.item() == pytest.approx(0.1)

@@ -240,3 +240,27 @@ def test_lightnings_closure_in_the_place_of_none_takes_the_gradient_that_is_ther
         called.step(functools.partial(lambda module, inner: inner(), "module", do_nothing_closure))
     assert same(weights(nets[0]), weights(nets[1]))
     assert len(hooks) == called.evaluations
+
+
+@ALL
+def test_a_group_added_to_a_loop_without_closures_takes_part_in_the_next_step(name: str) -> None:
+    """As in a loop with closures; within a step it is refused, and nothing changes."""
+    nets = network(), network()
+    params = [list(net.parameters()) for net in nets]
+    closed, called = (OPTIMIZERS[name].build(each[:3]) for each in params)
+    called.begin()
+    batches = Batches(nets[0], closed), Batches(nets[1], called)
+    for _ in range(2):
+        closed.step(batches[0])
+        call(called, batches[1], called.evaluations)
+        if len(closed.param_groups) == 1:
+            for optimizer, each in zip((closed, called), params, strict=True):
+                optimizer.add_param_group({"params": each[3:]})
+            called.state_dict()
+    with called.swapped_to_x():
+        assert same(weights(nets[0]), weights(nets[1]))
+    if called.evaluations > 1:
+        call(called, batches[1], 1)
+        with pytest.raises(ValueError, match="of which 1 of"):
+            called.add_param_group({"params": [nn.Parameter(torch.ones(1))]})
+        assert len(called.param_groups) == 2

@@ -123,3 +123,13 @@ def test_a_parameter_that_a_loss_does_not_always_reach_has_a_mean_of_its_own() -
             descend(single, lambda: alone.pow(4).sum())
     torch.testing.assert_close(seldom, alone, rtol=1e-14, atol=0)
     assert both.state[seldom]["weight_sum"].item() == pytest.approx(4 * 0.2**2)
+
+
+@pytest.mark.parametrize(("dtype", "moves"), [(torch.bfloat16, False), (torch.float32, True)])
+def test_weights_of_16_bits_stall(dtype: torch.dtype, moves: bool) -> None:
+    """At rate 1/1000 on a slope of 1: c (z - x) is 1/2000 at every step, and numbers below 1 are 1/256 apart."""
+    p = nn.Parameter(torch.ones(1, dtype=dtype))
+    optimizer = ScheduleFree([p], lr=1e-3)
+    for _ in range(50):
+        descend(optimizer, p.sum)
+    assert (p.item() < 1) is moves
