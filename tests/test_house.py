@@ -138,7 +138,7 @@ def test_the_base_can_be_read_in_a_day_and_a_method_at_once() -> None:
     base = [PACKAGE / "optim" / f"{name}.py" for name in of_optim]
     base += [PACKAGE / "tasks" / f"{name}.py" for name in ("task", "metric", "classification")]
     base += [*(PACKAGE / "data").glob("*.py"), *(PACKAGE / "training").glob("*.py")]
-    assert sum(map(size, base)) <= 3500
+    assert sum(map(size, base)) <= 3550
     methods = {file: size(file) for file in (PACKAGE / "optim").glob("*.py") if file not in base}
     assert {file.name: lines for file, lines in methods.items() if lines > 120} == {}
     for folder, most in (("tasks", 250), ("models", 120)):
