@@ -94,7 +94,8 @@ def test_every_optimizer(optimizer: str, deeprelax: Command) -> None:
     status, out, err = deeprelax(*FIND, f"optimizer={optimizer}", *CHOICES[optimizer])
     assert (status, err) == (0, "")
     found = written("outputs/find_lr")
-    assert found["key"] == f"optimizer.{'inner_lr' if optimizer in ('entropy_sgd', 'hj_proximal', 'parle') else 'lr'}"
+    chains = {"entropy_sgd", "hj_proximal", "parle", "lookahead", "snoo", "diloco"}
+    assert found["key"] == f"optimizer.{'inner_lr' if optimizer in chains else 'lr'}"
     assert f"suggested {found['key']}={found['suggestion']:g}  {found['gradient_evaluations']} gradient eval" in out
     assert 1e-5 <= found["suggestion"] < 1
     assert found["seconds"] > 0
