@@ -39,7 +39,7 @@ class Curvature:
         if gauss_newton and not all(isinstance(closure, Composite) for _, closure in loss.batches):
             raise ValueError("a Gauss-Newton matrix is of a loss of outputs: give Composite(outputs, criterion)")
         self.loss, self.d, self.products, self._progress = loss, loss.d, 0, progress
-        self._graph = self._gauss_newton if gauss_newton else self._hessian
+        self._newton = gauss_newton
         room = self._room(keep)
         self._kept: list[Product | None] = [
             self._graph(closure) if i < room else None for i, (_, closure) in enumerate(loss.batches)
@@ -52,7 +52,10 @@ class Curvature:
         for (weight, closure), kept in zip(self.loss.batches, self._kept, strict=True):
             torch._foreach_add_(total, (kept or self._graph(closure))(pieces), alpha=weight)
         self._progress()
-        return self.loss.flat(total)
+        found = self.loss.flat(total)
+        if not bool(found.isfinite().all()):
+            raise ValueError("the loss has no finite second derivative at these weights")
+        return found
 
     def dense(self) -> Tensor:
         """H itself, (d, d), float64 on the CPU, by d products; symmetric."""
@@ -63,6 +66,9 @@ class Curvature:
             unit[i] = 0
         found = torch.stack(columns)
         return (found + found.T) / 2
+
+    def _graph(self, closure: Closure) -> Product:
+        return self._gauss_newton(closure) if self._newton else self._hessian(closure)
 
     def _hessian(self, closure: Closure) -> Product:
         parameters = self.loss.parameters
@@ -121,7 +127,8 @@ class Curvature:
 def free_memory(device: torch.device) -> int:
     """Bytes that can be taken on the device: on a CPU of what the machine has, and the control group allows."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
     free = [os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     if (system := Path("/proc/meminfo")).exists():
         values = dict(line.split(":") for line in system.read_text().splitlines())

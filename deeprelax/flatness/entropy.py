@@ -25,7 +25,8 @@ class Point:
     Attributes:
         gamma: of the paper, larger is smoother.
         value: u, in units of the loss; nan where the chains did not converge, and beyond.
-        error: half of the width of its 95 % interval.
+        error: half of the width of its 95 % interval. At temperature 0 how far value is above the least, if f is convex
+            there, by the force that is left.
         effective: independent samples, the least over the chains that this gamma needed beyond the one before;
             infinite at temperature 0, where none is drawn.
         converged: do all chains up to here have enough of them, and did none drift?
@@ -67,7 +68,8 @@ def local_entropy(
     """u(x, gamma) = -T log E exp(-f(y)/T), y ~ N(x, gamma T I): the loss that Entropy-SGD descends, at the weights x.
 
     It solves the viscous Hamilton-Jacobi equation (arXiv 1704.04932, section 3), is f(x) at gamma = 0, and at T = 0 the
-    Moreau envelope min_y f(y) + |x - y|^2/(2 gamma). On a quadratic with Hessian A, T/2 log det(I + gamma A) of it is
+    Moreau envelope min_y f(y) + |x - y|^2/(2 gamma), here by descent from x: where f is not convex, of the valley that
+    x lies in, an upper bound of the least over all y. On a quadratic with Hessian A, T/2 log det(I + gamma A) of it is
     the valley's width.
 
     For T > 0 by thermodynamic integration, u(x, gamma) = f(x) + int_0^gamma du/dgamma, with
@@ -157,23 +159,31 @@ class _Walk:
         """The curve at temperature 0: the least of f(y) + |x - y|^2/(2 gamma), by gradient steps from the last y."""
         points: list[Point] = []
         with self.loss.shifted() as self.shift:
+            small = self._small()
             for gamma in gammas:
                 step, value, size = self._step(gamma) / 2, math.nan, math.inf
-                for _ in range(20 * self._length(gamma)):
+                for _ in range(min(20 * self._length(gamma), self.most - self.taken)):
                     found, gradient = self._at(self.e)
                     force = gradient + self.e / gamma
                     value, size = found + float(self.e.double().square().sum()) / (2 * gamma), float(force.norm())
-                    if not size > self._small():
+                    if not size > small:
                         break
                     self.e = self.e - step * force
-                if not size <= self._small():
-                    reason = "the descent to the prox point has not ended: more steps" if math.isfinite(size) else BAD
-                    return [*points, Point(gamma, math.nan, math.nan, math.inf, False, reason)]
-                points.append(Point(gamma, value, 0.0, math.inf, True))
+                if not size <= small:
+                    return [*points, Point(gamma, math.nan, math.nan, math.inf, False, self._unfinished(value))]
+                points.append(Point(gamma, value, gamma * size**2 / 2, math.inf, True))
         return points
 
     def _small(self) -> float:
-        return (1e-9 if self.loss.dtype == torch.float64 else 1e-4) * float(self.gradient.norm())
+        """The force at which a descent has ended: in proportion to the gradient, and above what rounding of y makes."""
+        part = 1e-9 if self.loss.dtype == torch.float64 else 1e-4
+        x = math.sqrt(sum(float(p.detach().double().square().sum()) for p in self.loss.parameters))
+        return max(part * float(self.gradient.norm()), torch.finfo(self.loss.dtype).eps * self.stiffest * x)
+
+    def _unfinished(self, value: float) -> str:
+        if self.taken >= self.most:
+            return f"the descent to the prox point has not ended after {self.most} gradients"
+        return "the descent to the prox point has not ended: more steps" if math.isfinite(value) else BAD
 
     def _at(self, e: Tensor) -> tuple[float, Tensor]:
         self.shift(e)

@@ -41,13 +41,17 @@ class BatchedLoss:
     Args:
         loss: returns f as a 0-dim tensor, the same at each call; or (weight, such a function) for each batch.
         parameters: real tensors of one data type and device that require gradients. Others stay as they are.
+        unused: may it be that f depends on none of them, as on those of one layer of a network?
 
     Raises ValueError for a loss that is not deterministic, not finite or no number, for weights that are not positive,
     and if there are no parameters or no batches, or parameters of several types.
     """
 
-    def __init__(self, loss: Loss, parameters: Iterable[Tensor]) -> None:
-        self.parameters = [p for p in parameters if p.requires_grad]
+    def __init__(self, loss: Loss, parameters: Iterable[Tensor], *, unused: bool = False) -> None:
+        given = list(parameters)
+        if any(not isinstance(p, Tensor) for p in given):
+            raise ValueError("parameters must be tensors, as model.parameters() gives them, without names")
+        self.parameters = [p for p in given if p.requires_grad]
         if not self.parameters:
             raise ValueError("there are no parameters that require gradients")
         kinds = {(p.dtype, p.device) for p in self.parameters}
@@ -59,23 +63,35 @@ class BatchedLoss:
         batches: list[tuple[float, Closure]] = [(1.0, loss)] if callable(loss) else list(loss)
         if not batches:
             raise ValueError("there are no batches: the iterable is empty, or used up")
+        if not all(isinstance(each, tuple | list) and len(each) == 2 and callable(each[1]) for each in batches):
+            raise ValueError("the loss must be a function without arguments, or pairs (weight, function) of batches")
         if not all(0 < weight < math.inf for weight, _ in batches):
             raise ValueError("the weight of a batch must be positive and finite: give its number of examples")
         whole = sum(weight for weight, _ in batches)
         self.batches = [(weight / whole, closure) for weight, closure in batches]
         self.evaluations = 0  # of f, with or without a gradient
-        self._check()
+        self._check(unused)
 
-    def _check(self) -> None:
-        """Raise ValueError unless two calls of the first batch's loss give one finite number."""
-        closure = self.batches[0][1]
+    def _check(self, unused: bool) -> None:
+        """Raise ValueError unless all batches give a finite number, the first the same twice, and one a gradient."""
+        used = unused
+        for _, closure in self.batches:
+            with torch.set_grad_enabled(not used):
+                found = closure()
+            if not isinstance(found, Tensor):
+                raise ValueError(f"the loss must be a tensor, which has a gradient, not {type(found).__name__}")
+            if found.numel() != 1 or not found.is_floating_point():
+                raise ValueError(f"the loss must be one real number, not {found.dtype} of shape {tuple(found.shape)}")
+            if not math.isfinite(value := found.item()):
+                raise ValueError(f"the loss is {value} at these weights")
+            used = used or _depends(found, self.parameters)
+        if not used:
+            raise ValueError(
+                "the loss depends on none of the parameters: are they those of the network that it calls, and is it "
+                "computed without detach() and no_grad()?"
+            )
         with torch.no_grad():
-            found = [closure() for _ in range(2)]
-        if found[0].numel() != 1 or not found[0].is_floating_point():
-            raise ValueError(f"the loss must be one real number, not {found[0].dtype} of shape {tuple(found[0].shape)}")
-        one, other = (each.item() for each in found)
-        if not math.isfinite(one):
-            raise ValueError(f"the loss is {one} at these weights")
+            one, other = (self.batches[0][1]().item() for _ in range(2))
         if one != other:
             raise ValueError(
                 f"two calls of the loss gave {one!r} and {other!r}: it must be deterministic, so call model.eval(), "
@@ -142,6 +158,12 @@ def first_derivative(loss: Tensor, parameters: list[Tensor], **options: Any) -> 
     if not loss.requires_grad:
         return tuple(map(torch.zeros_like, parameters))
     return torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True, **options)
+
+
+def _depends(loss: Tensor, parameters: list[Tensor]) -> bool:
+    if not loss.requires_grad:
+        return False
+    return any(each is not None for each in torch.autograd.grad(loss, parameters, allow_unused=True))
 
 
 def twice_differentiable() -> contextlib.AbstractContextManager[None]:

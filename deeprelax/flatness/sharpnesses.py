@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ KINDS = {
     "adaptive_l2": Kind(0.5, "absolute", True, "arXiv 2102.11600"),
     "adaptive_linf": Kind(0.01, "absolute", True, "arXiv 2302.07011"),
 }
+ENDED = 0.01  # of a rise: what an ascent that has ended may still promise
 AVERAGE = ("isotropic", "filter", "multiplicative")
 
 
@@ -49,7 +51,8 @@ class Sharpness:
         n: pairs of random steps; 0 for the worst case.
         size: sigma of an average, rho of a worst case.
         invariant: as `Kind` has it.
-        converged: for an ascent: did its last step gain under a hundredth? True for all others.
+        converged: for an ascent: does the slope at its end promise under a hundredth of the value more within the ball?
+            Then it is at a local maximum, or next to one. True for all others.
     """
 
     value: float
@@ -85,7 +88,7 @@ def sharpness(
     "filter", "multiplicative" and both adaptive ones stay as they are if a filter before batch norm is scaled with its
     bias; "isotropic", "sam" and "ball" do not. An ascent goes from the step of SAM to the point of the ball farthest
     along the gradient there, and on from it; where f falls it goes less far. It finds the maximum over the ball of a
-    convex quadratic, in enough steps; of a network, a lower bound of the maximum.
+    quadratic, in enough steps; of a network, and over the box, a local one, a lower bound of the maximum.
 
     Args:
         loss, parameters: see `BatchedLoss`. The parameters are moved, and are x again afterwards, to the bit.
@@ -120,7 +123,7 @@ def measured(
     if kind == "sam":
         before, gradient = loss.value_and_gradient()
         with loss.shifted() as shift:
-            shift(size * gradient / gradient.norm().clamp_min(1e-300))
+            shift(size * gradient / (gradient.norm() if bool(gradient.any()) else 1.0))
             return Sharpness(loss.value() - before, None, None, 0, size, known.invariant)
     value, converged = _ascent(loss, scale, size, kind == "adaptive_linf", steps, generator, progress)
     return Sharpness(value, None, None, 0, size, known.invariant, converged)
@@ -163,30 +166,42 @@ def _ascent(
 ) -> tuple[float, bool]:  # fmt: skip
     """The largest rise found at x + scale s with norm(s) <= rho, and whether the ascent has ended.
 
-    s <- the point of the ball farthest along slope + mu s: f does not fall where its curvature is above -mu (a
-    generalised power iteration: Journee et al., JMLR 11, 2010), so mu grows until it does not.
+    s <- the projection of s + slope/mu on the ball: f does not fall where its curvature is above -mu. At mu = 0 that is
+    the point of the ball farthest along the slope (a generalised power iteration: Journee et al., JMLR 11, 2010). mu
+    grows from the curvature that a fall shows. The ascent has ended where the slope promises no more within the ball:
+    max slope'(e - s) over norm(e) <= rho, the gap of Frank and Wolfe (arXiv 1607.00345), is small.
     """
 
     def farthest(direction: Tensor) -> Tensor:
-        return rho * direction.sign() if box else rho * direction / direction.norm().clamp_min(1e-300)
+        return rho * torch.where(direction == 0, s / rho, direction.sign()) if box else rho * _unit(direction)
+
+    def projected(point: Tensor) -> Tensor:
+        return point.clamp(-rho, rho) if box else point * min(1.0, rho / max(float(point.norm()), rho))
 
     before, gradient = loss.value_and_gradient()
-    slope = scale * gradient
-    if not bool(slope.any()):
+    s, slope = loss.flat(loss.zeros()), scale * gradient
+    rise, mu, rounding = 0.0, 0.0, torch.finfo(loss.dtype).eps
+    chance = not bool(slope.any())  # then the first point is a random one, whether f rises there or falls
+    if chance:
         slope = torch.randn(loss.d, generator=generator, dtype=torch.float64).to(loss.device, loss.dtype)
-    s, mu, best, gain = torch.zeros_like(slope), 0.0, 0.0, float("inf")
+    gap = math.inf
     with loss.shifted() as shift:
         for _ in range(steps):
-            there = farthest(slope + mu * s)
+            there = projected(s + slope / mu) if mu else farthest(slope)
             shift(scale * there)
             value, gradient = loss.value_and_gradient()
             progress()
-            if value - before > best or not bool(s.any()):
-                gain = value - before - best
-                best, s, slope = max(best, value - before), there, scale * gradient
-            elif torch.equal(there, s) or gain <= 1e-14 * best:
-                gain = 0.0
-                break
+            found, step = value - before, there - s
+            if found > rise or chance:
+                rise, s, slope, mu, chance = found, there, scale * gradient, mu / 2, False
+                gap = float((rho * slope.abs().sum() if box else rho * slope.norm()) - slope @ s)
+                if gap <= rounding * (abs(before) + abs(rise)):
+                    break
             else:
-                mu, gain = max(2 * mu, float(slope.norm()) / rho), 0.0
-    return best, gain <= 0.01 * best
+                fall = 2 * (float(slope @ step) - (found - rise)) / float(step @ step) if bool(step.any()) else 0.0
+                mu = max(4 * mu, fall if math.isfinite(fall) else 0.0, float(slope.norm()) / rho * 1e-3)
+    return max(0.0, rise), gap <= ENDED * max(0.0, rise)
+
+
+def _unit(direction: Tensor) -> Tensor:
+    return direction / direction.norm() if bool(direction.any()) else direction

@@ -16,6 +16,7 @@ from .curvature import Curvature
 from .loss import BatchedLoss, Loss, numbers
 
 SMALL = 64  # dimensions up to which the matrix is written out, which is exact
+DENSE = 4096  # up to which it may be, where nearly all eigenvalues are asked for
 CONFIDENCE = 0.95
 
 
@@ -59,7 +60,7 @@ def hessian_eigenvalues(
 
     Args:
         loss, parameters: see `BatchedLoss`. Parameters of one layer give that block of the Hessian.
-        k: how many, at most the number of parameters.
+        k: how many, at most the number of parameters; of more than 4,096 parameters at most 1,024.
         seed: of the vector that the iteration begins with.
         smallest: the k smallest ones, most negative last.
         gauss_newton: of the Gauss-Newton matrix; needs a loss of `Composite`.
@@ -96,22 +97,21 @@ def eigenvalues(
 ) -> Eigenvalues:  # fmt: skip
     """As `hessian_eigenvalues`, of a matrix that products are known of."""
     d, before = curvature.d, curvature.products
-    if not 1 <= k <= d:
-        raise ValueError(f"k={k} is out of range: it must be an integer from 1 to {d}, the number of parameters")
+    most, what = (d, "the number of parameters") if d <= DENSE else (DENSE // 4, f"for more than {DENSE} parameters")
+    if not 1 <= k <= most:
+        raise ValueError(f"k={k} is out of range: it must be an integer from 1 to {most}, {what}")
     tolerance = tolerance or (1e-8 if curvature.loss.dtype == torch.float64 else 1e-4)
     if d <= SMALL or k > d // 4:
         matrix = curvature.dense()
         values, vectors = torch.linalg.eigh(matrix)
-        own = slice(0, k) if smallest else slice(d - k, d)
+        scale, own = float(values.abs().max()), slice(0, k) if smallest else slice(d - k, d)
         values, vectors = values[own].flip(0), vectors[:, own].T.flip(0)
-        residuals = (vectors @ matrix - values[:, None] * vectors).norm(dim=1)
-        scale = float(values.abs().max())
     else:
         values, vectors, scale = _lanczos(curvature, k, seed, tolerance, products, -1.0 if smallest else 1.0)
-        images = vectors.clone()
-        for i, v in enumerate(vectors):
-            images[i] = curvature(v)
-        residuals = (images - values[:, None] * vectors).norm(dim=1)
+    images = vectors.clone()
+    for i, v in enumerate(vectors):
+        images[i] = curvature(v)
+    residuals = (images - values[:, None] * vectors).norm(dim=1)
     converged = len(values) == k and bool((residuals <= 2 * tolerance * scale + 1e-300).all())
     missing = torch.full((k - len(values),), math.nan, dtype=torch.float64)
     return Eigenvalues(

@@ -129,30 +129,42 @@ class Examples:
         """Is the loss a function of what the network returns for its input, which is asked for once?"""
         if self.run.task.derivatives:
             return False
-        batch, seen = self.cached[0][1], _Recorder(self.run.model)
+        batch, seen, loss = self.cached[0][1], _Recorder(self.run.model), self.run.task.loss
         try:
             with torch.no_grad(), seeded(self.run.device, 0, Purpose.FLATNESS):
-                self.run.task.loss(seen, *batch)
+                found = loss(seen, *batch)
+            if not (len(seen.calls) == 1 and seen.calls[0][0] is batch[0] and isinstance(seen.calls[0][1], Tensor)):
+                return False
+            with torch.no_grad():
+                return bool(torch.equal(found, loss(_Constant(seen.calls[0][1]), *batch)))
         except AttributeError:  # it asks the network for something else
             return False
-        return len(seen.calls) == 1 and seen.calls[0][0] is batch[0] and isinstance(seen.calls[0][1], Tensor)
 
 
-class _Recorder(nn.Module):
+class _OutputsOnly(nn.Module):
+    """What may be called, and has nothing else to ask for: of a penalty of the weights nothing would be left."""
+
+    def named_parameters(self, *_: Any, **__: Any) -> Any:
+        raise AttributeError("only outputs are known here")
+
+    named_buffers = named_modules = named_children = state_dict = named_parameters
+
+
+class _Recorder(_OutputsOnly):
     """Calls a network, and remembers inputs and outputs."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self._network = (network,)  # as no part of this one
         self.calls: list[tuple[Any, Any]] = []
 
     def forward(self, inputs: Any) -> Any:
-        outputs = self.network(inputs)
+        outputs = self._network[0](inputs)
         self.calls.append((inputs, outputs))
         return outputs
 
 
-class _Constant(nn.Module):
+class _Constant(_OutputsOnly):
     """A network that returns what it was given, whatever its input."""
 
     def __init__(self, outputs: Tensor) -> None:

@@ -102,7 +102,7 @@ def _layers(examples: Examples, asked: Asked, bar: Bar) -> list[dict[str, Any]]:
     for name, module in examples.run.model.named_modules():
         own = [p for p in module.parameters(recurse=False) if p.requires_grad]
         if own:
-            product = Curvature(BatchedLoss(examples.losses(), own), progress=bar(name or "network"))
+            product = Curvature(BatchedLoss(examples.losses(), own, unused=True), progress=bar(name or "network"))
             top = eigenvalues(product, 1, asked.seed, tolerance=TOLERANCE[asked.dtype])
             rows.append({
                 "layer": name or type(module).__name__, "parameters": product.d, "eigenvalue": float(top.values[0]),

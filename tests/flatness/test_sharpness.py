@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deeprelax.flatness import sharpness
 from deeprelax.flatness.loss import BatchedLoss
-from deeprelax.flatness.sharpnesses import AVERAGE, KINDS, measured, scales
+from deeprelax.flatness.sharpnesses import AVERAGE, KINDS, Sharpness, measured, scales
 from deeprelax.optim import reestimate_batchnorm
 
 from .problems import batch_losses, network, quadratic
@@ -62,6 +62,52 @@ def test_worst_in_a_ball(at: float) -> None:
     assert found.value == pytest.approx(expected, rel=1e-8)
     assert found.converged
     assert sharpness(loss, [x], "ball", rho, steps=1).value <= found.value
+
+
+def rise(a: Tensor, g: Tensor, kind: str, rho: float, steps: int = 20) -> Sharpness:
+    """Of g'e + e'Ae/2 around weights of 1, where the adaptive measures are the plain ones."""
+    x = nn.Parameter(torch.ones(len(g), dtype=g.dtype))
+    return sharpness(lambda: g @ (x - 1) + (x - 1) @ a @ (x - 1) / 2, [x], kind, rho, steps=steps)
+
+
+def test_worst_where_the_loss_falls_along_its_gradient() -> None:
+    """A = diag(-10, 1): up the gradient f soon falls, and beside it rises to the edge of the ball, in many steps."""
+    a, g = torch.diag(torch.tensor([-10.0, 1.0])).double(), torch.tensor([0.5, 0.01]).double()
+    found = rise(a, g, "ball", 2.0)
+    assert found.value > 0.0125 - 1e-6  # 0.5^2/20, the maximum along the first axis
+    assert not found.converged
+    found = rise(a, g, "ball", 2.0, steps=400)
+    mu = brentq(lambda m: float((g / (m - a.diagonal())).norm()) - 2, 1 + 1e-9, 100, xtol=1e-15, rtol=1e-15)
+    e = g / (mu - a.diagonal())
+    assert found.value == pytest.approx(float(g @ e + e @ a @ e / 2), rel=1e-8)
+    assert found.converged
+
+
+def test_worst_in_a_box() -> None:
+    """f falls towards (0.9, 0.9), where its gradient leads, and is largest at (-0.9, 0.9)."""
+    found = rise(torch.tensor([[-1.0, -4.0], [-4.0, -1.0]]).double(), torch.tensor([1, 1.1]).double(),
+                 "adaptive_linf", 0.9)  # fmt: skip
+    assert (found.value, found.converged) == (pytest.approx(2.52, rel=1e-8), True)
+    vertices = 0.9 * torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 8)
+    parts = []
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        root = torch.randn(8, 8, generator=generator, dtype=torch.float64)
+        a, g = (root + root.T) / 2, torch.randn(8, generator=generator, dtype=torch.float64)
+        a.diagonal().abs_()  # convex along each axis, so that the maximum is at a vertex
+        found = rise(a, g, "adaptive_linf", 0.9)
+        best = float((vertices @ g + ((vertices @ a) * vertices).sum(1) / 2).max())
+        assert found.value <= best * (1 + 1e-12)
+        parts.append(found.value / best)
+    assert sorted(parts)[10] > 0.9  # a local maximum each
+
+
+@pytest.mark.parametrize("kind", ["sam", "ball", "adaptive_l2", "adaptive_linf"])
+def test_worst_in_single_precision_at_no_gradient(kind: str) -> None:
+    a = torch.diag(torch.arange(1.0, 5.0))
+    found = rise(a, torch.zeros(4), kind, 0.5, steps=200).value
+    assert found == pytest.approx({"sam": 0.0, "adaptive_linf": 0.125 * 10}.get(kind, 0.125 * 4), rel=1e-5)
+    assert rise(torch.zeros(4, 4), torch.zeros(4), kind, 0.5).value == 0
 
 
 def test_worst_relative_to_the_weights() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
+import weakref
 
 import pytest
 import torch
@@ -101,6 +103,35 @@ def test_network_with_convolution_batch_norm_and_a_ragged_batch(keep: bool) -> N
     close(hessian_eigenvalues(losses, parameters, k=4).values, eigenvalues.flip(0)[:4], 1e-9)
     close(hessian_eigenvalues(losses, parameters, k=1, smallest=True).values, eigenvalues[:1], 1e-9)
     assert trace(losses, parameters, products=500).value == pytest.approx(float(expected.trace()), rel=1e-9)
+
+
+def test_an_eigenvalue_of_0_is_judged_by_the_scale_of_the_matrix() -> None:
+    """In single precision too, where the products' own rounding is the residual."""
+    rows = torch.randn(3, 10, generator=torch.Generator().manual_seed(0))
+    for dtype in (torch.float32, torch.float64):
+        w = nn.Parameter(torch.zeros(10, dtype=dtype))
+        found = hessian_eigenvalues(lambda w=w: (rows.to(w) @ w - 1).square().mean(), [w], k=1, smallest=True)
+        assert found.converged
+        assert abs(float(found.values[0])) <= max(1e-6, 2 * float(found.residuals[0]))
+    w = nn.Parameter(torch.ones(10))
+    found = hessian_eigenvalues(lambda: (rows @ w).exp().sum(), [w], k=3)
+    assert 0 < float(found.residuals.max()) < 1e-5 * float(found.values[0])
+    a = rows.double()
+    exact = torch.linalg.eigvalsh(a.T @ ((a @ torch.ones(10).double()).exp()[:, None] * a)).flip(0)[:3]
+    assert bool(((found.values - exact).abs() <= 10 * found.residuals + 1e-7 * exact[0]).all())
+
+
+def test_the_kept_graphs_go_with_the_last_reference() -> None:
+    """Without a pass of the garbage collector: the next measure needs their memory."""
+    loss, x, _ = quadratic(4)
+    gc.disable()
+    try:
+        curvature = Curvature(BatchedLoss(loss, [x]))
+        there = weakref.ref(curvature)
+        del curvature
+        assert there() is None
+    finally:
+        gc.enable()
 
 
 def test_block_of_a_layer() -> None:
@@ -218,6 +249,13 @@ def test_attention_is_differentiated_twice() -> None:
         ),
         (lambda w: (lambda: w.sum() * torch.nan, [w]), "the loss is nan"),
         (lambda w: (lambda: w, [w]), "one real number"),
+        (lambda w: (lambda: 1.0, [w]), "must be a tensor, which has a gradient, not float"),
+        (lambda w: ([w.sum()], [w]), "a function without arguments, or pairs"),
+        (lambda w: (lambda: w.sum(), [("w", w)]), "parameters must be tensors"),
+        (lambda w: (lambda: w.detach().sum(), [w]), "depends on none of the parameters"),
+        (lambda w: (lambda: w.sum(), [nn.Parameter(w.detach().clone())]), "depends on none of the parameters"),
+        (lambda w: ([(1.0, lambda: w.sum()), (1.0, lambda: w.sum() / 0)], [w]), "the loss is inf"),
+        (lambda w: (lambda: (w - 1).norm() + 1, [w]), "no finite second derivative"),
         (lambda w: ([], [w]), "no batches"),
         (lambda w: ([(0.0, lambda: w.sum())], [w]), "positive and finite"),
         (lambda w: (lambda: w.sum(), []), "no parameters"),
@@ -234,6 +272,9 @@ def test_bad_numbers_get_a_sentence() -> None:
     for k in (0, 5):
         with pytest.raises(ValueError, match=f"k={k} is out of range: it must be an integer from 1 to 4"):
             hessian_eigenvalues(loss, [x], k=k)
+    large = nn.Parameter(torch.ones(5000, dtype=torch.float64))
+    with pytest.raises(ValueError, match="k=2000 is out of range: it must be an integer from 1 to 1024, for more"):
+        hessian_eigenvalues(lambda: large.square().sum(), [large], k=2000)  # no matrix of 5,000 x 5,000
     with pytest.raises(ValueError, match="Composite"):
         trace(loss, [x], gauss_newton=True)
     with pytest.raises(ValueError, match="products=2"):
