@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 import math
 from collections.abc import Callable, Iterator
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from deeprelax.optim import SGD
 from tests.optimizers import OPTIMIZERS
 
-from .problems import ALL, Batches, descend, network, same, weights
+from .problems import ALL, Batches, descend, identical, network, same, weights
 
 
 @ALL
@@ -52,7 +53,7 @@ def test_a_closure_that_raises_leaves_x(name: str) -> None:
         with pytest.raises(RuntimeError, match="no more data"):
             optimizer.step(closure, again=closure)
         assert same(before, weights(net))
-        assert str(state) == str(optimizer.state_dict())
+        assert identical(state, optimizer.state_dict())
 
 
 @ALL
@@ -131,19 +132,30 @@ def test_a_non_finite_step_changes_nothing_and_is_counted(name: str, where: str)
     state = copy.deepcopy(optimizer.state_dict()["state"])
     assert optimizer.nonfinite_steps() == (0, 0)
 
-    def closure() -> Tensor:
-        loss = batches()
-        if where == "gradient":
-            next(net.parameters()).grad.view(-1)[0] = math.inf
-        return loss if where == "gradient" else loss * math.nan
+    def spoiled(bad: int) -> Tensor:
+        """A step, of whose gradients this one is not finite, or its loss is not."""
+        calls = itertools.count()
 
-    loss = optimizer.step(closure, again=closure)
-    assert where == "gradient" or torch.isnan(loss)
-    assert same(before, weights(net))
-    assert str(state) == str(optimizer.state_dict()["state"])
-    assert optimizer.param_groups[0]["outer_steps"] == 2
-    optimizer.step(closure, again=closure)
-    assert optimizer.nonfinite_steps() == (2, 1)
+        def closure(evaluate: Callable[[], Tensor] = batches) -> Tensor:
+            loss = evaluate()
+            if next(calls) != bad:
+                return loss
+            if where == "gradient":
+                next(net.parameters()).grad.view(-1)[0] = math.inf
+            return loss if where == "gradient" else loss * math.nan
+
+        return optimizer.step(closure, again=lambda: closure(batches.again))
+
+    for bad in range(optimizer.evaluations):
+        loss = spoiled(bad)
+        assert where == "gradient" or torch.isnan(loss)
+        assert same(before, weights(net))
+        assert identical(state, optimizer.state_dict()["state"])
+        assert optimizer.param_groups[0]["outer_steps"] == 2 + bad
+        assert optimizer.nonfinite_steps() == (1, 1 + bad)
+    for _ in range(2):
+        spoiled(optimizer.evaluations - 1)
+    assert optimizer.nonfinite_steps() == (2, 1 + optimizer.evaluations)
     assert optimizer.nonfinite_steps() == (0, 0)
     optimizer.step(batches)
     assert not same(before, weights(net))

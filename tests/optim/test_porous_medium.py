@@ -15,7 +15,7 @@ from deeprelax.optim import SGD, PorousMedium
 from deeprelax.optim.porous_medium import PATIENCE
 from deeprelax.optim.scratch import Noise
 
-from .problems import Batches, direction, network, quadratic_loss, random_quadratic, same, weights
+from .problems import Batches, direction, identical, network, quadratic_loss, random_quadratic, same, weights
 
 A, MINIMUM, X = random_quadratic()
 START, F = torch.from_numpy(X), quadratic_loss(A, MINIMUM)
@@ -153,7 +153,7 @@ def test_a_loop_without_closures_says_the_loss() -> None:
     with pytest.raises(ValueError, match=r"^PorousMedium goes by the loss .* sets optimizer\.loss = loss before each"):
         optimizer.step()
     assert same(before, weights(net))
-    assert str(state) == str(optimizer.state_dict())
+    assert identical(state, optimizer.state_dict())
 
 
 def test_a_first_parameter_without_numbers_changes_nothing() -> None:

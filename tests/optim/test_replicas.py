@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from deeprelax.optim import SGD, ElasticSGD, EntropySGD, Parle, ReplicatedSGD
 from deeprelax.optim.replicas import Replicated
 
-from .problems import Batches, network, same, weights
+from .problems import Batches, identical, network, same, weights
 
 LAMBDAS = torch.tensor([0.05, 0.4, 1.0, 3.0], dtype=torch.float64)
 TOLERANCE = 1e-13  # of some ten roundings at numbers of size 1
@@ -251,7 +251,7 @@ def test_a_step_that_fails_leaves_the_replicas_as_they_were(make: Callable[..., 
         optimizer.step(failing)
         assert optimizer.nonfinite_steps() == (1, 1)
     assert same(x, weights(net))
-    assert str(before) == str(optimizer.state_dict()["state"])
+    assert identical(before, optimizer.state_dict()["state"])
 
 
 @METHODS

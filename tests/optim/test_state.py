@@ -16,7 +16,7 @@ from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, se
 from deeprelax.optim import SGD, AdamW, EntropySGD, HamiltonJacobi, Heat, Relaxation, pde_relaxed
 from tests.optimizers import OPTIMIZERS
 
-from .problems import ALL, Batches, descend, network, same, weights
+from .problems import ALL, Batches, descend, identical, network, same, weights
 
 
 def foreign(net: nn.Module) -> Iterator[tuple[Relaxation, dict[str, object]]]:
@@ -47,7 +47,7 @@ def test_foreign_state_dicts_are_refused_before_anything_changes() -> None:
         before = copy.deepcopy(optimizer.state_dict())
         with pytest.raises(ValueError, match=rf"^this is no state dict of {type(optimizer).__name__}: "):
             optimizer.load_state_dict(state_dict)
-        assert str(before) == str(optimizer.state_dict())
+        assert identical(before, optimizer.state_dict())
         optimizer.step(Batches(net, optimizer))
 
 
@@ -68,7 +68,7 @@ def test_a_state_dict_survives_saving_as_the_checkpoints_are_saved(name: str, tm
     torch.save(optimizer.state_dict(), f"{tmp_path}/state.pt")
     again = OPTIMIZERS[name].build(net.parameters())
     again.load_state_dict(torch.load(f"{tmp_path}/state.pt", weights_only=True))
-    assert str(again.state_dict()) == str(optimizer.state_dict())
+    assert identical(again.state_dict(), optimizer.state_dict())
 
 
 def test_the_steps_of_a_chain_are_not_rounded_to_the_parameters_type() -> None:
@@ -97,7 +97,7 @@ def test_a_step_that_fails_leaves_what_the_chain_keeps(name: str, fails: str) ->
             if failing and step == 2:
                 before, calls = copy.deepcopy(optimizer.state_dict()["state"]), batches.calls
                 fail(optimizer, batches, calls + 1, fails)
-                assert str(before) == str(optimizer.state_dict()["state"])
+                assert identical(before, optimizer.state_dict()["state"])
                 batches.calls = calls
                 for group in optimizer.param_groups:  # which counts steps that were not finite
                     group["outer_steps"] = step
