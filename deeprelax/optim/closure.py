@@ -38,6 +38,10 @@ UNDER_WAY = (
     "an outer step is under way, of which {taken} of {all} gradients have been taken by calls without a closure: "
     "finish it so"
 )
+NEW_GROUP = (
+    "a parameter group joins between outer steps, and outside swapped_to_x(): one is under way, of which {taken} of "
+    "{all} gradients have been taken by calls without a closure"
+)
 ONE_BATCH = (
     "this closure repeats one batch, and a step calls it for each of its gradients: give the optimizer "
     'closure_calls="once", by which such a step takes one gradient'

@@ -74,12 +74,12 @@ class Heat(Relaxation):
         return any(self.settings(group)["sigma"] for group in self.param_groups)
 
     def before(self, i: int, blocks: list[Block]) -> None:
+        for block in blocks if i > 0 else ():
+            copy_(block.y, block.x)
         if not any(block.group["sigma"] for block in blocks):
             return
         self.noise(i).fill(self.buffers("noise"))
         for block in filter(lambda block: block.y and block.group["sigma"], blocks):
-            if i > 0:
-                copy_(block.y, block.x)
             perturb(block, self.scratch("noise", block.y))
 
     def after(self, i: int, blocks: list[Block]) -> None:

@@ -64,7 +64,7 @@ def resume(
     for i, (block, found) in enumerate(zip(step.blocks, steps, strict=True)):
         part = [j for j, p in enumerate(block.params) if tensors.get(keys[p])]
         params, y, x, d = ([each[j] for j in part] for each in (block.params, block.y, block.x, block.d))
-        step.blocks[i] = type(block)(found["settings"], params, y, x, d, block.rate, block.plain)
+        step.blocks[i] = type(block)(found["settings"], params, y, x, d, found["settings"]["lr"], block.plain)
         for p, number in zip(params, y, strict=True):
             for name, tensor in tensors[keys[p]].items():
                 if name not in (f"{MARK}y", COUNT):

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from . import middle
-from .closure import UNDER_WAY, refuse_zero
+from .closure import NEW_GROUP, refuse_zero
 from .finite import Finiteness
 from .hyperparameters import CHOSEN_ONCE, check_ranges, check_rules, scoped_gamma
 from .outer import KEYS, OF_ADAMW_RULE, OF_MOMENTUM
@@ -90,9 +90,9 @@ class Relaxation(Stepping):
         self.finite: bool | Tensor = True  # were loss and d of the last step? On a GPU a 0-dim tensor there
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As torch's; a step that is only begun begins anew with it. Raises ValueError in the middle of one."""
-        if self.under_way is not None and self.under_way.taken:
-            raise ValueError(UNDER_WAY.format(taken=self.under_way.taken, all=self.under_way.evaluations))
+        """As torch's. A step that is only begun begins anew with the group, and drops a gradient that is there."""
+        if (step := self.under_way) is not None and (step.taken or self.swapped):
+            raise ValueError(NEW_GROUP.format(taken=step.taken, all=step.evaluations))
         if self.param_groups:  # a group that joins later shares the count of outer steps
             param_group = {"outer_steps": self.param_groups[0]["outer_steps"], **param_group}
         check_ranges(param_group, self.choice)
@@ -100,14 +100,9 @@ class Relaxation(Stepping):
         for key in CHOSEN_ONCE & set(param_group):
             if param_group[key] != self.defaults.get(key):
                 raise ValueError(f"{key} must be the same in all parameter groups: give it to the constructor")
-        begun = self.under_way is not None
-        with torch.no_grad():
-            self._put_back()
-        try:
-            super().add_param_group(param_group)
-        finally:
-            if begun:
-                self.begin()
+        super().add_param_group(param_group)
+        if step is not None:
+            self.begin()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As torch's. Raises ValueError, before anything changes, for the state dict of another optimizer."""
@@ -179,10 +174,13 @@ class Relaxation(Stepping):
 
     def rate(self, group: dict[str, Any]) -> float:
         """lr as a step reads it."""
-        return float(self._read(group)["lr"])
+        return float(self.read(group)[0]["lr"])
 
-    def _read(self, group: dict[str, Any]) -> dict[str, Any]:
-        return self.settings({**group, "lr": float(group["lr"])})
+    def read(self, group: dict[str, Any]) -> tuple[dict[str, Any], float | Tensor]:
+        """The hyper-parameters of the group as a step works with them, and lr of the outer rule."""
+        values = self.settings({**group, "lr": float(group["lr"])})
+        check_rules(values)  # a change by hand
+        return values, values["lr"] if self.rates is None else self.rates[id(group)]
 
     def block(self, group: dict[str, Any]) -> Block:
         """The group as a step works with it."""
@@ -190,9 +188,7 @@ class Relaxation(Stepping):
         params = [p for p in group["params"] if p.requires_grad]
         y = [self.workspace.numbers[p] for p in params]
         x = self.scratch("x", y) if self.moves else y
-        values = self._read(group)
-        check_rules(values)  # a change by hand
-        rate = values["lr"] if self.rates is None else self.rates[id(group)]
+        values, rate = self.read(group)
         block = Block(values, params, y, x, self.scratch("d", y), rate, self.workspace.plain)
         if self.moves:
             copy_(block.x, block.y)

@@ -79,6 +79,9 @@ class Relaxed(Optimizer):
     def block(self, group: dict[str, Any]) -> Block: ...
 
     @abstractmethod
+    def read(self, group: dict[str, Any]) -> tuple[dict[str, Any], float | Tensor]: ...
+
+    @abstractmethod
     def scratch(self, name: str, params: list[Tensor]) -> list[Tensor]: ...
 
     workspace: Workspace
@@ -103,6 +106,12 @@ class Step:
         self.taken = 0
         self.zeroed = False  # has the closure called the optimizer's zero_grad?
         optimizer.rewind.forget()
+
+    def read_again(self) -> None:
+        """The hyper-parameters as they are now: a scheduler may have changed them since the step was begun."""
+        self.evaluations = self._optimizer.evaluations_here
+        for block, group in zip(self.blocks, self._optimizer.param_groups, strict=True):
+            block.group, block.rate = self._optimizer.read(group)
 
     def evaluate(self, closure: Closure) -> Tensor:
         """The loss of the next mini-batch, whose gradient goes into a .grad that was empty."""

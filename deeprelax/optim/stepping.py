@@ -74,7 +74,8 @@ class Stepping(Relaxed):
         `nonfinite_steps` tells of it. If the closure raises, the parameters are x again and nothing else changed.
 
         Without one, take in the gradient that is there: the next of the outer step, whose last updates x. Between these
-        calls the weights are y (`at_x`). Bit for bit the same; returns None. Hyper-parameters are read at the first.
+        calls the weights are y (`at_x`). Bit for bit the same; returns None. Hyper-parameters are read at the first,
+        and for its y, if that is away from x (sigma of Heat, rho of MSAM), as the step before ended.
         At lr 0 and gradients 0 a fresh optimizer allocates its state alone, for torch.distributed.checkpoint.
         """
         if closure is not None and does_nothing(closure):
@@ -157,6 +158,8 @@ class Stepping(Relaxed):
                 raise ValueError(AWAY.format(name=type(self).__name__))
             self.under_way = Step(self)
             self.before(0, self.under_way.blocks)
+        elif not self.under_way.taken:  # begun as the step before ended
+            self.under_way.read_again()
         return self.under_way
 
     def _evaluated(self, step: Step, closure: Closure | None) -> Tensor:

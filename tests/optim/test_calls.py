@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from deeprelax.optim import SGD, EntropySGD, Heat, Relaxation
 from tests.optimizers import OPTIMIZERS
 
-from .problems import ALL, Batches, network, same, weights
+from .problems import ALL, Batches, identical, network, same, weights
 from .test_groups import Mine
 
 
@@ -42,7 +42,7 @@ def test_calls_equal_a_closure_bit_for_bit(name: str) -> None:
         call(called, batches[1], called.evaluations)
         with called.swapped_to_x():
             assert same(weights(nets[0]), weights(nets[1]))
-            assert str(closed.state_dict()) == str(called.state_dict())
+            assert identical(closed.state_dict(), called.state_dict())
         assert closed.direction_norm() == called.direction_norm()
     assert batches[0].calls == batches[1].calls
 
@@ -130,7 +130,7 @@ def test_a_gradient_that_is_not_finite_leaves_x_and_counts_the_step(where: int) 
             next(net.parameters()).grad.fill_(math.nan)
         optimizer.step()
     assert same(x, weights(net))
-    assert str(state) == str(optimizer.state_dict()["state"])
+    assert identical(state, optimizer.state_dict()["state"])
     assert optimizer.nonfinite_steps() == (1, 1)
 
 
@@ -147,31 +147,56 @@ def test_what_raises_within_a_call_leaves_x(monkeypatch: pytest.MonkeyPatch) -> 
         with pytest.raises(ZeroDivisionError):
             optimizer.step()
     assert same(x, weights(net))
-    assert str(state) == str(optimizer.state_dict())
+    assert identical(state, optimizer.state_dict())
 
 
-def test_schedulers_count_calls_and_hyper_parameters_are_read_at_the_first() -> None:
+@ALL
+def test_schedulers_count_calls_and_hyper_parameters_are_read_at_the_first(name: str) -> None:
     """With a closure they count outer steps; without, calls, of which the outer step uses the first one's rate."""
-    p, q = (nn.Parameter(torch.tensor([2.0, -1.0], dtype=torch.float64)) for _ in range(2))
-    rates = [0.5, 0.25, 0.125, 0.0625]
-    called = EntropySGD([p], lr=1.0, inner_steps=2, temperature=0.0)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(called, lambda k: rates[k] if k < 4 else 0.0)
-    for _ in range(4):
-        p.pow(4).sum().backward()
-        called.step()
-        scheduler.step()
-    closed = EntropySGD([q], inner_steps=2, temperature=0.0)
-    for rate in (rates[0], rates[2]):
-        closed.param_groups[0]["lr"] = rate
+    nets, (closed, called), batches = pair(name)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(called, lambda k: 1 / (1 + k))
+    (rate,) = scheduler.base_lrs
+    for step in range(4):
+        closed.param_groups[0]["lr"] = rate * (1 / (1 + step * closed.evaluations))
+        closed.step(batches[0])
+        for _ in range(called.evaluations):
+            call(called, batches[1], 1)
+            scheduler.step()
+        with called.swapped_to_x():
+            assert same(weights(nets[0]), weights(nets[1]))
 
-        def closure() -> Tensor:
-            closed.zero_grad()
-            loss = q.pow(4).sum()
-            loss.backward()
-            return loss
 
-        closed.step(closure)
-    assert torch.equal(p, q)
+def test_a_change_between_two_steps_acts_but_on_the_place_that_the_weights_have_reached() -> None:
+    """Heat of the sum of x^2, whose gradient is 2 y: of two samples the first keeps its sigma, the second is at x."""
+    p = nn.Parameter(torch.tensor([2.0, -1.0], dtype=torch.float64))
+    optimizer = Heat([p], lr=0.1, momentum=0.0, sigma=0.5, filter_normalized=False, samples=3)
+    optimizer.begin()
+    y = p.detach().clone()
+    optimizer.param_groups[0].update(sigma=0.0, samples=2)
+    for _ in range(2):
+        optimizer.zero_grad()
+        p.square().sum().backward()
+        optimizer.step()
+    assert optimizer.at_x
+    x = torch.tensor([2.0, -1.0], dtype=torch.float64)
+    torch.testing.assert_close(p.detach(), x - 0.1 * (y + x), rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+def test_a_group_that_cannot_join_here_changes_nothing(taken: int) -> None:
+    nets, (closed, called), batches = pair("heat")
+    call(called, batches[1], taken)
+    y, other = weights(nets[1]), nn.Parameter(torch.ones(2, dtype=torch.float64))
+    sentence = rf"^a parameter group joins between outer steps, and outside .* of which {taken} of 2 gradients"
+    with called.swapped_to_x(), pytest.raises(ValueError, match=sentence):
+        called.add_param_group({"params": [other]})
+    with pytest.raises(ValueError, match=sentence if taken else "more than one parameter group"):
+        called.add_param_group({"params": [other if taken else next(nets[1].parameters())]})
+    assert same(y, weights(nets[1]))
+    call(called, batches[1], 2 - taken)
+    closed.step(batches[0])
+    with called.swapped_to_x():
+        assert same(weights(nets[0]), weights(nets[1]))
 
 
 def test_the_loop_of_every_tutorial() -> None:

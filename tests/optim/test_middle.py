@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from deeprelax.optim import Relaxation
 from tests.optimizers import OPTIMIZERS
 
-from .problems import ALL, Batches, network, same, weights
+from .problems import ALL, Batches, identical, network, same, weights
 from .test_calls import call, pair
 
 
@@ -21,7 +22,15 @@ from .test_calls import call, pair
 @pytest.mark.parametrize("swapped", [False, True])
 def test_saved_and_resumed_in_the_middle_of_a_step(name: str, taken: int, swapped: bool, tmp_path: Path) -> None:
     nets, (_, optimizer), (_, batches) = pair(name)
-    call(optimizer, batches, optimizer.evaluations + min(taken, optimizer.evaluations - 1))
+    first = optimizer.param_groups[0]["lr"]
+
+    def on(each: Relaxation, closure: Batches) -> None:
+        """A call, and a scheduler's after it."""
+        call(each, closure, 1)
+        each.param_groups[0]["lr"] = first / (1 + closure.calls)
+
+    for _ in range(optimizer.evaluations + min(taken, optimizer.evaluations - 1)):
+        on(optimizer, batches)
     resumed = OPTIMIZERS[name].build(nets[0].parameters())
     with optimizer.swapped_to_x() if swapped else contextlib.nullcontext():
         torch.save((nets[1].state_dict(), optimizer.state_dict()), tmp_path / "saved.pt")
@@ -30,14 +39,17 @@ def test_saved_and_resumed_in_the_middle_of_a_step(name: str, taken: int, swappe
     resumed.load_state_dict(state)
     if resumed.under_way is None:
         resumed.begin()
+    if optimizer.under_way is not None and optimizer.under_way.taken:
+        rates = [[block.rate for block in each.under_way.blocks] for each in (optimizer, resumed) if each.under_way]
+        assert rates[0] == rates[1] == [block.group["lr"] for block in resumed.under_way.blocks]
     later = Batches(nets[0], resumed)
     later.calls = batches.calls
     for i in range(2 * optimizer.evaluations):
         for each, closure in ((optimizer, batches), (resumed, later)):
-            call(each, closure, 1)
+            on(each, closure)
         assert same(weights(nets[0]), weights(nets[1])), i
     with optimizer.swapped_to_x(), resumed.swapped_to_x():
-        assert str(optimizer.state_dict()) == str(resumed.state_dict())
+        assert identical(optimizer.state_dict(), resumed.state_dict())
 
 
 def test_a_step_that_was_resumed_in_the_middle_leaves_what_the_chain_kept() -> None:
@@ -56,7 +68,7 @@ def test_a_step_that_was_resumed_in_the_middle_leaves_what_the_chain_kept() -> N
     next(other.parameters()).grad.fill_(math.nan)
     resumed.step()
     assert same(x, weights(other))
-    assert str(kept) == str(resumed.state_dict()["state"])
+    assert identical(kept, resumed.state_dict()["state"])
 
 
 def test_a_copy_holds_no_step_and_is_refused_in_the_middle_of_one() -> None:
