@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError, did_you_mean
 from ..files import replace, write_json
 from ..records.directory import RunDirectory
-from ..records.flatness import DTYPES, PARTS, Asked, numbers, of_checkpoint, stored
+from ..records.flatness import DTYPES, PARTS, Asked, comparable, drawn, merged, numbers, of_checkpoint, stored
 from .arguments import Parser, add_weights
 from .evaluate import ALLOWED as OF_EVALUATE
 
@@ -28,7 +28,8 @@ def parser() -> Parser:
         prog="deeprelax flatness",
         description="Measure how flat the training loss is at the weights of runs: eigenvalues, trace and density of "
         "the Hessian, Gauss-Newton beside it, average and worst-case sharpness, local entropy. Prints a table, writes "
-        f"flatness.json and flatness.png beside result.json. KEY=VALUE may be {', '.join(ALLOWED)}.",
+        f"flatness.json and flatness.png beside result.json; parts that are there, of these weights and with these "
+        f"options, are kept. KEY=VALUE may be {', '.join(ALLOWED)}.",
     )
     made.add_argument("runs", nargs="+", metavar="RUN", help="run directories, or folders of runs")
     made.add_argument("--by", metavar="KEY", help="layer: of each layer too; another, as optimizer: group the runs by "
@@ -44,9 +45,9 @@ def parser() -> Parser:
                       "training examples)")  # fmt: skip
     made.add_argument("--entropy-images", type=int, default=2000, metavar="N", help="of local entropy, whose chains "
                       "take full gradients (default: %(default)s)")  # fmt: skip
-    made.add_argument("--gradients", type=int, default=3000, metavar="N", help="that local entropy may take; its curve "
+    made.add_argument("--gradients", type=int, default=1800, metavar="N", help="that local entropy may take; its curve "
                       "ends where more are needed (default: %(default)s)")  # fmt: skip
-    made.add_argument("--again", action="store_true", help="measure runs that have these numbers already")
+    made.add_argument("--again", action="store_true", help="measure all that is asked for anew, though it is there")
     return made
 
 
@@ -68,7 +69,7 @@ def main(arguments: list[str]) -> None:
     labels = _labels(runs, options.by)
     problems = [_measure(run.directory, asked, options.again, several=len(runs) > 1) for run in runs]
     if len(runs) > 1:
-        _compare(runs, labels)
+        _compare([run for run, problem in zip(runs, problems, strict=True) if problem is None], labels)
     if failed := [problem for problem in problems if problem]:
         raise UserError(f"{len(failed)} of {len(runs)} runs could not be measured: {failed[0]}")
 
@@ -119,13 +120,15 @@ def _measure(path: Path, asked: Asked, again: bool, *, several: bool) -> UserErr
 
     directory = RunDirectory(path)
     try:
-        known = stored(directory)
-        new = again or known.get("asked") != asked.to_json() or known.get("checkpoint") != of_checkpoint(directory)
+        known = {} if again else _known(directory, asked)
+        missing = asked.beyond(known.get("asked", {}))
+        new = bool(missing.parts) or missing.layers
         if new:
             from ..runs.flatness import measure
 
             with _Bar(directory.shown()) as bar:
-                known = measure(path, asked, bar)
+                found = measure(path, missing, bar)
+            known = merged(known, found)
             write_json(directory.flatness, known)
             _draw(directory, known)
     except UserError as problem:
@@ -134,15 +137,29 @@ def _measure(path: Path, asked: Asked, again: bool, *, several: bool) -> UserErr
         print(f"! {directory.shown()}: {problem}\n", flush=True)
         return problem
     print(of_run(directory.shown(), known))
-    written = "flatness.json, flatness.png" if "density" in known else "flatness.json"
+    written = "flatness.json, flatness.png" if drawn(known) else "flatness.json"
     print(f"  {'written to' if new else 'as they are in'} {directory.shown()}: {written}\n", flush=True)
     return None
 
 
+def _known(directory: RunDirectory, asked: Asked) -> dict[str, Any]:
+    """What is measured of these weights with these options, whatever its parts; else nothing, and why in a line."""
+    try:
+        found = stored(directory)
+        numbers(found, directory)  # which is refused if the file is corrupt
+    except UserError as problem:
+        print(f"! {problem}: it is measured anew")
+        return {}
+    if not found or (asked.agrees(found.get("asked", {})) and found.get("checkpoint") == of_checkpoint(directory)):
+        return found
+    print(f"! {directory.shown()}: flatness.json is of other weights or options, and is replaced")
+    return {}
+
+
 def _draw(directory: RunDirectory, found: dict[str, Any]) -> None:
-    """The density, or nothing in place of an older one."""
+    """The density and the curve of local entropy, or nothing in place of an older figure."""
     file = directory.path / "flatness.png"
-    if "density" not in found:
+    if not drawn(found):
         file.unlink(missing_ok=True)
         return
     import torch
@@ -151,10 +168,15 @@ def _draw(directory: RunDirectory, found: dict[str, Any]) -> None:
     from ..flatness.density_figure import draw
     from ..reporting.style import save
 
-    nodes, weights = (torch.tensor(found["density"][key], dtype=torch.float64) for key in ("nodes", "weights"))
+    density, valley = None, found.get("local_entropy", [])
+    if "density" in found:
+        nodes, weights = (torch.tensor(found["density"][key], dtype=torch.float64) for key in ("nodes", "weights"))
+        density = Density(nodes, weights, found["parameters"], 0)
+    if valley:
+        valley = [{"gamma": 0.0, "value": found["local_entropy_loss"], "error": 0.0, "converged": True}, *valley]
     top = [value for value in found.get("hessian", {}).get("eigenvalues", []) if value is not None]
     title = textwrap.fill(f"{directory.shown()} ({found['images']} training {found['examples']}s)", 70)
-    figure = draw(Density(nodes, weights, found["parameters"], 0), top, title)
+    figure = draw(density, top, valley, title)
     replace(file, lambda open_file: save(figure, open_file, "png", 200))
 
 
@@ -166,14 +188,14 @@ def _compare(runs: Sequence[Run], labels: Mapping[int, str]) -> None:
 
     for part in split(runs, PROBLEM):
         rows, score = [], part[0].compared_by
+        found, _ = comparable(RunDirectory(run.directory) for run in part)  # all, of what was measured just now
         for run in part:
-            directory = RunDirectory(run.directory)
-            found = stored(directory)
-            if found.get("loss") is None:  # it could not be measured, or its loss is not finite
+            if run.directory not in found:
                 continue
             value = run.result.get(score)  # of an unfinished run there is none
             known = None if value is None else float(value)
-            rows.append(Measured(labels[id(run)], float(found["loss"]), known, numbers(found, directory)))
+            loss = float(stored(RunDirectory(run.directory))["loss"])
+            rows.append(Measured(labels[id(run)], loss, known, found[run.directory]))
         if rows:
             print(f"{title_of(part[0])}\n\n{of_groups(rows, score)}\n\n{of_ranks(rows, score)}\n")
 

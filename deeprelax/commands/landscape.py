@@ -47,7 +47,8 @@ def parser() -> Parser:
     made.add_argument("--split", choices=["train", "test"], default="train", help="what the loss is of: the training "
                       "batches of result.json's train_loss, or all test examples (default: %(default)s)")  # fmt: skip
     made.add_argument("--batch-norm", choices=["reestimated", "fixed"], default="reestimated", help="the statistics: "
-                      "estimated anew at every point, or those of the first run (default: %(default)s)")  # fmt: skip
+                      "estimated anew at each point, or of the first run's checkpoint, which of an unfinished run "
+                      "may be older than its weights (default: %(default)s)")  # fmt: skip
     add_weights(made)
     made.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: the first run's directory)")
     return made
@@ -104,7 +105,8 @@ def _landscapes(options: Any, run: Restored, paths: list[Path]) -> Iterable[tupl
     moved, loss = list(run.model.parameters()), scored(run, options.split, fixed=options.batch_norm == "fixed")
     of_line, of_plane = options.points or 51, options.points or 25
     try:
-        with torch.random.fork_rng():  # evaluation seeds the default generators
+        gpus = [run.device] if run.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=gpus):  # evaluation seeds the default generators
             if options.trajectory:
                 path = _way(run, names)
                 found = trajectory(loss, moved, path, points=of_plane, progress=_progress("trajectory"))
@@ -185,7 +187,8 @@ def _way(run: Restored, names: list[str]) -> dict[str, list[Tensor]]:
             f"{run.directory.path} holds {len(found) - 1} checkpoint{'s' * (len(found) != 2)} to draw a way through, "
             "and two are needed: copy checkpoint.pt there under other names (*.pt) while a run trains"
         )
-    return {f"{passes:.3g}": found[passes] for passes in sorted(found)}
+    digits = next(n for n in range(3, 18) if len({f"{passes:.{n}g}" for passes in found}) == len(found))
+    return {f"{passes:.{digits}g}": found[passes] for passes in sorted(found)}
 
 
 def _progress(what: str) -> Callable[[Iterable[int]], Iterable[int]]:

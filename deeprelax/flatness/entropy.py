@@ -25,8 +25,8 @@ class Point:
     Attributes:
         gamma: of the paper, larger is smoother.
         value: u, in units of the loss; nan where the chains did not converge, and beyond.
-        error: half of the width of its 95 % interval. At temperature 0 how far value is above the least, if f is convex
-            there, by the force that is left.
+        error: half of the width of its 95 % interval, without the rule's own, up to a thousandth of u - f. At
+            temperature 0 how far value is above the least, if f is convex there, by the force that is left.
         effective: independent samples, the least over the chains that this gamma needed beyond the one before;
             infinite at temperature 0, where none is drawn.
         converged: do all chains up to here have enough of them, and did none drift?

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from ..files import corrupt, read_json
 from .directory import RunDirectory
 
 PARTS = ("hessian", "gauss_newton", "density", "sharpness", "local_entropy")
 DTYPES = ("float32", "float64")
+ALIKE = ("weights", "dtype", "seed", "temperature", "entropy_images")  # in what is asked for, of comparable numbers
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,31 @@ class Asked:
     gammas: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
     temperature: float | None = None
     entropy_images: int = 2000
-    gradients: int = 3000  # of local entropy
+    gradients: int = 1800  # of local entropy
     overrides: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON has it after it was read again."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    def agrees(self, other: Mapping[str, Any]) -> bool:
+        """Is `other`, as JSON has it, the same but for the parts and layers?"""
+        own = self.to_json()
+        return own.keys() == other.keys() and all(own[key] == other[key] for key in own.keys() - {"parts", "layers"})
+
+    def beyond(self, other: Mapping[str, Any]) -> Asked:
+        """What of it `other`, which agrees, has not."""
+        parts = tuple(part for part in self.parts if part not in other.get("parts", ()))
+        return replace(self, parts=parts, layers=self.layers and not other.get("layers", False))
+
+
+def merged(known: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Two contents of flatness.json that agree, in one; what is in both is that of `found`."""
+    if not known:
+        return dict(found)
+    parts = [part for part in PARTS if any(part in each["asked"]["parts"] for each in (known, found))]
+    asked = found["asked"] | {"parts": parts, "layers": known["asked"]["layers"] or found["asked"]["layers"]}
+    return {**known, **found, "asked": asked, "seconds": known["seconds"] + found["seconds"]}
 
 
 def of_checkpoint(directory: RunDirectory) -> str:
@@ -53,10 +76,52 @@ def stored(directory: RunDirectory) -> dict[str, Any]:
     return read_json(directory.flatness) if directory.flatness.exists() else {}
 
 
+def drawn(content: Mapping[str, Any]) -> bool:
+    """Does flatness.png show anything of it: the density, or the curve of local entropy?"""
+    return "density" in content or bool(content.get("local_entropy"))
+
+
+def is_current(content: Mapping[str, Any], directory: RunDirectory) -> bool:
+    """Is it of the weights that the run has now? Checkpoints no newer than the file are not read for that."""
+    measured = directory.flatness.stat().st_mtime
+    files = [file for file in (directory.checkpoint, directory.previous, directory.best) if file.exists()]
+    unchanged = bool(files) and all(file.stat().st_mtime < measured for file in files)
+    return unchanged or content.get("checkpoint") == of_checkpoint(directory)
+
+
+def comparable(directories: Iterable[RunDirectory]) -> tuple[dict[Path, dict[str, float]], dict[Path, str]]:
+    """The numbers of the runs that were measured, and why those of some are left out, by the runs' directories.
+
+    Left out are those of other weights than the run has now, and those that were not measured as the most were: on as
+    many examples, of the same weights, data type, seed and temperature.
+    """
+    found, how, why = {}, {}, {}
+    for directory in directories:
+        try:
+            if not (content := stored(directory)):
+                continue
+            values = numbers(content, directory)
+            if not is_current(content, directory):
+                why[directory.path] = "its flatness.json is of other weights than it has now: measure it again"
+                continue
+        except UserError as problem:
+            why[directory.path] = str(problem)
+            continue
+        asked = content.get("asked", {})
+        settings = {"images": content.get("images")} | {key: asked.get(key) for key in ALIKE}
+        found[directory.path], how[directory.path] = values, ", ".join(f"{k}={v}" for k, v in settings.items())
+    usual = Counter(how.values()).most_common(1)
+    for path, settings_of in how.items():
+        if settings_of != usual[0][0]:
+            del found[path]
+            why[path] = f"its flatness was measured with {settings_of}, not {usual[0][0]}: measure all alike"
+    return found, why
+
+
 def numbers(content: Mapping[str, Any], directory: RunDirectory) -> dict[str, float]:
     """The numbers of flatness.json that runs are compared by, by their names; those that were not measured lack.
 
-    "local entropy" is u(x, gamma) - f(x) at the largest gamma that converged; its name says which.
+    "local entropy G" is u(x, G) - f(x), at each gamma that converged.
     Raises UserError if the file is corrupt.
     """
     found: dict[str, Any] = {}

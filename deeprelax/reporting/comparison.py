@@ -11,7 +11,7 @@ from ..tasks.metric import Metric
 from .budgets import flag, same_budget
 from .groups import ABSENT, METHOD, Group, group, matches, resolve_key, split
 from .loading import Run
-from .rows import Comparison, Row, Table, traffic
+from .rows import Comparison, Row, Table, add_flatness, traffic
 from .summary import Difference, paired_difference, summarize
 
 NOT_METRICS = {
@@ -123,6 +123,7 @@ def _fill(table: Table, runs: list[Run], kept: set[int], by: Sequence[str] | Non
     rows = [_row(each, [run for run in each.runs if id(run) in kept], table.metric) for each in group(runs, by)]
     found = [row for row in rows if row.counted and all(_meets(run, conditions) for run in row.counted)]
     flag(rows, found)
+    add_flatness(rows)
     seeds = {run.seed for run in runs}
     for row in rows:
         row.missing_seeds = sorted(seeds - {run.seed for run in row.counted})

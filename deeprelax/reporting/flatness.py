@@ -115,7 +115,9 @@ def of_groups(runs: Sequence[Measured], score: str) -> str:
     rows.append([score.replace("_", " "), *map(_mean, scores)])
     for name in names:
         values = [[run.values[name] for run in group if name in run.values] for group in groups.values()]
-        rows.append([name, *map(_mean, values)])
+        counts = ["" if len(own) in (0, len(group)) else f" (n {len(own)})"
+                  for own, group in zip(values, groups.values(), strict=True)]  # fmt: skip
+        rows.append([name, *(_mean(own) + count for own, count in zip(values, counts, strict=True))])
     return "\n".join(aligned(rows, "<" + ">" * len(groups)))
 
 
@@ -150,9 +152,8 @@ def rank(values: Sequence[float], scores: Sequence[float], losses: Sequence[floa
     tau = float(kendalltau(x, y).statistic) if n > 1 else math.nan
     low = high = math.nan
     if n >= FEWEST:
-        generator = np.random.default_rng(seed)
-        draws = [generator.integers(n, size=n) for _ in range(DRAWS)]
-        found = np.array([float(kendalltau(x[i], y[i]).statistic) for i in draws if len(set(i.tolist())) > 1])
+        draws = np.random.default_rng(seed).integers(n, size=(DRAWS, n))
+        found = _taus(x, y, draws)
         if np.isfinite(found).any():
             low, high = map(float, np.nanquantile(found, [0.025, 0.975]))
     if high - low < 1e-9:  # of a tau of 1: samples of the same runs know nothing of other ones
@@ -165,6 +166,18 @@ def rank(values: Sequence[float], scores: Sequence[float], losses: Sequence[floa
     matched = float(np.mean(signs)) if signs else math.nan
     tau, low, high, matched = (each if math.isfinite(each) else None for each in (tau, low, high, matched))  # type: ignore[assignment]
     return Rank(n, tau, low, high, matched, len(signs))
+
+
+def _taus(x: np.ndarray, y: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Kendall's tau (b) of x and y in each draw of runs, (draws, n); nan where one of them is constant."""
+    of_x, of_y = (np.sign(each[:, None] - each) for each in (x, y))
+    counts = np.stack([(draws == i).sum(1) for i in range(len(x))], 1).astype(float)
+    products = (np.einsum("di,ij,dj->d", counts, signs, counts, optimize=True)
+                for signs in (of_x * of_y, of_x**2, of_y**2))  # fmt: skip
+    both, one, other = products
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: np.ndarray = both / np.sqrt(one * other)
+    return found
 
 
 def of_ranks(runs: Sequence[Measured], score: str) -> str:

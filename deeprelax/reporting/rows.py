@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 
-from ..errors import UserError
 from ..records.directory import RunDirectory
-from ..records.flatness import numbers, stored
+from ..records.flatness import comparable
 from ..records.scores import first, of_key, score_of
 from ..tasks.metric import Metric
 from .groups import Group
@@ -47,21 +44,24 @@ class Row:
     missing_seeds: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     cost: Cost | None = None  # of reaching the table's target; None without one
+    flatness: dict[str, float] = field(default_factory=dict)  # by name: means over the runs that were measured alike
 
     def of_seed(self, seed: int, metric: str) -> list[float]:
         """The metric of the counted runs of this seed: one, unless runs are pooled."""
         return [float(run.result[metric]) for run in self.counted if run.seed == seed]
 
-    @cached_property
-    def flatness(self) -> dict[str, float]:
-        """What `deeprelax flatness` has measured, by name: means over the runs whose flatness.json has it."""
+
+def add_flatness(rows: list[Row]) -> None:
+    """Give the rows what `deeprelax flatness` has measured of their runs, and notes of what is not comparable."""
+    found, why = comparable(RunDirectory(run.directory) for row in rows for run in row.counted)
+    for row in rows:
         values: dict[str, list[float]] = {}
-        for run in self.counted:
-            directory = RunDirectory(run.directory)
-            with suppress(UserError):
-                for name, value in numbers(stored(directory), directory).items():
-                    values.setdefault(name, []).append(value)
-        return {name: sum(each) / len(each) for name, each in values.items()}
+        for run in row.counted:
+            for name, value in found.get(run.directory, {}).items():
+                values.setdefault(name, []).append(value)
+            if run.directory in why:
+                row.notes.append(f"{run.directory}: {why[run.directory]}")
+        row.flatness = {name: sum(each) / len(each) for name, each in values.items()}
 
 
 def traffic(counted: list[Run]) -> float | None:

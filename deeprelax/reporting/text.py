@@ -210,7 +210,7 @@ def legend(table: Table) -> list[str]:
         notes.append("(!) over 2 % more or fewer gradient evaluations than others of the same budget: see above")
     if any(key in row.flatness for row in table.rows for key in FLAT.values()):
         notes.append(
-            "lambda_max, trace, sharpness (filter-normalised): of flatness.json, means over the runs that have it"
+            "lambda_max, trace, sharpness (filter-normalised): of flatness.json, means over runs measured alike"
         )
     if any(row.traffic is not None for row in table.rows):
         notes.append("sent: what each rank handed to all-reduces for training; - on one rank")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..configuration.schema import HardwareConf
 from ..errors import UserError
 from ..flatness.curvature import Curvature
 from ..flatness.density import estimated_density
@@ -21,6 +23,7 @@ from ..flatness.spectrum import Estimate, eigenvalues, estimated_trace
 from ..records.directory import RunDirectory
 from ..records.flatness import Asked, of_checkpoint
 from .examples import Examples, prepare, restore
+from .failures import is_out_of_memory, views_explained
 from .precision import single_precision
 
 TOLERANCE = {"float32": 1e-3, "float64": 1e-6}  # of eigenvalues, relative to the largest
@@ -34,14 +37,15 @@ def measure(path: Path, asked: Asked, bar: Bar) -> dict[str, Any]:
     examples, and for numbers that are out of range.
     """
     begun = time.perf_counter()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # loading seeds, and
         run = restore(path, asked)
-        with single_precision("float32", run.device):
-            examples, statistics = Examples(run, asked), prepare(run, asked)
-            try:
-                found = _measured(examples, asked, bar)
-            except ValueError as problem:
-                raise UserError(str(problem)) from None
+    with (
+        torch.random.fork_rng(devices=[run.device] if run.device.type == "cuda" else []),
+        single_precision("float32", run.device),
+        _explained(run.conf.hardware),
+    ):
+        examples, statistics = Examples(run, asked), prepare(run, asked)
+        found = _measured(examples, asked, bar)
     how = {
         "images": examples.count, "batch_norm": statistics, "weights": asked.weights, "seed": asked.seed,
         "dropout": "off", "autocast": "off", "dtype": asked.dtype, "device": run.device.type,
@@ -50,6 +54,23 @@ def measure(path: Path, asked: Asked, bar: Bar) -> dict[str, Any]:
         "seconds": time.perf_counter() - begun,
     }  # fmt: skip
     return strict(found | how)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _explained(hardware: HardwareConf) -> Iterator[None]:
+    """Raise UserError for what cannot be measured, so that the other runs are: numbers, memory, derivatives."""
+    try:
+        with views_explained(hardware):
+            yield
+    except UserError:
+        raise
+    except ValueError as problem:
+        raise UserError(str(problem)) from None
+    except (RuntimeError, MemoryError) as error:  # of torch, its linear algebra, and ARPACK
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        if is_out_of_memory(error):
+            raise UserError(f"not enough memory ({reason}): take fewer --images, or less with --only") from None
+        raise UserError(f"torch or ARPACK could not do it ({reason})") from error
 
 
 def _measured(examples: Examples, asked: Asked, bar: Bar) -> dict[str, Any]:
@@ -78,7 +99,8 @@ def _measured(examples: Examples, asked: Asked, bar: Bar) -> dict[str, Any]:
 
 
 def _spectrum(product: Curvature, asked: Asked) -> dict[str, Any]:
-    top = eigenvalues(product, asked.top, asked.seed, tolerance=TOLERANCE[asked.dtype])
+    k = min(asked.top, product.d) if asked.top == Asked.top else asked.top  # the default fits all networks
+    top = eigenvalues(product, k, asked.seed, tolerance=TOLERANCE[asked.dtype])
     whole = estimated_trace(product, asked.products, asked.seed)
     return {
         "eigenvalues": top.values.tolist(), "residuals": top.residuals.tolist(), "converged": top.converged,

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from deeprelax.optim import reestimate_batchnorm
 from deeprelax.runs.restored import restored
+from deeprelax.tasks import Classification
 from tests.quick import RUN, directory
 from tests.tasks.test_runs import SHORT, TASKS
 
@@ -68,6 +69,29 @@ def test_of_one_run(deeprelax: Command) -> None:
         assert f"\n  {line}" in out
     again = deeprelax("flatness", str(folder), *few)[1]
     assert again == out.replace("written to", "as they are in")
+    assert deeprelax("flatness", str(folder), *few, "--only", "hessian")[1] == again  # which is there
+
+
+def test_parts_are_added_and_corrupt_numbers_are_no_obstacle(deeprelax: Command) -> None:
+    assert deeprelax(*RUN, *LESS)[0] == 0
+    folder, file = directory(), directory() / "flatness.json"
+    words = ["flatness", str(folder), *LITTLE, "--only"]
+    assert deeprelax(*words, "hessian")[0] == 0
+    before = found(folder)
+    assert deeprelax(*words, "gauss_newton")[0] == 0
+    merged = found(folder)
+    assert merged["hessian"] == before["hessian"]
+    assert "gauss_newton" in merged
+    assert merged["asked"]["parts"] == ["hessian", "gauss_newton"]
+    assert "as they are in" in deeprelax(*words, "gauss_newton,hessian")[1]
+    for more in ([], ["--again"]):
+        file.write_text("{")
+        status, out, _ = deeprelax(*words, "hessian", *more)
+        assert (status, "corrupt" in out) == (0, not more)
+        assert found(folder)["hessian"] == before["hessian"]
+    out = deeprelax(*words, "gauss_newton", "--seed", "1")[1]
+    assert "flatness.json is of other weights or options, and is replaced" in out
+    assert "hessian" not in found(folder)
 
 
 def test_seeds_layers_precision_and_what_is_measured(deeprelax: Command) -> None:
@@ -115,6 +139,42 @@ def test_groups_and_ranks(deeprelax: Command) -> None:
     assert deeprelax("compare", "outputs")[0] == 0
 
 
+def test_a_loss_of_a_custom_task(deeprelax: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A penalty of the weights in it is a part of f; where torch cannot do it there is a sentence for that."""
+    assert deeprelax(*RUN, *LESS)[0] == 0
+    folder, plain = directory(), Classification.loss
+    words = ["flatness", str(folder), *LITTLE, "--only", "hessian,gauss_newton"]
+    assert deeprelax(*words)[0] == 0
+    before = found(folder)
+
+    def penalised(self: Classification, model: nn.Module, *batch: Tensor) -> Tensor:
+        return plain(self, model, *batch) + 0.5 * sum(p.square().sum() for p in model.parameters())
+
+    monkeypatch.setattr(Classification, "loss", penalised)
+    assert deeprelax(*words, "--again")[0] == 0
+    content = found(folder)
+    squares = sum(float(p.detach().square().sum()) for p in restored(folder).model.parameters())
+    assert content["loss"] == pytest.approx(before["loss"] + squares / 2, rel=1e-5)
+    assert content["hessian"]["eigenvalues"][0] == pytest.approx(before["hessian"]["eigenvalues"][0] + 1, rel=1e-2)
+    assert "gauss_newton" not in content
+
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(_: object, z: Tensor) -> Tensor:
+            return z.clone()
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(_: object, z: Tensor) -> Tensor:
+            return z
+
+    monkeypatch.setattr(Classification, "loss", lambda self, model, *batch: Once.apply(plain(self, model, *batch)))
+    status, _, err = deeprelax(*words, "--again")
+    assert (status, err.count("\n")) == (1, 1)
+    assert err.startswith("deeprelax: torch or ARPACK could not do it (")
+    assert found(folder) == content
+
+
 @pytest.mark.parametrize("task", [task for task in TASKS if task not in ("classification", "estimation")])
 def test_of_every_task_whose_loss_is_a_mean(task: str, deeprelax: Command) -> None:
     assert (
@@ -141,7 +201,7 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(deeprelax: Command) -> No
          "images"),
         ([run, "--images", "0"], "--images 0 is out of range: it must be an integer of 1 or more"),
         ([run, "--top", "200000", "--images", "8"], "k=200000 is out of range: it must be an integer from 1 to "
-         "131220, the number of parameters"),
+         "1024, for more than 4096 parameters"),
         ([run, "--only", "hessain"], "--only hessain is none of hessian, gauss_newton, density, sharpness, "
          "local_entropy (did you mean hessian?)"),
         ([run, "--gamma", "a"], "--gamma a cannot be read: give positive numbers, as 0.01,0.1,1"),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import kendalltau
 
 from deeprelax.errors import UserError
 from deeprelax.records.directory import RunDirectory
-from deeprelax.records.flatness import Asked, numbers, stored
-from deeprelax.reporting.flatness import Measured, of_groups, of_ranks, rank
+from deeprelax.records.flatness import Asked, comparable, numbers, of_checkpoint, stored
+from deeprelax.reporting.flatness import Measured, _taus, of_groups, of_ranks, rank
 
 
 def test_tau_by_hand() -> None:
@@ -37,6 +40,49 @@ def test_the_bootstrap_holds_tau_and_is_seeded() -> None:
     perfect = rank(x, x, x)
     assert perfect.tau == pytest.approx(1)
     assert perfect.low is None  # a bootstrap of it would say [1, 1]
+
+
+def test_the_bootstrap_is_that_of_scipys_tau_with_ties() -> None:
+    generator = np.random.default_rng(0)
+    x, y = generator.integers(4, size=9).astype(float), generator.normal(size=9)
+    draws = np.vstack([generator.integers(9, size=(50, 9)), np.zeros((1, 9), dtype=int)])
+    expected = [kendalltau(x[i], y[i]).statistic for i in draws]
+    assert _taus(x, y, draws) == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
+def test_a_mean_over_fewer_runs_than_the_group_has_says_so() -> None:
+    runs = [Measured("sgd", 0.1, 2.0, {"one": 1.0 + i} | ({"two": 3.0} if i else {})) for i in range(2)]
+    lines = [line.split() for line in of_groups(runs, "test_error").splitlines()]
+    assert ["one", "1.5", "+-", "0.7071"] in lines
+    assert ["two", "3", "(n", "1)"] in lines
+
+
+def test_what_was_measured_otherwise_or_of_other_weights_is_not_compared(tmp_path: Path) -> None:
+    directories = []
+    for i, (images, seed) in enumerate([(50, 0), (50, 0), (20, 0), (50, 1), (50, 0), (50, 0)]):
+        directory = RunDirectory(tmp_path / str(i))
+        directory.path.mkdir()
+        directory.checkpoint.write_bytes(b"weights")
+        content = {"images": images, "loss": 1.0, "hessian": {"eigenvalues": [1.0 + i], "trace": 7.0},
+                   "asked": Asked(seed=seed).to_json(), "checkpoint": of_checkpoint(directory)}  # fmt: skip
+        directory.flatness.write_text(json.dumps(content))
+        directories.append(directory)
+    for file, content in ((directories[4].checkpoint, "other weights"), (directories[5].flatness, "{")):
+        file.write_text(content)
+    later = directories[4].flatness.stat().st_mtime + 10
+    os.utime(directories[4].checkpoint, (later, later))
+    found, why = comparable(directories)
+    assert {path.name: values["Hessian top"] for path, values in found.items()} == {"0": 1.0, "1": 2.0}
+    assert {path.name: text.split(": measure")[0] for path, text in why.items() if path.name != "5"} == {
+        "2": "its flatness was measured with images=20, weights=last, dtype=float32, seed=0, temperature=None, "
+        "entropy_images=2000, not images=50, weights=last, dtype=float32, seed=0, temperature=None, "
+        "entropy_images=2000",
+        "3": "its flatness was measured with images=50, weights=last, dtype=float32, seed=1, temperature=None, "
+        "entropy_images=2000, not images=50, weights=last, dtype=float32, seed=0, temperature=None, "
+        "entropy_images=2000",
+        "4": "its flatness.json is of other weights than it has now",
+    }
+    assert "corrupt" in why[directories[5].path]
 
 
 def test_text() -> None:
