@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -202,6 +202,15 @@ def stored(file: Path) -> DictConfig:
     return merged
 
 
+def _schema(group: str, content: Mapping[str, Any]) -> type[Any]:
+    """Of the choice that is named; for a class of the user's, of the choice whose keys it came with."""
+    schemas, base = SCHEMAS[group], BASES[group]
+    if (known := schemas.get(str(content["name"]))) is not None:
+        return known
+    fitting = (each for each in (base, *schemas.values()) if set(content) <= {f.name for f in fields(each)})
+    return next(fitting, base)
+
+
 def load(file: Path, overrides: Iterable[str] = ()) -> TrainConf:
     """Load and check the configuration that a run was started with, changed by `key=value` overrides.
 
@@ -210,9 +219,8 @@ def load(file: Path, overrides: Iterable[str] = ()) -> TrainConf:
     content = stored(file)
     base = OmegaConf.structured(TrainConf)
     try:
-        for group, schemas in SCHEMAS.items():
-            default = BASES[group]
-            base[group] = OmegaConf.structured(schemas.get(content[group].name, default))
+        for group in SCHEMAS:
+            base[group] = OmegaConf.structured(_schema(group, content[group]))
         config = OmegaConf.merge(base, content)
     except OmegaConfBaseException as error:
         raise UserError(f"{file}: {str(error).splitlines()[0]}") from None

@@ -72,7 +72,7 @@ def resume(
             number.copy_(tensors[keys[p]][f"{MARK}y"])
         _resume_rewind(optimizer, step.blocks[i], [tensors[keys[p]] for p in params])
     device = next((y.device for block in step.blocks for y in block.y), torch.device("cpu"))
-    for name, number in steps[0]["single"].items():
+    for name, number in steps[0].get("single", {}).items():
         optimizer.workspace.number(name, device).copy_(number)
     step.taken = steps[0]["taken"]
     optimizer.under_way = step
