@@ -45,7 +45,7 @@ from .peers import loss_explained
 from .precision import in_force, single_precision
 from .resume import log_what_changed, resume
 from .sharing import shared_by
-from .weights import build_average, build_best, scores_of_best, settle_best
+from .weights import build_average, build_best, check_average, scores_of_best, settle_best
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +84,7 @@ def _train(conf: TrainConf, directory: RunDirectory, device: torch.device, ranks
         place = ("init_from", conf.init_from) if conf.init_from else ("model.weights", file_of_weights(conf))
         key, file = place if main[:2] == reached[:2] else ("output_dir", directory.checkpoint)
         raise UserError(f"{file} is not the same file on all machines: put {key} on a shared disk")
+    check_average(trainer)
     if state is not None:
         log_what_changed(conf, trainer, state, chain, ranks)
     if ranks.main:

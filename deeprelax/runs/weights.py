@@ -7,7 +7,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..configuration.schema import LoopConf, TrainConf
 from ..errors import UserError
@@ -63,18 +64,31 @@ def _mean(state: Mapping[str, Any], directory: RunDirectory) -> dict[str, Any]:
         raise UserError(f"weights=average: {where} has none, for it was trained with train.average=none: take last")
     if not average["mean"]:
         raise UserError(f"weights=average: {where} has none yet, for nothing was averaged before its last checkpoint")
-    buffers = {name: tensor for name, tensor in average["buffers"].items() if name in state["model"]}
-    return {**buffers, **average["mean"]}
+    model, mean = state["model"], average["mean"]
+    buffers = {name: tensor for name, tensor in average["buffers"].items() if name in model}
+    by_place = {_place(model[name]): m for name, m in mean.items()}
+    return buffers | {name: by_place[at] for name, tensor in model.items() if (at := _place(tensor)) in by_place}
+
+
+def _place(tensor: Tensor) -> tuple[int, torch.Size]:
+    """The same for all names of a tied parameter, of which its mean has the first; a checkpoint keeps the tie."""
+    return tensor.data_ptr(), tensor.shape
 
 
 def build_average(conf: LoopConf, model: nn.Module, budget: Budget) -> Average | None:
-    """What `train.average` names. Raises UserError where it would stay empty."""
+    """What `train.average` names."""
     if conf.average == "none":
         return None
     return Average(
         model, budget, conf.average, decay=conf.average_decay, start=conf.average_from, every=conf.average_every,
         last=conf.average_last,
     )  # fmt: skip
+
+
+def check_average(trainer: Trainer) -> None:
+    """Where the run begins or resumes. Raises UserError if its mean would stay empty."""
+    if trainer.average is not None:
+        trainer.average.check(trainer.evaluations)
 
 
 def build_best(
@@ -120,6 +134,7 @@ def settle_best(conf: TrainConf, trainer: Trainer, ranks: Ranks) -> None:
     best = trainer.best
     if best is None or not best.found or conf.train.keep != "best":
         return
+    problem = ""
     if ranks.main:
         at, kept = best.found["evaluations"], checkpoint.kept_best(trainer.directory)
         if at in kept:
@@ -128,8 +143,10 @@ def settle_best(conf: TrainConf, trainer: Trainer, ranks: Ranks) -> None:
             log.warning("the best weights are of an evaluation behind the checkpoint, and are found again")
             best.found = {}
         else:
-            raise UserError(
+            problem = (
                 f"{RunDirectory(trainer.directory).best} is missing or corrupt, and the checkpoint refers to it: put "
                 "it back, or start again with force=true"
             )
-    best.found = ranks.from_main(best.found)
+    best.found, problem = ranks.from_main((best.found, problem))
+    if problem:  # raised by all: one that waits for the main rank would wait for ever
+        raise UserError(problem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from ..optim.scratch import copy_
 from .cadence import Budget
 
 Scores = dict[str, dict[str, float]]
+log = logging.getLogger(__name__)
 SUFFIX = "_average"  # of the names of its scores
 
 
@@ -37,8 +39,6 @@ class Average:
 
     Attributes:
         buffers: the network's as the last evaluation of m left them, by name; empty before.
-
-    Raises UserError where no snapshot falls into the budget.
     """
 
     def __init__(
@@ -48,15 +48,27 @@ class Average:
         self._decay, self._every, self._last = decay, every, last
         self._params = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._start = Fraction(str(start)) * Fraction(str(budget.epochs)) if rule == "swa" else Fraction(0)
-        if rule != "ema" and not budget.multiples(every, self._start):
-            raise UserError(
-                f"train.average={rule} takes a snapshot of x at multiples of train.average_every={every:g} passes, and "
-                f"none lies from pass {float(self._start):g} to epochs={budget.epochs:g}: lower train.average_every"
-            )
         self._kept: list[list[Tensor]] = []  # the mean itself; of lawa the snapshots, the oldest first
         self._count = 0  # of what was taken into it
         self._since = 0  # gradient evaluations before the first outer step in it
         self.buffers: dict[str, Tensor] = {}
+
+    def check(self, evaluations: int) -> None:
+        """Raise UserError if nothing is in it and no snapshot comes, from so many gradient evaluations to the end."""
+        budget, every = self._budget, self._every
+        if self._rule == "ema" or self._kept or budget.ends_at(every, budget.taken, evaluations, self._start):
+            return
+        start = max(float(self._start), budget.passes(evaluations))
+        raise UserError(
+            f"train.average={self._rule} takes a snapshot of x at the last step up to each multiple of "
+            f"train.average_every={every:g} passes, and there is none after pass {start:.4g} up to "
+            f"epochs={budget.epochs:g}: lower train.average_every"
+        )
+
+    def warn_if_empty(self) -> None:
+        """At the end of a run: patience may have ended it before the first snapshot."""
+        if not self._kept:
+            log.warning("train.average=%s has no mean: the run ended before anything was averaged", self._rule)
 
     @torch.no_grad()
     def update(self, evaluations: int, before: int) -> None:

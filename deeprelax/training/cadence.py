@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,10 +71,6 @@ class Budget:
     def passes(self, evaluations: int) -> float:
         """Passes over the training data after so many evaluations."""
         return evaluations * self.batch_size / self.examples
-
-    def multiples(self, every: float, start: Fraction) -> int:
-        """How many multiples of `every` passes lie from pass `start`, 0 left out, to the end."""
-        return math.floor(_exact(self.epochs) / _exact(every)) - max(0, math.ceil(start / _exact(every)) - 1)
 
     def ends_at(self, every: float, evaluations: int, before: int, start: Fraction) -> bool:
         """Is the step from `before` to `evaluations` the last one at or before a multiple of `every`, from `start` on?

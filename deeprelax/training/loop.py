@@ -95,6 +95,8 @@ class Trainer:
                     self._evaluate()
                     self._save()
                 self._descend()
+            if self.average is not None:
+                self.average.warn_if_empty()
             self.journal.end(self.identity["configuration"], self.scores)
         finally:
             self.journal.close()

@@ -6,21 +6,27 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from omegaconf import DictConfig
 
 import deeprelax as package
-from deeprelax.parallel.ranks import SOLO
+from deeprelax.configuration.check import checked
+from deeprelax.errors import UserError
+from deeprelax.parallel.ranks import SOLO, Ranks
 from deeprelax.records import checkpoint
 from deeprelax.runs.restored import restored
+from deeprelax.runs.weights import settle_best
 from deeprelax.training.evaluation import scores
 from deeprelax.training.objective import Autocast
 from tests.hooks import interrupt_at, spoil
 from tests.quick import LONGER, QUICK, RUN, assert_same, contents, directory, finish, kill_after, scalars
 
 Command = Callable[..., tuple[int, str, str]]
+Compose = Callable[..., DictConfig]
 RULES = {
     "ema": ["train.average=ema", "train.average_decay=0.9"],
     "swa": ["train.average=swa", "train.average_from=0.5", "train.average_every=0.5"],
@@ -182,7 +188,7 @@ def test_what_a_run_does_not_have_is_said_in_a_sentence(deeprelax: Command) -> N
         (["train.patience=3", "task=regression"], "and this run has none: hold some out by task.validation"),
         (
             ["train.average=lawa", "train.average_every=9"],
-            "and none lies from pass 0 to epochs=6: lower train.average_",
+            "and there is none after pass 0 up to epochs=6: lower train.average_",
         ),
         (["train.average_decay=1"], "train.average_decay=1.0 is out of range: it must be a number above 0 and below 1"),
     ]:
@@ -192,6 +198,19 @@ def test_what_a_run_does_not_have_is_said_in_a_sentence(deeprelax: Command) -> N
         assert (status, err.count("\n")) == (1, 1)
         assert message in err
         assert not list(Path("refused").rglob("config.yaml"))
+
+
+def test_the_mean_of_a_tied_parameter_is_under_all_its_names(deeprelax: Command) -> None:
+    tiny = ["model.width=8", "model.depth=1", "model.heads=2", "task.context=16", "task.characters=2000"]
+    run = ["train", "task=tokens", *tiny, "hardware.threads=1", "epochs=0.5", "optimizer=adamw", *RULES["ema"]]
+    assert deeprelax(*run)[0] == 0
+    numbers, run = result("outputs"), directory()
+    status, out, err = deeprelax("evaluate", str(run), "weights=average")
+    assert (status, err) == (0, "")
+    assert out.endswith("as in result.json\n")
+    assert f"test_bits {numbers['test_bits_average']:.6g}" in out
+    network = restored(run, weights="average").model
+    assert torch.equal(network.head.weight, state("outputs")["average"]["mean"]["embedding.weight"])
 
 
 def test_a_step_that_is_skipped_counts_and_leaves_the_mean_finite(
@@ -299,6 +318,51 @@ def test_patience_that_ends_with_the_budget_ends_nothing_early(deeprelax: Comman
         status, _, err = deeprelax(*last, *more)
         assert (status, err.count("\n")) == (1, 1)
         assert "has done 3.1: give the new total" in err
+
+
+def test_a_longer_run_that_has_no_further_step_has_no_best_evaluation(deeprelax: Command) -> None:
+    assert deeprelax(*STILL, "train.patience=null", "output_dir=plain")[0] == 0
+    more = ["epochs=6.05", f"continue_from={directory('plain')}", "train.average=ema", "output_dir=more"]
+    status, out, err = deeprelax(*STILL, "train.keep=best", *more)
+    assert (status, err) == (0, "")
+    assert "train.average=ema has no mean: the run ended before anything was averaged\n" in out
+    assert result("more")["gradient_evaluations"] == 37
+    assert not {"test_error_best", "stopped_early"} & result("more").keys()
+
+
+@pytest.mark.parametrize("rule", ["swa", "lawa"])
+def test_a_longer_run_without_a_snapshot_of_its_own_is_refused(rule: str, deeprelax: Command) -> None:
+    assert deeprelax(*RUN, "output_dir=plain")[0] == 0
+    more = ["train", "epochs=6.5", f"train.average={rule}", f"continue_from={directory('plain')}", "output_dir=more"]
+    status, _, err = deeprelax(*more)
+    assert (status, err.count("\n")) == (1, 1)
+    assert "passes, and there is none after pass 5.92 up to epochs=6.5: lower train.average_every\n" in err
+    assert not [file for file in Path("more").rglob("*") if file.is_file()]
+    assert deeprelax(*more, "train.average_every=0.25")[0] == 0
+    assert state("more")["average"]["count"] == 2
+
+
+def test_a_mean_that_patience_left_empty_is_told(deeprelax: Command) -> None:
+    status, out, _ = deeprelax(*STILL, "train.average=swa")
+    assert status == 0
+    assert "train.average=swa has no mean: the run ended before anything was averaged\n" in out
+    assert "test_error_average" not in result("outputs")
+
+
+def test_best_weights_that_are_gone_are_told_by_all_ranks(tmp_path: Path, compose: Compose) -> None:
+    """A rank that waited for the main one, which had raised, would wait for ever."""
+    told: list[Any] = []
+
+    class Peers(Ranks):
+        def from_main(self, value: Any) -> Any:
+            told.extend([value] * self.main)
+            return told[0]
+
+    conf = checked(compose(*QUICK, "train.keep=best", HELD_OUT))
+    for rank in range(2):
+        trainer = SimpleNamespace(best=SimpleNamespace(found={"evaluations": 7}), directory=tmp_path)
+        with pytest.raises(UserError, match=r"best.pt is missing or corrupt, and the checkpoint refers to it"):
+            settle_best(conf, trainer, Peers(rank, 2, rank, 2))
 
 
 @pytest.mark.slow

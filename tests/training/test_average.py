@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from fractions import Fraction
 
 import pytest
@@ -102,10 +103,28 @@ def test_a_budget_of_whole_passes_ends_on_a_snapshot_however_it_is_rounded() -> 
 
 @pytest.mark.parametrize(("rule", "every"), [("swa", 9.0), ("lawa", 9.0), ("swa", 5.0)])
 def test_a_mean_that_would_stay_empty_is_refused(rule: str, every: float) -> None:
-    with pytest.raises(
-        UserError, match=rf"^train.average={rule} takes a snapshot of x at multiples of train.average_e"
-    ):
-        average(nn.Linear(2, 2), rule, every=every)
+    with pytest.raises(UserError, match=rf"^train.average={rule} takes a snapshot of x at .* multiple of train.av"):
+        average(nn.Linear(2, 2), rule, every=every).check(0)
+
+
+@pytest.mark.parametrize("rule", ["swa", "lawa"])
+@pytest.mark.parametrize("per_step", [1, 7, 20])
+@pytest.mark.parametrize("every", [0.3, 1.0, 3.0])
+def test_it_is_refused_wherever_no_snapshot_is_left(rule: str, per_step: int, every: float) -> None:
+    """At any step of a run, which may have come to it without a mean."""
+    budget = Budget(6.5, 200, 32, per_step)
+    ends = range(0, budget.taken + 1, per_step)
+    refused = 0
+    for begin in ends:
+        found = average(Line(torch.zeros(1)), rule, budget, every=every)
+        for before in ends[:-1]:
+            if before >= begin:
+                found.update(before + per_step, before)
+        empty, found = not found.mean, average(Line(torch.zeros(1)), rule, budget, every=every)
+        with pytest.raises(UserError) if empty else nullcontext():
+            found.check(begin)
+        refused += empty
+    assert 0 < refused < len(ends)
 
 
 def network() -> nn.Sequential:
