@@ -47,7 +47,7 @@ def parser() -> Parser:
                       "take full gradients (default: %(default)s)")  # fmt: skip
     made.add_argument("--gradients", type=int, default=1800, metavar="N", help="that local entropy may take; its curve "
                       "ends where more are needed (default: %(default)s)")  # fmt: skip
-    made.add_argument("--again", action="store_true", help="measure all that is asked for anew, though it is there")
+    made.add_argument("--again", action="store_true", help="measure again what is there already")
     return made
 
 
@@ -148,7 +148,7 @@ def _known(directory: RunDirectory, asked: Asked) -> dict[str, Any]:
         found = stored(directory)
         numbers(found, directory)  # which is refused if the file is corrupt
     except UserError as problem:
-        print(f"! {problem}: it is measured anew")
+        print(f"! {problem}: it is measured again")
         return {}
     if not found or (asked.agrees(found.get("asked", {})) and found.get("checkpoint") == of_checkpoint(directory)):
         return found

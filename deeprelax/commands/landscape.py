@@ -47,7 +47,7 @@ def parser() -> Parser:
     made.add_argument("--split", choices=["train", "test"], default="train", help="what the loss is of: the training "
                       "batches of result.json's train_loss, or all test examples (default: %(default)s)")  # fmt: skip
     made.add_argument("--batch-norm", choices=["reestimated", "fixed"], default="reestimated", help="the statistics: "
-                      "estimated anew at each point, or of the first run's checkpoint, which of an unfinished run "
+                      "re-estimated at each point, or of the first run's checkpoint, which of an unfinished run "
                       "may be older than its weights (default: %(default)s)")  # fmt: skip
     add_weights(made)
     made.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: the first run's directory)")

@@ -24,7 +24,7 @@ class Parle(Replicated):
 
     Source: arXiv 1707.00424; the values from the authors' code (github.com/ucla-vision/parle), where gamma and rho are
     stiffnesses, the inverse of ours: 0.01, and 0.01 inner_steps replicas.
-    Differs from the authors' code: z begins at x_a in each step, where theirs goes on from the last; the step starts
+    Differs from the authors' code: z begins at x_a in each step, where theirs continues from the last; the step starts
     from x_a, where theirs starts from the end of the chain; scoping counts outer steps, where theirs counts every
     parameter tensor; x is the mean of x_a, where theirs is the mean of z; the chain's velocity begins at 0.
 

@@ -90,7 +90,7 @@ class Relaxation(Stepping):
         self.finite: bool | Tensor = True  # were loss and d of the last step? On a GPU a 0-dim tensor there
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As torch's. A step that is only begun begins anew with the group, and drops a gradient that is there."""
+        """As torch's. A step that is only begun restarts with the group, and drops a gradient that is there."""
         if (step := self.under_way) is not None and (step.taken or self.swapped):
             raise ValueError(NEW_GROUP.format(taken=step.taken, all=step.evaluations))
         if self.param_groups:  # a group that joins later shares the count of outer steps

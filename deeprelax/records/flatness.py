@@ -90,9 +90,9 @@ def is_current(content: Mapping[str, Any], directory: RunDirectory) -> bool:
 
 
 def comparable(directories: Iterable[RunDirectory]) -> tuple[dict[Path, dict[str, float]], dict[Path, str]]:
-    """The numbers of the runs that were measured, and why those of some are left out, by the runs' directories.
+    """The numbers of the runs that were measured, and why those of some are skipped, by the runs' directories.
 
-    Left out are those of other weights than the run has now, and those that were not measured as the most were: on as
+    Skipped are those of other weights than the run has now, and those that were not measured as the most were: on as
     many examples, of the same weights, data type, seed and temperature.
     """
     found, how, why = {}, {}, {}

@@ -39,7 +39,7 @@ def of_run(name: str, found: Mapping[str, Any]) -> str:
         notes = [
             size,
             *(["invariant"] if each["invariant"] else []),
-            *([] if each["converged"] else ["ascent goes on"]),
+            *([] if each["converged"] else ["ascent not at its end"]),
         ]
         rows.append([f"sharpness {kind}", number(each["value"]), _interval(each["interval"]), ", ".join(notes)])
     for point in found.get("local_entropy", []):

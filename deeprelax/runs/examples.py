@@ -43,7 +43,7 @@ def restore(path: Path, asked: Asked) -> Restored:
 
 
 def prepare(run: Restored, asked: Asked) -> str:
-    """The network in eval mode and in this data type, its statistics estimated anew; what was done, in words."""
+    """The network in eval mode and in this data type, its statistics re-estimated; what was done, in words."""
     run.model.to(dtype=_dtype(asked))
     if not has_batch_norm(run.model):
         run.model.eval()

@@ -65,7 +65,7 @@ def loss_explained(ranks: Ranks) -> Iterator[None]:
 
 @contextmanager
 def joined_by_torchrun(conf: TrainConf, ranks: Ranks, device: torch.device) -> Iterator[None]:
-    """`joined`, for a process that may go on to another job after an error.
+    """`joined`, for a process that may continue with another job after an error.
 
     Raises LeftAlone if only this rank has ended with an error; one that all have is raised as it is.
     """

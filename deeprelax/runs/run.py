@@ -256,5 +256,5 @@ def _replacing(conf: TrainConf, directory: RunDirectory) -> AbstractContextManag
     else:
         again = directory.replaced_by == job and (directory.has_checkpoint or directory.finished)
         if conf.force and again:
-            log.info("force=true: a restart, for --rdzv-id=%s has replaced the run before; another does anew", job)
+            log.info("force=true: a restart, for --rdzv-id=%s has replaced the run before; another id restarts it", job)
     return directory.replacing(job) if conf.force and not again else contextlib.nullcontext()

@@ -35,7 +35,7 @@ class Clip:
         self.counts += torch.stack([finite & (norm > self.most), torch.ones_like(finite)])
 
     def share(self) -> float | None:
-        """Clipped gradients over all, from 0 to 1; None if there were none. Counts anew; waits for the device."""
+        """Clipped gradients over all, from 0 to 1; None if there were none. Restarts the count. Waits for a GPU."""
         clipped, taken = self.counts.tolist()
         self.counts.zero_()
         return clipped / taken if taken else None

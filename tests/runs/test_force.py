@@ -116,7 +116,7 @@ def test_a_job_that_torchrun_starts_again_resumes_and_another_one_replaces(
     assert (status, "resuming from pass" in out) == (0, True)
     status, out, _ = deeprelax(*run)
     assert (status, "finished before" in out) == (0, True)
-    assert "force=true: a restart, for --rdzv-id=first has replaced the run before; another does anew" in out
+    assert "force=true: a restart, for --rdzv-id=first has replaced the run before; another id restarts it" in out
     assert "(force=true starts it again)" not in out
     for name in ("second", "none", "none"):  # torchrun's name for a job without one
         monkeypatch.setenv("TORCHELASTIC_RUN_ID", name)
