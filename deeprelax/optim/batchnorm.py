@@ -37,7 +37,8 @@ def is_frozen(layer: nn.Module) -> bool:
 def kept_statistics(model: nn.Module) -> Iterator[None]:
     """Afterwards the buffers of the network, batch norm's running statistics among them, are what they were.
 
-    For further passes over a batch that has been counted: batch norm normalises by the batch in them as ever.
+    For further passes over a batch that has been counted: batch norm normalises by the batch in them as ever. The
+    backward pass belongs inside too, since autograd refuses one whose buffers have been written since.
     """
     places = [(module, *named) for module in model.modules() for named in module.named_buffers(recurse=False)]
     buffers = [buffer for *_, buffer in places]
