@@ -6,6 +6,8 @@ a tensor up over the `world` ranks, in place; every rank calls it for the same t
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -14,7 +16,25 @@ from torch import Tensor
 from .scratch import Buffers
 
 Sum = Callable[[Tensor], None]
+OWN_LOSS = (
+    "this optimizer goes by the loss, and each of {world} ranks has its own: if they share a batch, as under "
+    "DistributedDataParallel, their weights drift apart. Set optimizer.reduce_loss to a function that averages a "
+    "tensor over them, in place; or, where each trains a network of its own, to one that does nothing"
+)
 LEAST = 4  # bytes of a number that a loss may travel as: half precision ends at 65504
+
+
+def own_loss(loss: Tensor) -> None:
+    """In the place of `reduce_loss` where there is none: leaves the loss as it is, and warns once of other ranks."""
+    if not torch.compiler.is_compiling():
+        _warn_of_ranks()
+
+
+@functools.cache
+def _warn_of_ranks() -> None:
+    ranks = torch.distributed
+    if ranks.is_available() and ranks.is_initialized() and ranks.get_world_size() > 1:
+        warnings.warn(OWN_LOSS.format(world=ranks.get_world_size()), stacklevel=8)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .averaging import own_loss
 from .closure import NO_LOSS
 from .finite import norm_of
 from .fused import alike
@@ -54,8 +55,9 @@ class PorousMedium(Relaxation):
             the closure again. For closures that repeat one batch, as Lightning's automatic optimization and skorch
             give; this step has one batch, and knows those by itself.
 
-    A loop without closures says the loss of each gradient, `optimizer.loss = loss`, before each call of `step`. Where
-    ranks share a batch, `reduce_loss` averages it. Raises ValueError without it.
+    A loop without closures says the loss of each gradient, `optimizer.loss = loss`, before each call of `step`; raises
+    ValueError without it. Where ranks share a batch, `reduce_loss` averages it in place; a warning tells several ranks
+    that have none.
     """
 
     same_each_step = True
@@ -132,8 +134,7 @@ class PorousMedium(Relaxation):
             raise ValueError(NO_LOSS.format(name=type(self).__name__))
         found = torch.as_tensor(self.loss, dtype=None if isinstance(self.loss, Tensor) else torch.float64)
         found = found.detach().clone()
-        if self.reduce_loss is not None:
-            self.reduce_loss(found)
+        (self.reduce_loss or own_loss)(found)
         for block in blocks:
             if decay := float(block.group["weight_decay"]):
                 norm = norm_of(block.params, block.y)

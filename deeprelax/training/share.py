@@ -108,6 +108,7 @@ class Share:
                 raise UserError(f"optimizer.{error}: set hardware.devices to a divisor") from None
         elif self._chains:
             optimizer.chain = self.ranks.rank
+        optimizer.reduce_loss = lambda found: None  # a chain's own, or the mean already (`after_backward`)
         if self._chains or self._evaluations:
             optimizer.reduce_direction = functools.partial(self._average_directions, optimizer, flags)
         elif not _is_small(loss):

@@ -6,8 +6,8 @@ FSDP2, torch.distributed.checkpoint, ZeroRedundancyOptimizer and plain DDP. A jo
 from __future__ import annotations
 
 import copy
-import inspect
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,13 @@ from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.distributed.tensor import Shard, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from deeprelax.optim import SGD, EntropySGD, Heat
+from deeprelax.optim import SGD, EntropySGD, Heat, Relaxation
+from deeprelax.optim.scratch import Buffers
 from deeprelax.optim.shards import filter_norms, plain
 from tests.optim.test_reference import network
-from tests.optimizers import OPTIMIZERS
+from tests.optimizers import NOISY, OPTIMIZERS
 
 STEPS, BATCH, DRAWS = 3, 8, 400
-
-
-def quiet(name: str) -> dict[str, float]:
-    """Keywords that switch the noise of an optimizer off."""
-    keywords = inspect.signature(OPTIMIZERS[name].make).parameters
-    return {key: 0.0 for key in ("temperature", "sigma") if key in keywords}
 
 
 def sharded(mesh: DeviceMesh) -> nn.Module:
@@ -71,21 +66,49 @@ def whole(net: nn.Module) -> list[Tensor]:
     return [p.detach().full_tensor() if hasattr(p, "full_tensor") else p.detach().clone() for p in net.parameters()]
 
 
-def trained(name: str, net: nn.Module, rank: int, world: int, **keywords: float) -> tuple[list[Tensor], float]:
-    """Weights after some steps, and the norm of the last d."""
-    optimizer = OPTIMIZERS[name].build(net.parameters(), **keywords)
+class Cut:
+    """In the place of an optimizer's noise: each draw is of whole parameters, and a rank has its shards of it."""
+
+    def __init__(self, optimizer: Relaxation) -> None:
+        self.optimizer, self.draws = optimizer, 0
+
+    def fill(self, buffers: Buffers) -> None:
+        self.draws += 1
+        generator = torch.Generator().manual_seed(self.draws)
+        for p, number in self.optimizer.workspace.numbers.items():
+            z = torch.randn(p.shape, dtype=p.dtype, generator=generator)
+            if hasattr(p, "placements"):
+                z = plain(distribute_tensor(z, p.device_mesh, p.placements))
+            buffers.like([number])[0].copy_(z)
+
+
+def built(name: str, net: nn.Module, world: int) -> Relaxation:
+    """With the loss of the whole batch, by which PME's steps go, on all ranks."""
+    optimizer = OPTIMIZERS[name].build(net.parameters())
+    if world > 1:
+        optimizer.reduce_loss = lambda loss: dist.all_reduce(loss.div_(world))
+    return optimizer
+
+
+def trained(name: str, net: nn.Module, rank: int, world: int, cut: bool = True) -> tuple[list[Tensor], float]:
+    """Weights after some steps, and the norm of the last d; with `cut` the noise is the same on shards."""
+    optimizer = built(name, net, world)
+    noise = Cut(optimizer)
+    if cut:
+        optimizer.noise = lambda i=0: noise  # type: ignore[method-assign, assignment]
     closure = Part(net, optimizer, rank, world)
     for _ in range(STEPS):
         optimizer.step(closure)
+    assert not cut or (noise.draws > 0) == (name in NOISY)
     return whole(net), optimizer.direction_norm().item()
 
 
 def fsdp(rank: int, world: int) -> dict[str, Any]:
-    """Weights of every optimizer on shards, quiet; and with noise twice."""
+    """Weights of every optimizer on shards with noise that has been cut up; and twice with their own."""
     mesh = init_device_mesh("cpu", (world,))
     return {
-        "quiet": {name: trained(name, sharded(mesh), rank, world, **quiet(name)) for name in OPTIMIZERS},
-        "noisy": [trained("entropy_sgd", sharded(mesh), rank, world)[0] for _ in range(2)],
+        "cut": {name: trained(name, sharded(mesh), rank, world) for name in OPTIMIZERS},
+        "noisy": {name: [trained(name, sharded(mesh), rank, world, cut=False)[0] for _ in range(2)] for name in NOISY},
         "draws": draws(mesh),
         "nan": [step_with_nan(mesh, rank, where) for where in range(world)],
         "filters": filters(mesh),
@@ -165,9 +188,9 @@ def step_with_infinite_loss(mesh: DeviceMesh, rank: int, world: int) -> dict[str
 def checkpoint(rank: int, world: int) -> dict[str, Any]:
     """Trained on shards, its state taken and given to a fresh optimizer: both go on alike."""
     mesh, found = init_device_mesh("cpu", (world,)), {}
-    for name, case in OPTIMIZERS.items():
+    for name in OPTIMIZERS:
         net = sharded(mesh)
-        optimizer = case.build(net.parameters())
+        optimizer = built(name, net, world)
         closure = Part(net, optimizer, rank, world)
         for _ in range(STEPS):
             optimizer.step(closure)
@@ -175,7 +198,7 @@ def checkpoint(rank: int, world: int) -> dict[str, Any]:
         weights = net.state_dict()
         other = sharded(mesh)
         other.load_state_dict({key: value.detach().clone() for key, value in weights.items()})
-        fresh = case.build(other.parameters())
+        fresh = built(name, other, world)
         before = whole(other)
         untouched = get_optimizer_state_dict(other, fresh)
         assert all(torch.equal(a, b) for a, b in zip(before, whole(other), strict=True)), name
@@ -214,8 +237,24 @@ def data_parallel(rank: int, world: int) -> dict[str, list[Tensor]]:
     return found
 
 
+def by_the_loss(rank: int, world: int) -> dict[str, Any]:
+    """PME under plain DDP, its loss each rank's own and the mean of all: the weights, and what it warned of."""
+    found: dict[str, Any] = {}
+    for agreed in (False, True):
+        net = network(torch.float64)
+        optimizer = built("pme", net, world if agreed else 1)
+        batches = Part(DistributedDataParallel(net), optimizer, rank, world)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(STEPS):
+                optimizer.step(batches)
+        found["agreed" if agreed else "own"] = (whole(net), [str(warning.message) for warning in caught])
+    return found
+
+
 JOBS: dict[str, Callable[[int, int], Any]] = {
     "fsdp": fsdp, "checkpoint": checkpoint, "refused": refused, "data_parallel": data_parallel,
+    "by_the_loss": by_the_loss,
 }  # fmt: skip
 
 

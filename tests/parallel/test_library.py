@@ -9,6 +9,8 @@ import pytest
 import torch
 import torch.multiprocessing
 
+from deeprelax.optim.averaging import OWN_LOSS
+from tests.optim.problems import same
 from tests.optim.test_reference import network
 from tests.optimizers import OPTIMIZERS
 
@@ -24,18 +26,19 @@ def run(job: str, world: int, folder: Path) -> list[Any]:
 
 
 def test_shards_equal_one_process(world: int, tmp_path: Path) -> None:
+    """With noise, whose places and lengths are those of the whole: norms of filters, of all weights, their number."""
     ranks = run("fsdp", world, tmp_path)
     for name in OPTIMIZERS:
-        alone, norm = library_job.trained(name, network(torch.float64), 0, 1, **library_job.quiet(name))
+        alone, norm = library_job.trained(name, network(torch.float64), 0, 1)
         for found in ranks:
-            weights, its_norm = found["quiet"][name]
+            weights, its_norm = found["cut"][name]
             for a, b in zip(alone, weights, strict=True):
                 torch.testing.assert_close(a, b, rtol=0, atol=1e-14)
             assert its_norm == pytest.approx(norm, rel=1e-13)
     for found in ranks:
-        first, second = found["noisy"]
-        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))  # from call to call
-        assert all(torch.equal(a, b) for a, b in zip(first, ranks[0]["noisy"][0], strict=True))  # on all ranks
+        for name, (first, second) in found["noisy"].items():
+            assert same(first, second), name  # from call to call
+            assert same(first, ranks[0]["noisy"][name][0]), name  # on all ranks
         assert all(step == {"unchanged": True, "bad": (1, 0)} for step in found["nan"])
         assert max(found["filters"]) < 1e-14
         assert found["inf loss"]["bad"] == (1, 0)
@@ -67,3 +70,22 @@ def test_replicas_stay_equal_where_the_loss_is_agreed(world: int, tmp_path: Path
         how: all(torch.equal(a, b) for a, b in zip(ranks[0][how], ranks[-1][how], strict=True)) for how in ranks[0]
     }
     assert equal == {"as it comes": world == 1, "agreed": True}
+
+
+def test_a_step_that_goes_by_the_loss_warns_of_ranks_whose_loss_is_their_own(world: int, tmp_path: Path) -> None:
+    """PME on ranks that share a batch: with the mean of the losses they stay equal, and are one process."""
+    net = network(torch.float64)
+    optimizer = library_job.built("pme", net, 1)
+    batches = library_job.Part(net, optimizer)
+    for _ in range(library_job.STEPS):
+        optimizer.step(batches)
+    alone, ranks = library_job.whole(net), run("by_the_loss", world, tmp_path)
+    for found in ranks:
+        weights, said = found["agreed"]
+        assert said == []
+        for a, b in zip(alone, weights, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-14)
+        weights, said = found["own"]
+        assert said == ([OWN_LOSS.format(world=2)] if world == 2 else [])
+    assert same(ranks[0]["agreed"][0], ranks[-1]["agreed"][0])
+    assert same(ranks[0]["own"][0], ranks[-1]["own"][0]) == (world == 1)
