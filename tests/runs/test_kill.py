@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from deeprelax.records import checkpoint
+from tests.optim.problems import identical
 from tests.optimizers import CHOICES, TRAINED
 from tests.quick import LONGER, assert_same, finish, kill_after
+
+RUNS = {**TRAINED, "snoo, chains": ["optimizer=snoo", *CHOICES["snoo"]]}
 
 
 @pytest.mark.slow
@@ -21,12 +25,17 @@ def test_killed_once_and_started_again() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
-@pytest.mark.parametrize("optimizer", TRAINED)
+@pytest.mark.parametrize("optimizer", RUNS)
 def test_killed_at_random_moments(optimizer: str, devices: int) -> None:
-    run = [*LONGER, *TRAINED[optimizer], f"hardware.devices={devices}"]
+    """What is kept for further steps is the same, too: velocities, moments, replicas, of every rank."""
+    run = [*LONGER, *RUNS[optimizer], f"hardware.devices={devices}"]
     if optimizer not in CHOICES:
         run.append("hardware.share=chains")  # each rank keeps the state of its own chain
     moments = random.Random(f"{optimizer} {devices}")
-    for _ in range(2):  # 36 kills over all optimizers and ranks
+    for _ in range(2):  # 100 kills over all optimizers and ranks
         kill_after(moments.uniform(0.0, 1.5), *run, "output_dir=killed")
-    assert_same(finish(*run, "output_dir=killed"), finish(*run, "output_dir=whole"))
+    directories = finish(*run, "output_dir=killed"), finish(*run, "output_dir=whole")
+    assert_same(*directories)
+    killed, whole = (checkpoint.load(directory / checkpoint.NAME) for directory in directories)
+    for kept in ("optimizer", "ranks"):
+        assert identical(killed[kept], whole[kept])
