@@ -134,3 +134,32 @@ def test_the_published_outer_rate_is_stable_at_every_curvature() -> None:
     for _ in range(600):
         descend(optimizer, lambda: (curvatures * p.square()).sum() / 2)
     assert p.abs().max() < 1e-9
+
+
+def test_workers_of_other_data_do_not_meet_in_the_minimum_of_their_mean() -> None:
+    """Of lam_w (x - c_w)^2/2: x ends in sum G_w c_w/sum G_w, G = 1 - r^L, not in sum lam_w c_w/sum lam_w."""
+    lam, centre, steps, h = torch.tensor([0.05, 1.5]), torch.tensor([3.0, 1.0]), 17, 0.1
+    places = [nn.Parameter(torch.zeros(1, dtype=torch.float64)) for _ in lam]
+    workers = [DiLoCo([p], inner="momentum", inner_lr=h, inner_steps=steps, inner_momentum=0.0) for p in places]
+
+    def work(w: int) -> None:
+        descend(workers[w], lambda: (lam[w].double() / 2 * (places[w] - centre[w]).square()).sum())
+
+    def average(mine: list[torch.Tensor]) -> None:
+        """Worker 1 takes its step where worker 0 has its d and waits."""
+
+        def both(others: list[torch.Tensor]) -> None:
+            for a, b in zip(mine, others, strict=True):
+                a.add_(b).div_(2)
+                b.copy_(a)
+
+        workers[1].reduce_direction = both
+        work(1)
+
+    workers[0].reduce_direction = average
+    for _ in range(600):
+        work(0)
+    gain = 1 - (1 - h * lam.double()) ** steps
+    assert torch.equal(*places)
+    assert places[0].item() == pytest.approx((gain * centre).sum().item() / gain.sum().item(), abs=1e-12)
+    assert abs(places[0].item() - ((lam * centre).sum() / lam.sum()).item()) > 0.05
