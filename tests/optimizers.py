@@ -154,6 +154,8 @@ OPTIMIZERS = {
 NO_RELAXATION = ["lbfgs"]
 # choice on the command line: overrides for short steps with momentum and noise
 CHOICES = {name: case.overrides for name, case in OPTIMIZERS.items() if case.choice}
+# one of each kind stands for the others where the default suite has a second axis: plain, two gradients, chain, mean
+KINDS = {"sgd", "sam", "entropy_sgd", "parle"}
 # what runs train: every choice, and relaxations with AdamW as their rule, which keep the state of the chain
 TRAINED = {name: [f"optimizer={name}", *overrides] for name, overrides in CHOICES.items()} | {
     "heat, adamw": ["optimizer=heat", "optimizer.outer=adamw", "optimizer.samples=2"],

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from deeprelax.configuration.hydra_app import configuration_folder
 from tests.data.fakes import write_cifar, write_images, write_mnist
-from tests.optimizers import CHOICES
+from tests.optimizers import CHOICES, NO_RELAXATION
 
 Command = Callable[..., tuple[int, str, str]]
 FOLDER = configuration_folder()
@@ -38,11 +38,31 @@ def recipes_of(experiment: str) -> list[str]:
     return [entry["override /recipe"] for entry in found if "override /recipe" in entry]
 
 
+def presets_of(experiment: str) -> set[str]:
+    """The optimizers that its recipe has values for."""
+    recipe = next(iter(recipes_of(experiment)), "none")
+    return {file.stem for file in (FOLDER / "preset" / recipe).glob("*.yaml")}
+
+
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiments_and_their_presets_compose(experiment: str, every: bool, deeprelax: Command) -> None:
+    for optimizer in [*CHOICES, *NO_RELAXATION] if every else sorted({*presets_of(experiment), "adamw", "lbfgs"}):
+        status, out, err = deeprelax("train", f"experiment={experiment}", f"optimizer={optimizer}", "--cfg", "job")
+        assert (status, err) == (0, ""), optimizer
+        assert f"name: {optimizer}\n" in out
+
+
 @pytest.mark.parametrize(
-    "experiment", [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in EXPERIMENTS]
+    ("experiment", "every"),
+    [
+        pytest.param(name, every, marks=pytest.mark.slow if name in LARGE or (every and name != "smoke") else ())
+        for name in EXPERIMENTS
+        for every in ([True] if name in {"smoke", *LARGE} else [False, True])
+    ],
 )
 def test_experiments_train_with_every_optimizer(
-    experiment: str, deeprelax: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    experiment: str, every: bool, deeprelax: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_mnist(tmp_path / "data", monkeypatch)
     write_cifar(tmp_path / "data", monkeypatch, per_file=60)
@@ -60,9 +80,8 @@ def test_experiments_train_with_every_optimizer(
     own += ["task.paths=2"] if experiment.startswith("sde_") else []
     if no_images:  # what epochs count in
         own += ["task.characters=3000"] if experiment.startswith("tokens") else ["task.points=100"]
-    recipe = next(iter(recipes_of(experiment)), "none")
-    preset = {file.stem for file in (FOLDER / "preset" / recipe).glob("*.yaml")}
-    chosen = {name: keys for name, keys in CHOICES.items() if experiment == "smoke" or name in EVERYWHERE | preset}
+    names = {*EVERYWHERE, *presets_of(experiment)} if every else {"sgd", "entropy_sgd"}
+    chosen = {name: keys for name, keys in CHOICES.items() if experiment == "smoke" or name in names}
     for optimizer, keys in chosen.items():
         short = (
             [] if no_images or experiment.startswith(("sde_", "odenet_")) else keys
@@ -86,7 +105,6 @@ def test_every_experiment_has_a_header_and_sets_no_optimizer_key(experiment: str
 
 
 def test_every_recipe_is_followed_and_has_presets_of_shipped_optimizers() -> None:
-    """test_train.py holds that they compose with every experiment."""
     texts = [file.read_text() for group in ("experiment", "task") for file in (FOLDER / group).glob("*.yaml")]
     assert {path.name for path in (FOLDER / "preset").iterdir()} == set(RECIPES)
     for recipe in RECIPES:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.hooks import spoil
-from tests.optimizers import CHOICES
+from tests.optimizers import CHOICES, KINDS
 from tests.quick import QUICK, RUN, assert_same, directory
 
 Command = Callable[..., tuple[int, str, str]]
@@ -89,7 +89,9 @@ def test_on_a_quadratic_the_suggestion_is_below_the_bound_of_divergence(
     assert diverged > 10 * found["smoothed"][0]
 
 
-@pytest.mark.parametrize("optimizer", CHOICES)
+@pytest.mark.parametrize(
+    "optimizer", [pytest.param(name, marks=() if name in KINDS else pytest.mark.slow) for name in CHOICES]
+)
 def test_every_optimizer(optimizer: str, deeprelax: Command) -> None:
     status, out, err = deeprelax(*FIND, f"optimizer={optimizer}", *CHOICES[optimizer])
     assert (status, err) == (0, "")

@@ -12,7 +12,6 @@ from deeprelax.commands import train
 from deeprelax.parallel import devices
 from tests import quick
 from tests.hooks import spoil
-from tests.optimizers import CHOICES, NO_RELAXATION
 
 Command = Callable[..., tuple[int, str, str]]
 QUICK = [*quick.QUICK, "epochs=1"]
@@ -91,16 +90,6 @@ def test_pde_relaxed_takes_each_equation(equation: str, deeprelax: Command) -> N
     status, out, _ = deeprelax("train", *QUICK, "optimizer=pde_relaxed", f"optimizer.equation={equation}")
     assert status == 0
     assert "test error" in out
-
-
-@pytest.mark.parametrize("optimizer", [*CHOICES, *NO_RELAXATION])
-def test_experiments_and_their_presets_compose(optimizer: str, deeprelax: Command) -> None:
-    from deeprelax.configuration.hydra_app import configuration_folder
-
-    for file in (configuration_folder() / "experiment").glob("*.yaml"):
-        status, out, err = deeprelax("train", f"experiment={file.stem}", f"optimizer={optimizer}", "--cfg", "job")
-        assert (status, err) == (0, ""), file
-        assert f"name: {optimizer}\n" in out
 
 
 def test_the_command_line_wins_over_a_preset(deeprelax: Command) -> None:

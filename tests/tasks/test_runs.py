@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from deeprelax import tasks
 from deeprelax.records import checkpoint
 from tests.hooks import interrupt_at
-from tests.optimizers import CHOICES
+from tests.optimizers import CHOICES, KINDS
 from tests.quick import assert_same, directory, finish, kill_after
 
 Command = Callable[..., tuple[int, str, str]]
@@ -79,8 +79,14 @@ def test_what_a_task_without_images_tells(deeprelax: Command) -> None:
     assert (result["dataset"], result["model"], result["examples"]) == ("none", "dense", 354)
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("optimizer", CHOICES)
+@pytest.mark.parametrize(
+    ("task", "optimizer"),
+    [
+        pytest.param(task, name, marks=() if task == "classification" or name in KINDS else pytest.mark.slow)
+        for task in TASKS
+        for name in CHOICES
+    ],
+)
 def test_every_optimizer_trains_it_and_resumes_bit_for_bit(
     task: str, optimizer: str, deeprelax: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
