@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..data.sources import memory
 from .loss import BatchedLoss, Closure, Composite, first_derivative, twice_differentiable
 
 SHARE = 0.5  # of the free memory that kept graphs may take
@@ -28,7 +27,7 @@ class Curvature:
 
     Args:
         loss: its batches must be `Composite` for a Gauss-Newton matrix.
-        keep: keep all graphs, or none; None: as many as fit into half of the free memory.
+        keep: keep all graphs, or none; None: as many as fit into half of the free memory, none if that is unknown.
         progress: called after each product.
     """
 
@@ -59,13 +58,12 @@ class Curvature:
 
     def dense(self) -> Tensor:
         """H itself, (d, d), float64 on the CPU, by d products; symmetric."""
-        unit, columns = torch.zeros(self.d, dtype=torch.float64), []
-        for i in range(self.d):
+        unit, found = (torch.zeros(*size, dtype=torch.float64) for size in ((self.d,), (self.d, self.d)))
+        for i, row in enumerate(found):
             unit[i] = 1
-            columns.append(self(unit).double().cpu())
+            row.copy_(self(unit))
             unit[i] = 0
-        found = torch.stack(columns)
-        return (found + found.T) / 2
+        return (found + found.T).div_(2)
 
     def _graph(self, closure: Closure) -> Product:
         return self._gauss_newton(closure) if self._newton else self._hessian(closure)
@@ -121,20 +119,5 @@ class Curvature:
 
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             self._graph(self.loss.batches[0][1])
-        return int(SHARE * free_memory(self.loss.device) / max(1, sum(sizes.values())))
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that can be taken on the device: on a CPU of what the machine has, and the control group allows."""
-    if device.type == "cuda":
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + cached
-    free = [os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    if (system := Path("/proc/meminfo")).exists():
-        values = dict(line.split(":") for line in system.read_text().splitlines())
-        if "MemAvailable" in values:
-            free = [1024 * int(values["MemAvailable"].split()[0])]
-    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
-    if limit.exists() and used.exists() and (most := limit.read_text().strip()).isdecimal():
-        free.append(int(most) - int(used.read_text()))
-    return max(0, min(free))
+        free = memory.available(self.loss.device) or 0
+        return int(SHARE * max(0, free) / max(1, sum(sizes.values())))

@@ -65,18 +65,20 @@ def estimated_density(curvature: Curvature, steps: int, probes: int, seed: int =
 
 def quadrature(curvature: Curvature, v: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     """Nodes and weights of the Gauss quadrature of the spectral measure of v, by Lanczos with reorthogonalisation."""
-    basis, diagonal, beside = [v / v.norm()], [], []
-    for _ in range(steps):
-        w = curvature(basis[-1]).double().cpu()
-        diagonal.append(float(w @ basis[-1]))
+    basis = torch.empty(steps, len(v), dtype=torch.float64)
+    basis[0] = v / v.norm()
+    diagonal: list[float] = []
+    beside: list[float] = []
+    for i in range(steps):
+        w, known = curvature(basis[i]).double().cpu(), basis[: i + 1]
+        diagonal.append(float(w @ basis[i]))
         for _ in range(2):  # once leaves what rounding made
-            known = torch.stack(basis)
             w = w - known.T @ (known @ w)
         length = float(w.norm())
-        if len(diagonal) == steps or length <= 1e-10 * max(map(abs, diagonal)):  # the space is exhausted
+        if i + 1 == steps or length <= 1e-10 * max(map(abs, diagonal)):  # the space is exhausted
             break
         beside.append(length)
-        basis.append(w / length)
+        basis[i + 1] = w / length
     small = torch.diag(torch.tensor(diagonal, dtype=torch.float64))
     for i, length in enumerate(beside):
         small[i, i + 1] = small[i + 1, i] = length

@@ -108,10 +108,10 @@ def eigenvalues(
         values, vectors = values[own].flip(0), vectors[:, own].T.flip(0)
     else:
         values, vectors, scale = _lanczos(curvature, k, seed, tolerance, products, -1.0 if smallest else 1.0)
-    images = vectors.clone()
-    for i, v in enumerate(vectors):
-        images[i] = curvature(v)
-    residuals = (images - values[:, None] * vectors).norm(dim=1)
+    left = torch.empty_like(vectors)  # H v - value v
+    for row, value, v in zip(left, values, vectors, strict=True):
+        row.copy_(curvature(v)).sub_(value * v)
+    residuals = left.norm(dim=1)
     converged = len(values) == k and bool((residuals <= 2 * tolerance * scale + 1e-300).all())
     missing = torch.full((k - len(values),), math.nan, dtype=torch.float64)
     return Eigenvalues(
@@ -166,14 +166,19 @@ def estimated_trace(curvature: Curvature, products: int, seed: int = 0) -> Estim
         return Estimate(value, value, value, 0)
     third, generator = products // 3, numbers(seed, "trace")
 
-    def multiplied(columns: Tensor) -> Tensor:
-        return torch.stack([curvature(column).double().cpu() for column in columns.T], 1)
+    def multiplied(columns: Tensor, into: Tensor) -> Tensor:
+        for column, place in zip(columns.T, into.T, strict=True):
+            place.copy_(curvature(column))
+        return into
 
-    basis = torch.linalg.qr(multiplied(signs(d, third, generator)))[0]
-    inside = float((basis * multiplied(basis)).sum())
+    drawn = signs(d, third, generator)
+    basis = torch.linalg.qr(multiplied(drawn, into=drawn))[0]
+    del drawn
+    inside = float(multiplied(basis, into=torch.empty_like(basis)).mul_(basis).sum())
     rest = signs(d, products - 2 * third, generator)
     rest -= basis @ (basis.T @ rest)
-    beside = (rest * multiplied(rest)).sum(0)
+    del basis
+    beside = multiplied(rest, into=torch.empty_like(rest)).mul_(rest).sum(0)
     mean, low, high = interval(beside)
     return Estimate(inside + mean, inside + low, inside + high, len(beside))
 

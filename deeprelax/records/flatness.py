@@ -16,6 +16,7 @@ from .directory import RunDirectory
 
 PARTS = ("hessian", "gauss_newton", "density", "sharpness", "local_entropy")
 DTYPES = ("float32", "float64")
+PIECE = 2**20  # bytes read at once
 ALIKE = ("weights", "dtype", "seed", "temperature", "entropy_images")  # in what is asked for, of comparable numbers
 
 
@@ -67,7 +68,10 @@ def of_checkpoint(directory: RunDirectory) -> str:
     found = hashlib.blake2b(digest_size=16)
     last = (each for each in (directory.checkpoint, directory.previous) if each.exists())
     for file in (next(last, None), directory.best if directory.best.exists() else None):
-        found.update(b"" if file is None else file.read_bytes())
+        if file is not None:
+            with file.open("rb") as content:
+                while piece := content.read(PIECE):
+                    found.update(piece)
     return found.hexdigest()
 
 

@@ -7,7 +7,7 @@ estimated at these weights.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,9 @@ class Examples:
                 f"--images {most} is out of range: it must be an integer from 1 to {self.whole}, the run's training "
                 f"{run.task.noun}s"
             )
-        self.count, self.cached = most, (self._drawn if run.task.derivatives else self._stored)(most)
+        size = run.conf.batch_size
+        self.count = most if not run.task.derivatives else size * max(1, most // size)
+        self._stored, self._made = run.task.statistics(1), (-1, tuple[Tensor, ...]())
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -86,39 +88,33 @@ class Examples:
 
         Of tasks that make their points in whole batches.
         """
-        found: list[tuple[float, Closure]] = []
-        for i, (size, batch) in enumerate(self.cached):
-            left = self.count if most is None else most - i * self.run.conf.batch_size
-            if left <= 0:
-                break
-            if left < size and not self.run.task.derivatives:
-                size, batch = left, tuple(each[:left] for each in batch)
-            found.append((float(size), self._closure(i, batch)))
-        return found
+        size, most = self.run.conf.batch_size, min(self.count, self.count if most is None else most)
+        drawn = self.run.task.derivatives
+        kept = [size if drawn else min(size, most - start) for start in range(0, most, size)]
+        return [(float(count), self._closure(i, count)) for i, count in enumerate(kept)]
 
-    def _stored(self, most: int) -> list[tuple[int, tuple[Tensor, ...]]]:
-        """Each example once, the last batch cut to what is left."""
-        size, take = self.run.conf.batch_size, self.run.task.statistics(1).take
-        found = []
-        for k in range(-(-most // size)):
-            kept, batch = min(size, most - k * size), _cast(take(k), self.asked)
-            found.append((kept, batch if kept == size else tuple(each[:kept] for each in batch)))
-        return found
+    def batch(self, i: int, count: int) -> tuple[Tensor, ...]:
+        """The first `count` examples of batch i, which is made when it is another than last time: one is kept.
 
-    def _drawn(self, most: int) -> list[tuple[int, tuple[Tensor, ...]]]:
-        """Batches as training would draw them next, of tasks that make their points: there is no last one to cut."""
-        task, conf = self.run.task, self.run.conf
-        size = conf.batch_size
-        done, count = int(conf.epochs * task.examples / size), max(1, most // size)
-        self.count = count * size
-        return [(size, _cast(task.make(*task.draw(done + k)), self.asked)) for k in range(count)]
+        Of tasks that make their points a batch as training would draw it next.
+        """
+        if self._made[0] != i:
+            task, conf = self.run.task, self.run.conf
+            done = int(conf.epochs * task.examples / conf.batch_size)
+            drawn = task.make(*task.draw(done + i)) if task.derivatives else self._stored.take(i)
+            self._made = i, _cast(drawn, self.asked)
+        batch = self._made[1]
+        return batch if count == self.run.conf.batch_size else tuple(each[:count] for each in batch)
 
-    def _closure(self, i: int, batch: tuple[Tensor, ...]) -> Closure:
+    def _closure(self, i: int, count: int) -> Closure:
         task, model = self.run.task, self.run.model
         if self.has_outputs:
-            return Composite(partial(model, batch[0]), lambda z: task.loss(_Constant(z), *batch))
+            return Composite(
+                lambda: model(self.batch(i, count)[0]), lambda z: task.loss(_Constant(z), *self.batch(i, count))
+            )
 
         def loss() -> Tensor:  # which may draw: the same numbers each time
+            batch = self.batch(i, count)
             with seeded(self.run.device, self.asked.seed, Purpose.FLATNESS, "loss", i):
                 return task.loss(model, *batch)
 
@@ -129,7 +125,8 @@ class Examples:
         """Is the loss a function of what the network returns for its input, which is asked for once?"""
         if self.run.task.derivatives:
             return False
-        batch, seen, loss = self.cached[0][1], _Recorder(self.run.model), self.run.task.loss
+        batch = self.batch(0, min(self.count, self.run.conf.batch_size))
+        seen, loss = _Recorder(self.run.model), self.run.task.loss
         try:
             with torch.no_grad(), seeded(self.run.device, 0, Purpose.FLATNESS):
                 found = loss(seen, *batch)

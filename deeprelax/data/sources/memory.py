@@ -1,4 +1,4 @@
-"""Ask how much memory there is for images."""
+"""Ask how much memory there is."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ MEMINFO, GROUP, GROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path(
 
 
 def available(device: torch.device) -> int | None:
-    """Bytes that this process may still take: free on a GPU, else of the machine and of its cgroup (version 2).
+    """Bytes that this process may still take: on a GPU, with what torch has cached there; else of the machine and of
+    its cgroup (version 2).
 
     None where the system does not tell.
     """
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + cached
     found = [bytes_ for bytes_ in (_of_machine(), _of_group()) if bytes_ is not None]
     return min(found, default=None)
 
