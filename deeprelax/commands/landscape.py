@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 LETTERS = "ABC"  # for the runs, in a figure
 MOST_POINTS = 501  # on an axis
+OF_LINE, OF_PLANE = 51, 25  # points on an axis, where nothing else is asked for
 
 
 def parser() -> Parser:
@@ -38,11 +40,11 @@ def parser() -> Parser:
     made.add_argument("--trajectory", action="store_true", help="of one run: the plane of the principal components of "
                       "its way, from the first weights by all checkpoints that lie in its directory (any *.pt: copy "
                       "checkpoint.pt there while it trains)")  # fmt: skip
-    made.add_argument("--points", type=int, metavar="N", help="on each axis, odd for one run (default: 25; 51 on a "
-                      "line)")  # fmt: skip
+    made.add_argument("--points", type=int, metavar="N", help="points on each axis, odd for one run, so that its "
+                      "weights are one (default: 25; 51 on a line)")  # fmt: skip
     made.add_argument("--span", type=float, default=1.0, metavar="S", help="how far to go from the weights, in units "
                       "of each filter's norm (default: %(default)g); of several runs, beyond them in units of half "
-                      "their distance")  # fmt: skip
+                      "their distance, on a line in whole steps")  # fmt: skip
     made.add_argument("--seed", type=int, default=0, metavar="S", help="of the directions (default: %(default)s)")
     made.add_argument("--split", choices=["train", "test"], default="train", help="what the loss is of: the training "
                       "batches of result.json's train_loss, or all test examples (default: %(default)s)")  # fmt: skip
@@ -89,6 +91,11 @@ def _check(options: Any, paths: list[Path]) -> None:
         raise UserError(f"--points {options.points} is out of range: it must be {which} from 3 to {MOST_POINTS}")
     if not 0 < options.span <= 1000:
         raise UserError(f"--span {options.span:g} is out of range: it must be a number > 0, at most 1000")
+    if len(paths) == 2 and (points := options.points or OF_LINE) < (needed := math.ceil(2 + options.span)):
+        raise UserError(
+            f"--points {points} are too few for --span {options.span:g}, for both runs are among them: take --points "
+            f"{needed} or more, or a smaller --span"
+        )
     if options.seed < 0:
         raise UserError(f"--seed {options.seed} is out of range: it must be an integer >= 0")
     if options.out is not None and not options.out.is_dir():
@@ -103,7 +110,7 @@ def _landscapes(options: Any, run: Restored, paths: list[Path]) -> Iterable[tupl
 
     names = [name for name, _ in run.model.named_parameters()]
     moved, loss = list(run.model.parameters()), scored(run, options.split, fixed=options.batch_norm == "fixed")
-    of_line, of_plane = options.points or 51, options.points or 25
+    of_line, of_plane = options.points or OF_LINE, options.points or OF_PLANE
     try:
         gpus = [run.device] if run.device.type == "cuda" else []
         with torch.random.fork_rng(devices=gpus):  # evaluation seeds the default generators
@@ -206,12 +213,12 @@ def _write(
     from ..reporting.style import save
 
     shown = [RunDirectory(path).shown() for path in paths]
-    labelled = shown if len(shown) == 1 else [f"{LETTERS[i]}: {each}" for i, each in enumerate(shown)]
     how = f"{options.split} batches, batch norm {options.batch_norm}" + f", weights={options.weights}" * (
         options.weights != "last"
     )
     units = {key: run.task.metrics[key].unit for key in found.values if key in run.task.metrics}
-    figure = draw(found, axes, units, f"{', '.join(labelled)} ({how})")
+    several = [*(f"{LETTERS[i]}: {each}" for i, each in enumerate(shown)), how]
+    figure = draw(found, axes, units, f"{shown[0]} ({how})" if len(shown) == 1 else "\n".join(several))
     arrays: dict[str, Any] = {key: value.numpy() for key, value in found.values.items()}
     arrays |= {f"axis_{i + 1}": axis.numpy() for i, axis in enumerate(found.axes)}
     arrays |= {"mark_names": np.array(list(found.marks)), "marks": np.array(list(found.marks.values()))}
@@ -231,7 +238,10 @@ def _compare(run: Restored, options: Any, found: Landscape, paths: list[Path]) -
     if options.trajectory or any(len(each) != 1 for each in place):
         return
     value = float(found.values["loss"][tuple(int(each) for each in place)])
-    whose = f"{options.split}_loss at the weights of {RunDirectory(paths[0]).shown()}: {value:.6g}"
+    whose = f"{options.split}_loss at the weights of {RunDirectory(paths[0]).shown()}"
     key = f"{options.split}_loss" + f"_{options.weights}" * (options.weights != "last")
     known = read_json(run.directory.result).get(key) if run.directory.finished else None
-    print(whose if known is None else f"{whose}, {'as in' if known == value else f'{known} in'} result.json")
+    if known in (None, value):
+        print(f"{whose}: {value:.6g}" + ", as in result.json" * (known is not None))
+    else:
+        print(f"{whose}: {value}, while result.json has {known}")

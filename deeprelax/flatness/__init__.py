@@ -6,7 +6,7 @@
     density.py      the density of all its eigenvalues
     sharpnesses.py  the rise of the loss around the weights, on average and at worst
     entropy.py      local entropy u(x, gamma), the relaxed loss itself; thermodynamic.py has its integrals and averages
-    landscapes.py   the loss on lines and planes
+    landscapes.py   the loss on lines and planes, whose directions directions.py has
 
 They know torch, tasks and models, nothing of training. Names are imported when they are first used.
 """

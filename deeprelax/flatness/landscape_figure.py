@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,20 +12,28 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from ..reporting.style import BLACK, BLUE, RED, STYLE
 from .landscapes import Landscape
 
 WIDE = 10.0  # ratio of the largest to the smallest value from which on levels and axes are logarithmic
+FEW = 2  # decades that a logarithmic axis has more marks in than one each
 LEVELS = 12
+LABELLED = 3  # each so many: more would cover each other where the loss is steep
+LETTERS = 13  # of the title, in an inch
 
 
 def draw(found: Landscape, labels: Sequence[str], units: dict[str, str], title: str) -> Figure:
     """The figure. labels: of the axes; units: of the values, by name."""
     with mpl.rc_context(STYLE):
         figure = _curves(found, labels[0], units) if len(found.axes) == 1 else _planes(found, labels, units)
-        figure.suptitle(title, fontsize=9, x=0.01, ha="left")
+        width, height = figure.get_size_inches()
+        lines = [part for line in title.splitlines()
+                 for part in textwrap.wrap(line, int(LETTERS * width), subsequent_indent="    ")]  # fmt: skip
+        figure.set_size_inches(width, height + 0.15 * (len(lines) - 1))
+        figure.suptitle("\n".join(lines), fontsize=9, x=0.01, ha="left")
         figure.draw_without_rendering()  # the layout is computed once, for all files
         figure.set_layout_engine("none")
     return figure
@@ -83,7 +92,7 @@ def _contours(axes: Axes, x: Any, y: Any, values: Any) -> None:
     if shown.count() and shown.min() < shown.max():
         norm = "log" if _is_wide(values) else None
         lines = axes.contour(x, y, shown, levels=_levels(shown), cmap="viridis", linewidths=1.0, norm=norm)
-        axes.clabel(lines, fontsize=6, fmt=lambda level: f"{level:.3g}")
+        axes.clabel(lines, list(lines.levels)[::LABELLED], fontsize=6, fmt=lambda level: f"{level:.3g}")
 
 
 def _shades(axes: Axes, x: Any, y: Any, values: Any) -> None:
@@ -101,7 +110,8 @@ def _marked(axes: Axes, found: Landscape) -> None:
         axes.plot(*np.array([place for _, place in marks]).T, color=RED, linewidth=1.0, marker="o", markersize=2.5)
     for label, (a, b) in marks:
         axes.plot(a, b, color=RED, marker="+", markersize=7, linestyle="none")
-        axes.annotate(label, (a, b), (3, 3), textcoords="offset points", fontsize=7, color=RED)
+        axes.annotate(label, (a, b), (3, 3), textcoords="offset points", fontsize=7, color=RED,
+                      path_effects=[withStroke(linewidth=2, foreground="white")])  # fmt: skip
 
 
 def _levels(values: Any) -> Any:
@@ -119,8 +129,13 @@ def _surface(axes: Any, x: Any, y: Any, values: Any, name: str, labels: Sequence
                       rstride=1, cstride=1, linewidth=0.1, edgecolor=BLACK, antialiased=True)  # fmt: skip
     if wide:
         known = heights[np.isfinite(heights)]
-        ticks = range(math.ceil(known.min()), math.floor(known.max()) + 1, max(1, int(np.ptp(known) // 4)))
-        axes.set_zticks(list(ticks), [f"{10.0**tick:g}" for tick in ticks])
+        low, high = math.floor(known.min()), math.ceil(known.max())
+        if np.ptp(known) < FEW:
+            marks = [part * 10.0**decade for decade in range(low, high) for part in (1, 2, 5)]
+        else:
+            marks = [10.0**decade for decade in range(low, high + 1, max(1, (high - low) // 4))]
+        marks = [mark for mark in marks if known.min() <= math.log10(mark) <= known.max()]
+        axes.set_zticks(list(map(math.log10, marks)), [f"{mark:g}" for mark in marks])
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.set_title(name, loc="left")

@@ -1,10 +1,4 @@
-"""The loss on lines and planes through the space of weights.
-
-Random directions are Gaussian and filter-normalised (arXiv 1712.09913, section 4): of each filter, a row of a weight
-along its first dimension, the direction has the norm of the filter itself. So the picture stays as it is where a filter
-before batch norm is scaled, by which the function does not change. Biases and the weights of norms are not moved.
-Differs from the paper: the second direction is made orthogonal to the first, filter by filter.
-"""
+"""The loss on lines and planes through the space of weights; `directions.py` says which."""
 
 from __future__ import annotations
 
@@ -16,9 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..randomness import Purpose, derive_seed
+from .directions import Point, difference, line_axis, norm, plane_axes, principal, random_directions
 
-Point = Sequence[Tensor]  # a tensor for each parameter
 Scored = Callable[[], Tensor | float | Mapping[str, float]]  # the loss, or scores by name, at the present weights
 
 
@@ -62,7 +55,7 @@ def landscape(
         raise ValueError(f"points must be an odd number >= 3, so that the weights themselves are one, not {points}")
     if not 0 < span < float("inf"):
         raise ValueError(f"span must be a finite number > 0, not {span}")
-    moved = _trainable(parameters)
+    moved = [p for p in parameters if p.requires_grad]
     half = points // 2
     axis = torch.arange(-half, half + 1, dtype=torch.float64) / half * span
     found = random_directions(moved, dimensions, seed)
@@ -82,11 +75,12 @@ def between(
     Args:
         loss, parameters, progress: as of `landscape`.
         ends: two or three points by their labels, each a tensor for each of the parameters.
-        points: on a line, at least; on each axis of a plane.
-        margin: how far to go beyond the ends, in units of their distance.
+        points: on the line, or on each axis of the plane; at least 2.
+        margin: how far to go beyond the ends, in units of their distance; on a line so nearly as the ends, which are
+            among the points, and as many points on either side allow.
 
-    Raises ValueError for another number of points, for shapes that differ, and where they lie on each other or, three,
-    on one line.
+    Raises ValueError for another number of ends, for shapes that differ, where they lie on each other or, three, on one
+    line, and for fewer points than 2 or, on a line, than 2 + 2 margin.
     """
     places = [[each.detach().double() for each in end] for end in ends.values()]
     moved = list(parameters)
@@ -94,21 +88,20 @@ def between(
         raise ValueError(f"two points make a line and three a plane, not {len(places)}")
     if any([each.shape for each in place] != [p.shape for p in moved] for place in places):
         raise ValueError("the points must have the shapes of the parameters")
-    origin, steps = places[0], [_difference(place, places[0]) for place in places[1:]]
+    origin, steps = places[0], [difference(place, places[0]) for place in places[1:]]
     labels = list(ends)
+    _check_points(points, margin)
     if len(places) == 2:
-        if _norm(steps[0]) == 0:
+        if norm(steps[0]) == 0:
             raise ValueError(f"{labels[0]} and {labels[1]} have the same weights: there is no line between them")
-        each = max(1, round((points - 1) / (1 + 2 * margin)))  # steps from one end to the other
-        beyond = round(each * margin)
-        axis = torch.arange(-beyond, each + beyond + 1, dtype=torch.float64) / each
+        axis = line_axis(points, margin)
         values = _on_grid(loss, moved, origin, steps, [axis], progress)
         return Landscape((axis,), values, {labels[0]: (0.0,), labels[1]: (1.0,)})
-    frame, coordinates, _ = _principal(steps, centred=False)
+    frame, coordinates, _ = principal(steps, centred=False)
     if len(frame) < 2:
         raise ValueError(f"{', '.join(labels)} lie on one line: they span no plane")
     marks = dict(zip(labels, [(0.0, 0.0), *coordinates], strict=True))
-    axes = _axes(marks, points, margin)
+    axes = plane_axes(marks, points, margin)
     return Landscape(axes, _on_grid(loss, moved, origin, frame, axes, progress), marks)
 
 
@@ -123,108 +116,28 @@ def trajectory(
     Args:
         loss, parameters, progress: as of `landscape`.
         path: at least three points by their labels in order, each a tensor for each of the parameters.
-        points: on each axis.
+        points: on each axis, at least 2.
         margin: how far to go beyond the path, in units of its extent.
 
-    Raises ValueError for fewer points, and where they lie on one line.
+    Raises ValueError for a path of fewer points, or whose points lie on one line, and for fewer than 2 on an axis.
     """
     places = [[each.detach().double() for each in place] for place in path.values()]
     if len(places) < 3:
         raise ValueError(f"a trajectory needs at least three points, not {len(places)}")
-    frame, coordinates, shares = _principal([_difference(place, places[-1]) for place in places[:-1]], centred=True)
+    _check_points(points, margin)
+    frame, coordinates, shares = principal([difference(place, places[-1]) for place in places[:-1]], centred=True)
     if len(frame) < 2:
         raise ValueError("the points of the trajectory lie on one line: they span no plane")
     marks = dict(zip(path, [*coordinates, (0.0, 0.0)], strict=True))
-    axes = _axes(marks, points, margin)
+    axes = plane_axes(marks, points, margin)
     return Landscape(axes, _on_grid(loss, list(parameters), places[-1], frame, axes, progress), marks, shares)
 
 
-def random_directions(parameters: Sequence[Tensor], count: int = 2, seed: int = 0) -> list[list[Tensor]]:
-    """Up to two filter-normalised Gaussian directions, float64: a function of the seed and the parameters' shapes.
-
-    Of each filter, a row of p.flatten(1), direction i has the filter's norm and is orthogonal to those before it. A
-    filter of a single number, where nothing is orthogonal, takes no part in the second. Parameters of fewer than two
-    dimensions, biases and the weights of norms, have direction 0.
-
-    Raises ValueError where all directions would be 0.
-    """
-    found: list[list[Tensor]] = []
-    for i in range(count):
-        generator = torch.Generator().manual_seed(derive_seed(seed, Purpose.LANDSCAPE, i))
-        direction = []
-        for place, p in enumerate(parameters):
-            rows = torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p.device)
-            direction.append(_normalized(rows, p.detach().double(), [other[place] for other in found]))
-        found.append(direction)
-    if found and not any(bool(each.any()) for each in found[0]):
-        raise ValueError("no parameter has two dimensions or more, so there are no filters to move along")
-    return found
-
-
-def _normalized(direction: Tensor, p: Tensor, others: Sequence[Tensor]) -> Tensor:
-    if p.dim() < 2:
-        return torch.zeros_like(p)
-    rows, filters = direction.flatten(1), p.flatten(1)
-    for other in (each.flatten(1) for each in others):
-        length = other.square().sum(1, keepdim=True)
-        rows = rows - torch.where(length > 0, (rows * other).sum(1, keepdim=True) / length, 0) * other
-    if others and rows.shape[1] == 1:  # what is left is rounding
-        return torch.zeros_like(p)
-    lengths = filters.norm(dim=1, keepdim=True) / rows.norm(dim=1, keepdim=True)
-    normalized: Tensor = rows * lengths
-    return normalized.reshape(p.shape)
-
-
-def _trainable(parameters: Iterable[Tensor]) -> list[Tensor]:
-    return [p for p in parameters if p.requires_grad]
-
-
-def _difference(place: Point, origin: Point) -> list[Tensor]:
-    return [a - b for a, b in zip(place, origin, strict=True)]
-
-
-def _dot(one: Point, other: Point) -> float:
-    return float(sum(((a * b).sum() for a, b in zip(one, other, strict=True)), torch.zeros(())))
-
-
-def _norm(step: Point) -> float:
-    return math.sqrt(_dot(step, step))
-
-
-def _principal(
-    steps: list[list[Tensor]], *, centred: bool
-) -> tuple[list[list[Tensor]], list[tuple[float, ...]], tuple[float, ...]]:
-    """Up to two orthonormal axes for the steps, the steps' coordinates, and each axis's share of the squared lengths.
-
-    centred: the axes of the largest squared lengths; else the first leads along the first step (Gram-Schmidt).
-    """
-    gram = torch.tensor([[_dot(one, other) for other in steps] for one in steps], dtype=torch.float64)
-    if centred:
-        vectors = torch.linalg.eigh(gram).eigenvectors
-        weights = [vectors[:, -1 - i] for i in range(min(2, len(steps)))]
-    else:
-        along = torch.zeros(len(steps), dtype=torch.float64)
-        along[0] = 1.0
-        across = -gram[0] / gram[0, 0] if gram[0, 0] > 0 else torch.zeros_like(along)
-        weights = [along, torch.stack([across[1], torch.ones(())])]
-    frame = []
-    for weight in weights:
-        axis = [sum((w * s for w, s in zip(weight.tolist(), parts, strict=True)), torch.zeros_like(parts[0]))
-                for parts in zip(*steps, strict=True)]  # fmt: skip
-        length = _norm(axis)
-        if length > 1e-10 * float(gram.diagonal().max()) ** 0.5 > 0:  # else rounding
-            frame.append([each / length for each in axis])
-    coordinates = [tuple(_dot(step, axis) for axis in frame) for step in steps]
-    total = float(gram.diagonal().sum()) or 1.0
-    shares = tuple(sum(place[i] ** 2 for place in coordinates) / total for i in range(len(frame)))
-    return frame, coordinates, shares
-
-
-def _axes(marks: Mapping[str, tuple[float, ...]], points: int, margin: float) -> tuple[Tensor, ...]:
-    """Coordinates that go beyond all marks by so much of their extent."""
-    extents = [(min(column), max(column)) for column in zip(*marks.values(), strict=True)]
-    beyond = margin * max(high - low for low, high in extents)
-    return tuple(torch.linspace(low - beyond, high + beyond, points, dtype=torch.float64) for low, high in extents)
+def _check_points(points: int, margin: float) -> None:
+    if points < 2:
+        raise ValueError(f"points must be an integer >= 2, not {points}")
+    if not 0 <= margin < math.inf:
+        raise ValueError(f"margin must be a finite number >= 0, not {margin}")
 
 
 @torch.no_grad()

@@ -142,6 +142,9 @@ def test_what_cannot_be_drawn_is_said_in_a_sentence(runs: list[str], deeprelax: 
         ([run, data], f"{data} and {run} were trained on other data: there is no loss for both"),
         ([run, run], "A and B have the same weights: there is no line between them"),
         ([run, "--points", "4"], "--points 4 is out of range: it must be an odd integer from 3 to 501"),
+        ([*runs[:2], "--points", "2"], "--points 2 is out of range: it must be an integer from 3 to 501"),
+        ([*runs[:2], "--points", "5", "--span", "8"], "--points 5 are too few for --span 8, for both runs are among "
+         "them: take --points 10 or more, or a smaller --span"),
         ([run, "--span", "0"], "--span 0 is out of range: it must be a number > 0, at most 1000"),
         ([run, "--seed", "-1"], "--seed -1 is out of range: it must be an integer >= 0"),
         ([run, "--out", "none"], "--out none is not a folder: make it first"),

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deeprelax.flatness.landscapes import between, landscape, random_directions, trajectory
+from deeprelax.flatness import between, landscape, trajectory
+from deeprelax.flatness.directions import random_directions
 
 Weights = list[Tensor]
 
@@ -126,6 +127,25 @@ def test_a_line_has_both_ends_to_the_bit() -> None:
     assert float(found.values["loss"][4]) == pytest.approx(float(middle.square().sum()), rel=1e-6)
 
 
+@pytest.mark.parametrize("points", [2, 3, 4, 5, 9, 10, 41, 51])
+@pytest.mark.parametrize("margin", [0.0, 0.25, 0.5, 3.0])
+def test_a_line_has_so_many_points_and_goes_about_so_far(points: int, margin: float) -> None:
+    parameters = [nn.Parameter(torch.zeros(2))]
+    ends = {"a": [torch.zeros(2)], "b": [torch.ones(2)]}
+    if points < 2 + 2 * margin:
+        with pytest.raises(ValueError, match=f"points={points} are too few for margin={margin:g}: take "):
+            between(lambda: 0.0, parameters, ends, points=points, margin=margin)
+        return
+    axis = between(lambda: 0.0, parameters, ends, points=points, margin=margin).axes[0]
+    assert len(axis) == points
+    assert {0.0, 1.0} <= set(axis.tolist())
+    assert axis.tolist() == pytest.approx((1 - axis.flip(0)).tolist(), abs=1e-15)
+    # of another number of steps between the ends, by 2, the margin would be no nearer
+    inside = round(1 / float(axis[1] - axis[0]))
+    wanted = (points - 1) / (1 + 2 * margin)
+    assert abs(inside - wanted) <= 1 or inside in (1, 2)
+
+
 def test_a_plane_through_three_points() -> None:
     parameters, a = quadratic([(2, 3), (2,)])
     origin = [p.detach().clone() for p in parameters]
@@ -171,6 +191,10 @@ def test_what_spans_nothing_is_refused() -> None:
             between(lambda: 0.0, parameters, ends)
     with pytest.raises(ValueError, match="on one line"):
         trajectory(lambda: 0.0, parameters, {str(k): [k * here[0]] for k in range(3)})
+    two = {"a": here, "b": [2 * here[0]]}
+    for keywords, words in (({"points": 1}, "points must be an integer >= 2, not 1"), ({"margin": -1.0}, "margin")):
+        with pytest.raises(ValueError, match=words):
+            between(lambda: 0.0, parameters, two, **keywords)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="odd"):
         landscape(lambda: 0.0, parameters, points=4)
     with pytest.raises(ValueError, match="dimensions"):
