@@ -15,16 +15,23 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's; weights=best, as `evaluate` and `load_model` have it, is --weights=best."""
+        words = list(sys.argv[1:] if args is None else args)
+        if "--weights" in self._option_string_actions:
+            words = [f"--{word}" if word.startswith("weights=") else word for word in words]
+        return super().parse_known_args(words, namespace)
+
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}: see {self.prog} --help")
 
 
 def add_weights(parser: Parser) -> None:
-    """The option --weights."""
+    """The option --weights; where there are no such weights, who takes them says so."""
     parser.add_argument(
-        "--weights", choices=("last", "best", "average"), default="last",
-        help="of the last checkpoint, of the best evaluation (train.keep=best), or the mean (train.average); default: "
-        "%(default)s",
+        "--weights", metavar="{last,best,average}", default="last",
+        help="of the last checkpoint, of the best evaluation (train.keep=best), or the mean (train.average); "
+        "weights=... means the same; default: %(default)s",
     )  # fmt: skip
 
 

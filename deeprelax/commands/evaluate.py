@@ -10,6 +10,7 @@ from ..errors import UserError, did_you_mean
 from ..files import read_json
 from ..records.directory import RunDirectory
 from ..records.scores import of_key
+from .arguments import Parser, add_weights
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,7 @@ USAGE = """Evaluate a run again from its checkpoint.
 Usage: deeprelax evaluate RUN [weights=last|best|average] [KEY=VALUE ...]
   RUN is a run directory, as printed by `deeprelax train`; run=RUN means the same.
   weights: those of the last checkpoint (the default), of the best evaluation (of a run with train.keep=best), or the
-  mean (train.average).
+  mean (train.average); --weights best means the same.
   Keys that may be set here: data_dir, dataset.path, hardware.device, hardware.channels_last, hardware.precision,
   hardware.threads.
   dataset.path=FOLDER: where the images of a run of dataset=image_folder are now; or, for any run on images, others:
@@ -38,9 +39,11 @@ def main(arguments: list[str]) -> None:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(USAGE)
         return
-    overrides = [each for each in arguments if each.partition("=")[0] in ALLOWED]
-    chosen = [each for each in arguments if each.startswith("weights=")]
-    runs = [each.removeprefix("run=") for each in arguments if each not in (*overrides, *chosen)]
+    of_weights = Parser(prog="deeprelax evaluate", add_help=False)
+    add_weights(of_weights)
+    options, rest = of_weights.parse_known_args(arguments)
+    overrides = [each for each in rest if each.partition("=")[0] in ALLOWED]
+    runs = [each.removeprefix("run=") for each in rest if each not in overrides]
     for key in (each.partition("=")[0] for each in runs if "=" in each and not Path(each).exists()):
         raise UserError(
             f"{key} cannot be set here{did_you_mean(key, ('weights', *ALLOWED))}: evaluate takes "
@@ -48,7 +51,7 @@ def main(arguments: list[str]) -> None:
         )
     if len(runs) != 1:
         raise UserError(f"evaluate takes one run directory, not {len(runs)} ({' '.join(runs) or 'none'})")
-    evaluate(Path(runs[0]), overrides, chosen[-1].partition("=")[2] if chosen else "last")
+    evaluate(Path(runs[0]), overrides, options.weights)
 
 
 def evaluate(path: Path, overrides: list[str], weights: str = "last") -> dict[str, float]:

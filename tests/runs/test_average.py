@@ -175,9 +175,11 @@ def test_what_a_run_does_not_have_is_said_in_a_sentence(deeprelax: Command) -> N
         "newest": "deeprelax: weights=newest is unknown: it must be last, best or average\n",
     }
     for kind, message in messages.items():
-        status, out, err = deeprelax("evaluate", plain, f"weights={kind}")
-        assert (status, out, err.count("\n")) == (1, "", 1)
-        assert err.startswith(message)
+        for command in (["evaluate", plain], ["predict", plain, "a.png"], ["export", plain, "net.pt2"]):
+            for word in ([f"weights={kind}"], [f"--weights={kind}"], ["--weights", kind]):
+                status, out, err = deeprelax(*command, *word)
+                assert (status, out, err.count("\n")) == (1, "", 1)
+                assert err.startswith(message)
     for words in (["predict", plain, "a.png"], ["export", plain, "a.pt2"]):
         status, _, err = deeprelax(*words, "--weights", "best")
         assert (status, err) == (1, messages["best"])

@@ -17,7 +17,7 @@ for kind in last best average; do
     tail -n 2 "$kind" | head -n 1 | grep -q "^(weights=$kind, after [0-9]* gradient evaluations)$" || fail "$(cat $kind)"
     [ "$(tail -n 1 "$kind")" = "as in result.json" ] || fail "other numbers than in the run: $(cat $kind)"
 done
-deeprelax export "$here" net.pt2 --weights best | grep -q '(weights=best, after ' || fail "export says no weights"
+deeprelax export "$here" net.pt2 weights=best | grep -q '(weights=best, after ' || fail "export says no weights"
 python - "$here" <<'PY' || fail "load_model takes no weights"
 import sys, deeprelax
 assert deeprelax.load_model(sys.argv[1], weights="average").of.startswith("weights=average, after ")
