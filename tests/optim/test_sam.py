@@ -88,6 +88,18 @@ def test_asam_moves_by_rho_in_units_of_the_weights_whatever_the_layers_scale() -
     assert abs(places(SAM, [8.0, -0.15], 0.3)[1] - places(SAM, [0.8, -1.5], 0.3)[1]) > 0.1
 
 
+def test_asam_does_not_move_a_weight_that_is_0() -> None:
+    """As biases are at first: the others go all of the way."""
+    p, seen = nn.Parameter(torch.tensor([0.0, 2.0], dtype=torch.float64)), list[Tensor]()
+
+    def loss() -> Tensor:
+        seen.append(p.detach().clone())
+        return 3.0 * p.sum()
+
+    descend(ASAM([p], rho=0.3), loss)
+    assert seen[1].tolist() == [0.0, pytest.approx(2.0 + 0.3 * 2.0, rel=1e-14)]
+
+
 def test_the_norm_of_half_precision_gradients_does_not_overflow() -> None:
     p = nn.Parameter(torch.zeros(100_000, dtype=torch.float16))
     places: list[Tensor] = []
