@@ -144,11 +144,16 @@ def _measure(path: Path, asked: Asked, again: bool, *, several: bool) -> UserErr
 
 def _known(directory: RunDirectory, asked: Asked) -> dict[str, Any]:
     """What is measured of these weights with these options, whatever its parts; else nothing, and why in a line."""
+    from ..reporting.flatness import of_run
+
     try:
         found = stored(directory)
-        numbers(found, directory)  # which is refused if the file is corrupt
-    except UserError as problem:
-        print(f"! {problem}: it is measured again")
+        if found:
+            # all that is read of it, here and when parts are added
+            numbers(found, directory), of_run("", found), _curves(found), float(found["seconds"])
+            (*found["asked"]["parts"], found["asked"]["layers"])
+    except (UserError, KeyError, TypeError, IndexError, AttributeError, ValueError):
+        print(f"! {directory.flatness} is corrupt, and is measured again")
         return {}
     if not found or (asked.agrees(found.get("asked", {})) and found.get("checkpoint") == of_checkpoint(directory)):
         return found
@@ -168,16 +173,22 @@ def _draw(directory: RunDirectory, found: dict[str, Any]) -> None:
     from ..flatness.density_figure import draw
     from ..reporting.style import save
 
-    density, valley = None, found.get("local_entropy", [])
-    if "density" in found:
-        nodes, weights = (torch.tensor(found["density"][key], dtype=torch.float64) for key in ("nodes", "weights"))
-        density = Density(nodes, weights, found["parameters"], 0)
-    if valley:
-        valley = [{"gamma": 0.0, "value": found["local_entropy_loss"], "error": 0.0, "converged": True}, *valley]
+    curves, valley = _curves(found)
+    nodes, weights = (torch.tensor(curve, dtype=torch.float64) for curve in curves)
+    density = Density(nodes, weights, found["parameters"], 0) if len(nodes) else None
     top = [value for value in found.get("hessian", {}).get("eigenvalues", []) if value is not None]
     title = textwrap.fill(f"{directory.shown()} ({found['images']} training {found['examples']}s)", 70)
     figure = draw(density, top, valley, title)
     replace(file, lambda open_file: save(figure, open_file, "png", 200))
+
+
+def _curves(found: Mapping[str, Any]) -> tuple[list[list[float]], list[dict[str, Any]]]:
+    """Of flatness.json: nodes and weights of the density, and points of local entropy from f on; empty without."""
+    density, points = found.get("density", {"nodes": [], "weights": []}), found.get("local_entropy", [])
+    if points:
+        known = {"gamma": 0.0, "value": float(found["local_entropy_loss"]), "error": 0.0, "converged": True}
+        points = [known, *points]
+    return [[float(each) for each in density[key]] for key in ("nodes", "weights")], points
 
 
 def _compare(runs: Sequence[Run], labels: Mapping[int, str]) -> None:

@@ -132,7 +132,8 @@ def _landscapes(options: Any, run: Restored, paths: list[Path]) -> Iterable[tupl
                 axes = ["from A (0) to B (1)"] if line else ["distance, towards B", "distance, across"]
                 yield "landscape_line" if line else "landscape_plane", found, axes
     except ValueError as problem:
-        raise UserError(str(problem)) from None
+        named = (f"{letter} is {path}" for letter, path in zip(LETTERS, paths, strict=False))
+        raise UserError(f"{problem} ({', '.join(named)})" if len(paths) > 1 else str(problem)) from None
 
 
 def scored(run: Restored, split: str, *, fixed: bool) -> Callable[[], dict[str, float]]:
@@ -165,7 +166,7 @@ def _weights(path: Path, run: Restored, names: list[str], kind: str) -> list[Ten
 
     state = checkpoint.latest(path) if path.is_dir() else None
     if state is None:
-        raise UserError(f"{path} is no directory of a run that has reached a checkpoint")
+        raise UserError(f"{path} is not the directory of a run that has reached a checkpoint: give one")
     if state["data"] != run.data:
         raise UserError(f"{path} and {run.directory.path} were trained on other data: there is no loss for both")
     return _of_state(of_kind(kind, state, RunDirectory(path))["model"], run, names, path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import corrupt, read_json
+from ..files import read_json
 from .directory import RunDirectory
 
 PARTS = ("hessian", "gauss_newton", "density", "sharpness", "local_entropy")
@@ -77,7 +77,20 @@ def of_checkpoint(directory: RunDirectory) -> str:
 
 def stored(directory: RunDirectory) -> dict[str, Any]:
     """The content of flatness.json; empty if the run has none. Raises UserError if it is corrupt."""
-    return read_json(directory.flatness) if directory.flatness.exists() else {}
+    if not directory.flatness.exists():
+        return {}
+    try:
+        found = read_json(directory.flatness)
+    except UserError:
+        raise corrupt(directory) from None
+    if not isinstance(found.get("asked", {}), dict):
+        raise corrupt(directory)
+    return found
+
+
+def corrupt(directory: RunDirectory) -> UserError:
+    """What is raised for a flatness.json that is not as it was written."""
+    return UserError(f"{directory.flatness} is corrupt: deeprelax flatness {directory.shown()} measures it again")
 
 
 def drawn(content: Mapping[str, Any]) -> bool:
@@ -141,4 +154,4 @@ def numbers(content: Mapping[str, Any], directory: RunDirectory) -> dict[str, fl
                 found[f"local entropy {point['gamma']:g}"] = point["value"] - content["local_entropy_loss"]
         return {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
     except (KeyError, TypeError, IndexError, AttributeError, ValueError):
-        raise corrupt(directory.flatness) from None
+        raise corrupt(directory) from None

@@ -84,10 +84,13 @@ def test_parts_are_added_and_corrupt_numbers_are_no_obstacle(deeprelax: Command)
     assert "gauss_newton" in merged
     assert merged["asked"]["parts"] == ["hessian", "gauss_newton"]
     assert "as they are in" in deeprelax(*words, "gauss_newton,hessian")[1]
-    for more in ([], ["--again"]):
-        file.write_text("{")
-        status, out, _ = deeprelax(*words, "hessian", *more)
-        assert (status, "corrupt" in out) == (0, not more)
+    foreign = ["[1]", '{"asked": 3}', '{"loss": 1.0}', json.dumps(merged | {"density": {"nodes": 1}}),
+               json.dumps(merged | {"hessian": {"eigenvalues": [1.0], "trace": 1.0}})]  # fmt: skip
+    for text, *more in (["{"], ["{", "--again"], *([text] for text in foreign)):
+        file.write_text(text)
+        status, out, err = deeprelax(*words, "hessian", *more)
+        told = [line for line in out.splitlines() if "corrupt" in line]
+        assert (status, err, told) == (0, "", [] if more else [f"! {file} is corrupt, and is measured again"])
         assert found(folder)["hessian"] == before["hessian"]
     out = deeprelax(*words, "gauss_newton", "--seed", "1")[1]
     assert "flatness.json is of other weights or options, and is replaced" in out

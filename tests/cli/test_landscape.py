@@ -137,10 +137,10 @@ def test_what_cannot_be_drawn_is_said_in_a_sentence(runs: list[str], deeprelax: 
     run = runs[0]
     for words, message in [
         (["nowhere"], "nowhere is not a directory: give the directory of a run"),
-        ([run, "nowhere"], "nowhere is no directory of a run that has reached a checkpoint"),
+        ([run, "nowhere"], "nowhere is not the directory of a run that has reached a checkpoint: give one"),
         ([run, other], f"the network of {other} is not that of {run}: their weights have other shapes"),
         ([run, data], f"{data} and {run} were trained on other data: there is no loss for both"),
-        ([run, run], "A and B have the same weights: there is no line between them"),
+        ([run, run], f"A and B have the same weights: there is no line between them (A is {run}, B is {run})"),
         ([run, "--points", "4"], "--points 4 is out of range: it must be an odd integer from 3 to 501"),
         ([*runs[:2], "--points", "2"], "--points 2 is out of range: it must be an integer from 3 to 501"),
         ([*runs[:2], "--points", "5", "--span", "8"], "--points 5 are too few for --span 8, for both runs are among "
