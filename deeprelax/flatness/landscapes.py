@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from .directions import Point, difference, line_axis, norm, plane_axes, principal, random_directions
+from .loss import BatchedLoss, Closure, tensors
 
-Scored = Callable[[], Tensor | float | Mapping[str, float]]  # the loss, or scores by name, at the present weights
+Score = Callable[[], Tensor | float | Mapping[str, float]]  # the loss, or scores by name, at the present weights
+Scored = Score | Iterable[tuple[float, Closure]]  # or batch losses with their weights, as `BatchedLoss` takes them
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ def landscape(
     """The loss around the present weights x, in x + a d_1 or x + a d_1 + b d_2 with `random_directions` of the seed.
 
     Args:
-        loss: f at the parameters' present values, deterministic; called once at each point, without gradients.
+        loss: f at the parameters' present values, deterministic; called once at each point, without gradients. Or
+            scores by name, or pairs of weight and batch loss, whose weighted mean is taken.
         parameters: what is moved; those that require no gradient stay. They are x again afterwards, to the bit.
         dimensions: 1 for a line, 2 for a plane.
         points: on each axis; odd, so that x itself is one of them.
@@ -55,7 +58,7 @@ def landscape(
         raise ValueError(f"points must be an odd number >= 3, so that the weights themselves are one, not {points}")
     if not 0 < span < float("inf"):
         raise ValueError(f"span must be a finite number > 0, not {span}")
-    moved = [p for p in parameters if p.requires_grad]
+    moved = [p for p in tensors(parameters) if p.requires_grad]
     half = points // 2
     axis = torch.arange(-half, half + 1, dtype=torch.float64) / half * span
     found = random_directions(moved, dimensions, seed)
@@ -83,7 +86,7 @@ def between(
     line, and for fewer points than 2 or, on a line, than 2 + 2 margin.
     """
     places = [[each.detach().double() for each in end] for end in ends.values()]
-    moved = list(parameters)
+    moved = tensors(parameters)
     if len(places) not in (2, 3):
         raise ValueError(f"two points make a line and three a plane, not {len(places)}")
     if any([each.shape for each in place] != [p.shape for p in moved] for place in places):
@@ -130,7 +133,7 @@ def trajectory(
         raise ValueError("the points of the trajectory lie on one line: they span no plane")
     marks = dict(zip(path, [*coordinates, (0.0, 0.0)], strict=True))
     axes = plane_axes(marks, points, margin)
-    return Landscape(axes, _on_grid(loss, list(parameters), places[-1], frame, axes, progress), marks, shares)
+    return Landscape(axes, _on_grid(loss, tensors(parameters), places[-1], frame, axes, progress), marks, shares)
 
 
 def _check_points(points: int, margin: float) -> None:
@@ -146,6 +149,7 @@ def _on_grid(
     progress: Callable[[Iterable[int]], Iterable[int]],
 ) -> dict[str, Tensor]:  # fmt: skip
     """All values at origin + a steps[0] + b steps[1]. In float64, then rounded: at 0 it is the origin, to the bit."""
+    scores = loss if callable(loss) else BatchedLoss(loss, moved).value
     grid = torch.cartesian_prod(*axes).reshape(-1, len(axes))
     rows: list[dict[str, float]] = []
     origin = [o.clone() for o in origin]  # which may be the parameters themselves
@@ -156,7 +160,7 @@ def _on_grid(
                 torch._foreach_add_(place, list(step), alpha=coordinate)
             for p, there in zip(moved, place, strict=True):
                 p.copy_(there)
-            found = loss()
+            found = scores()
             rows.append(dict(found) if isinstance(found, Mapping) else {"loss": float(found)})
     shape = [len(axis) for axis in axes]
     return {key: torch.tensor([row[key] for row in rows], dtype=torch.float64).reshape(shape) for key in rows[0]}

@@ -48,10 +48,7 @@ class BatchedLoss:
     """
 
     def __init__(self, loss: Loss, parameters: Iterable[Tensor], *, unused: bool = False) -> None:
-        given = list(parameters)
-        if any(not isinstance(p, Tensor) for p in given):
-            raise ValueError("parameters must be tensors, as model.parameters() gives them, without names")
-        self.parameters = [p for p in given if p.requires_grad]
+        self.parameters = [p for p in tensors(parameters) if p.requires_grad]
         if not self.parameters:
             raise ValueError("there are no parameters that require gradients")
         kinds = {(p.dtype, p.device) for p in self.parameters}
@@ -151,6 +148,14 @@ class BatchedLoss:
     def zeros(self) -> list[Tensor]:
         """One tensor like each parameter."""
         return [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+
+
+def tensors(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """As a list. Raises ValueError if they are something else, as pairs with names."""
+    given = list(parameters)
+    if any(not isinstance(p, Tensor) for p in given):
+        raise ValueError("parameters must be tensors, as model.parameters() gives them, without names")
+    return given
 
 
 def first_derivative(loss: Tensor, parameters: list[Tensor], **options: Any) -> tuple[Tensor, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ class Eigenvalues:
     values: Tensor
     residuals: Tensor
     converged: bool
-    vectors: Tensor
+    vectors: Tensor = field(repr=False)
     products: int
 
 

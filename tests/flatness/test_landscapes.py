@@ -105,6 +105,22 @@ def test_a_filter_before_batch_norm_may_be_scaled() -> None:
     assert float(found[0].max() - found[0].min()) > 0.01
 
 
+def test_batches_that_are_weighted_by_their_sizes() -> None:
+    """The same landscape as that of all examples at once; one that is not deterministic is refused."""
+    torch.manual_seed(2)
+    network = nn.Linear(3, 2).double()
+    x, y = torch.randn(7, 3).double(), torch.randint(2, (7,))
+    parts = [(float(len(a)), lambda a=a, b=b: nn.functional.cross_entropy(network(a), b))
+             for a, b in zip(x.split(4), y.split(4), strict=True)]  # fmt: skip
+    found = landscape(parts, network.parameters(), points=3)  # type: ignore[arg-type]
+    whole = landscape(lambda: nn.functional.cross_entropy(network(x), y), network.parameters(), points=3)
+    assert torch.allclose(found.values["loss"], whole.values["loss"], rtol=1e-12)
+    with pytest.raises(ValueError, match="deterministic"):
+        landscape([(1.0, lambda: network(x).sum() * torch.rand(()))], network.parameters(), points=3)
+    with pytest.raises(ValueError, match="without names"):
+        landscape(lambda: 0.0, network.named_parameters(), points=3)  # type: ignore[arg-type]
+
+
 def test_a_line_has_both_ends_to_the_bit() -> None:
     torch.manual_seed(0)
     parameters = [nn.Parameter(torch.randn(3, 2)), nn.Parameter(torch.randn(3))]
