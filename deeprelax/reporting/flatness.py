@@ -45,7 +45,7 @@ def of_run(name: str, found: Mapping[str, Any]) -> str:
     for point in found.get("local_entropy", []):
         told = "" if point["converged"] else f"not converged: {point['reason']}"
         error = f"+- {number(point['error'])}" if point["converged"] else "-"
-        rows.append([f"local entropy {point['gamma']:g}", number(point["value"]), error, told])
+        rows.append([f"local entropy {point['gamma']:g}", _resolved(point["value"], point["error"]), error, told])
     how = (textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="  ") for line in _how(found))
     return "\n".join([name, *(f"  {line}" for line in aligned(rows, "<><<")), *(line for each in how for line in each)])
 
@@ -82,6 +82,13 @@ def _how(found: Mapping[str, Any]) -> list[str]:
 def number(value: float | None) -> str:
     """Four digits; "-" for none."""
     return "-" if value is None or not math.isfinite(value) else f"{value:.4g}"
+
+
+def _resolved(value: float | None, error: float | None) -> str:
+    """To a digit more than the error leaves, and four at least; as u is f and a little more."""
+    if value is None or not error or not 0 < error < abs(value):
+        return number(value)
+    return f"{value:.{max(4, 1 + math.ceil(math.log10(abs(value) / error)))}g}"
 
 
 def _interval(pair: Sequence[float] | None) -> str:

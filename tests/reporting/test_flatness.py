@@ -13,7 +13,7 @@ from scipy.stats import kendalltau
 from deeprelax.errors import UserError
 from deeprelax.records.directory import RunDirectory
 from deeprelax.records.flatness import Asked, comparable, numbers, of_checkpoint, stored
-from deeprelax.reporting.flatness import Measured, _taus, of_groups, of_ranks, rank
+from deeprelax.reporting.flatness import Measured, _taus, of_groups, of_ranks, of_run, rank
 
 
 def test_tau_by_hand() -> None:
@@ -99,6 +99,21 @@ def test_text() -> None:
     assert "three are needed" in of_ranks(runs[:2], "test_error")
 
 
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [(0.151992, 4.041e-5, "0.15199"), (0.151992, 0.2, "0.152"), (1.25, 0.0, "1.25"), (None, None, "-"),
+     (-2.0000123, 3e-6, "-2.000012"), (0.5, 0.01, "0.5")],
+)  # fmt: skip
+def test_local_entropy_has_the_digits_that_its_error_leaves(value: float, error: float, text: str) -> None:
+    point = {"gamma": 0.1, "value": value, "error": error, "converged": value is not None, "reason": "",
+             "temperature": 1.0}  # fmt: skip
+    how = dict.fromkeys(("loss", "gradient_norm", "local_entropy_loss"), 1.0) | dict.fromkeys(
+        ("parameters", "images", "examples", "which", "batch_norm", "dtype", "seed", "local_entropy_images"), "1"
+    )
+    (line,) = (line for line in of_run("run", how | {"local_entropy": [point]}).splitlines() if "entropy 0.1" in line)
+    assert line.split()[3] == text
+
+
 def test_numbers_of_a_file(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     assert stored(directory) == {}
@@ -113,7 +128,8 @@ def test_numbers_of_a_file(tmp_path: Path) -> None:
     assert numbers(stored(directory), directory) == pytest.approx(
         {"Hessian top": 3.0, "Hessian trace": 7.0, "sharpness ball": 0.25, "local entropy 0.1": 0.3}
     )
-    directory.flatness.write_text('{"hessian": {"eigenvalues": []}}')
-    with pytest.raises(UserError, match=r"flatness\.json is corrupt"):
-        numbers(stored(directory), directory)
+    for text in ('{"hessian": {"eigenvalues": []}}', '{"asked": 3}', "[]", "{"):
+        directory.flatness.write_text(text)
+        with pytest.raises(UserError, match=r"flatness\.json is corrupt: deeprelax flatness .* measures it again"):
+            numbers(stored(directory), directory)
     assert json.loads(json.dumps(Asked().to_json())) == Asked().to_json()
