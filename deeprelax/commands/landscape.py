@@ -131,6 +131,8 @@ def _landscapes(options: Any, run: Restored, paths: list[Path]) -> Iterable[tupl
                                 progress=_progress("line" if line else "plane"))  # fmt: skip
                 axes = ["from A (0) to B (1)"] if line else ["distance, towards B", "distance, across"]
                 yield "landscape_line" if line else "landscape_plane", found, axes
+    except UserError:
+        raise
     except ValueError as problem:
         named = (f"{letter} is {path}" for letter, path in zip(LETTERS, paths, strict=False))
         raise UserError(f"{problem} ({', '.join(named)})" if len(paths) > 1 else str(problem)) from None
