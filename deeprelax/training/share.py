@@ -203,7 +203,6 @@ def _averaging_gradients(loss: nn.Module, device: torch.device, *, compiled: boo
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
         return DistributedDataParallel(
             loss,
-            device_ids=None,
             broadcast_buffers=False,
             gradient_as_bucket_view=True,
             find_unused_parameters=compiled,
