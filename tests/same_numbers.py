@@ -40,7 +40,10 @@ RUNS = {
 # what runs have had since commits that this tree may be compared with: it moves no number that was there
 LATER = {"test_balanced_error", "test_class_errors", "test_confusion", "notes", "test_images", "validation_images",
          "traffic_bytes"}  # fmt: skip
-WITHOUT = {"adamw": ("optimizer.momentum",), "lbfgs": ("optimizer.momentum", "optimizer.weight_decay")}  # keys
+WITHOUT = {
+    "adamw": ("optimizer.momentum",), "sgld": ("optimizer.momentum",),
+    "lbfgs": ("optimizer.momentum", "optimizer.weight_decay"),
+}  # fmt: skip  # keys
 VERIFY = ["pde", "verify", "paths=2000", "chains=200"]
 # one process composes all configurations: the command line and its output are what stays the same between commits
 COMPOSE = """
