@@ -102,3 +102,19 @@ def identical(a: Any, b: Any) -> bool:
 
 def same(a: list[Tensor], b: list[Tensor]) -> bool:
     return all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
+
+
+def call(optimizer: Relaxation, batches: Batches, times: int) -> None:
+    """loss.backward(); optimizer.step(); optimizer.zero_grad()."""
+    for _ in range(times):
+        optimizer.loss = batches.again() if optimizer.same_batch() else batches()
+        assert optimizer.step() is None
+        optimizer.zero_grad()
+
+
+def pair(name: str) -> tuple[list[nn.Module], list[Relaxation], list[Batches]]:
+    """Two of the same, the second for calls without a closure."""
+    nets = [network(), network()]
+    optimizers = [OPTIMIZERS[name].build(net.parameters()) for net in nets]
+    optimizers[1].begin()
+    return nets, optimizers, [Batches(net, optimizer) for net, optimizer in zip(nets, optimizers, strict=True)]

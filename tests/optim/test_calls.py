@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import copy
-import functools
 import math
-import warnings
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from deeprelax.optim import SGD, EntropySGD, Heat, Relaxation
+from deeprelax.optim import SGD, EntropySGD, Heat
 from tests.optimizers import OPTIMIZERS
 
-from .problems import ALL, Batches, identical, network, same, weights
+from .problems import ALL, Batches, call, identical, network, pair, same, weights
 from .test_groups import Mine
-
-
-def call(optimizer: Relaxation, batches: Batches, times: int) -> None:
-    """loss.backward(); optimizer.step(); optimizer.zero_grad()."""
-    for _ in range(times):
-        optimizer.loss = batches.again() if optimizer.same_batch() else batches()
-        assert optimizer.step() is None
-        optimizer.zero_grad()
-
-
-def pair(name: str) -> tuple[list[nn.Module], list[Relaxation], list[Batches]]:
-    """Two of the same, the second for calls without a closure."""
-    nets = [network(), network()]
-    optimizers = [OPTIMIZERS[name].build(net.parameters()) for net in nets]
-    optimizers[1].begin()
-    return nets, optimizers, [Batches(net, optimizer) for net, optimizer in zip(nets, optimizers, strict=True)]
 
 
 @ALL
@@ -215,56 +197,6 @@ def test_the_loop_of_every_tutorial() -> None:
             scaler.step(each)
             scaler.update()
     assert same(weights(nets[0]), weights(nets[1]))
-
-
-@ALL
-def test_closures_that_repeat_one_batch_give_one_gradient_each(name: str) -> None:
-    """closure_calls="once": the steps of calls without a closure, and the loss is the closure's."""
-    nets = network(), network()
-    closed = OPTIMIZERS[name].build(nets[0].parameters())
-    once = OPTIMIZERS[name].build(nets[1].parameters(), closure_calls="once")
-    batches = Batches(nets[0], closed), Batches(nets[1], once)
-    for _ in range(3):
-        mean = closed.step(batches[0])
-        losses = [once.step(batches[1]) for _ in range(once.batches)]
-        torch.testing.assert_close(torch.stack(losses).mean(), mean, rtol=1e-14, atol=0)
-        assert same(weights(nets[0]), weights(nets[1]))
-        assert once.at_x
-    assert batches[1].calls == 3 * once.batches
-
-
-def test_a_closure_of_lightning_or_skorch_is_warned_of_once() -> None:
-    for module in ("skorch.net", "pytorch_lightning.loops.optimization.automatic", "lightning.pytorch.loops.fit_loop"):
-        net = network()
-        for calls, warned in (("all", 1), ("once", 0)):
-            optimizer = EntropySGD(net.parameters(), inner_steps=2, closure_calls=calls)
-            batches = Batches(net, optimizer)
-
-            def closure(batches: Batches = batches) -> Tensor:
-                return batches()
-
-            closure.__module__ = module
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                for _ in range(3):
-                    optimizer.step(functools.partial(lambda inner: inner(), closure) if "loops" in module else closure)
-            assert [str(each.message).count('closure_calls="once"') for each in caught] == [1] * warned
-
-
-def test_lightnings_closure_in_the_place_of_none_takes_the_gradient_that_is_there() -> None:
-    nets, (closed, called), batches = pair("entropy_sgd")
-    hooks = []
-
-    def do_nothing_closure() -> None:
-        hooks.append("clipped")
-
-    closed.step(batches[0])
-    for _ in range(called.evaluations):
-        called.zero_grad()
-        batches[1]()
-        called.step(functools.partial(lambda module, inner: inner(), "module", do_nothing_closure))
-    assert same(weights(nets[0]), weights(nets[1]))
-    assert len(hooks) == called.evaluations
 
 
 @ALL

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import warnings
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from deeprelax.optim import SGD, EntropySGD, Relaxation
 from tests.optimizers import OPTIMIZERS
 
-from .problems import ALL, Batches, descend, network, same, weights
+from .problems import ALL, Batches, descend, network, pair, same, weights
 
 
 @ALL
@@ -154,3 +156,53 @@ def test_five_steps_in_a_row_that_are_not_finite_warn_once() -> None:
     for _ in range(10):  # who asks needs no warning
         descend(asked, bad[0])
         assert asked.nonfinite_steps()[0] == 1
+
+
+@ALL
+def test_closures_that_repeat_one_batch_give_one_gradient_each(name: str) -> None:
+    """closure_calls="once": the steps of calls without a closure, and the loss is the closure's."""
+    nets = network(), network()
+    closed = OPTIMIZERS[name].build(nets[0].parameters())
+    once = OPTIMIZERS[name].build(nets[1].parameters(), closure_calls="once")
+    batches = Batches(nets[0], closed), Batches(nets[1], once)
+    for _ in range(3):
+        mean = closed.step(batches[0])
+        losses = [once.step(batches[1]) for _ in range(once.batches)]
+        torch.testing.assert_close(torch.stack(losses).mean(), mean, rtol=1e-14, atol=0)
+        assert same(weights(nets[0]), weights(nets[1]))
+        assert once.at_x
+    assert batches[1].calls == 3 * once.batches
+
+
+def test_a_closure_of_lightning_or_skorch_is_warned_of_once() -> None:
+    for module in ("skorch.net", "pytorch_lightning.loops.optimization.automatic", "lightning.pytorch.loops.fit_loop"):
+        net = network()
+        for calls, warned in (("all", 1), ("once", 0)):
+            optimizer = EntropySGD(net.parameters(), inner_steps=2, closure_calls=calls)
+            batches = Batches(net, optimizer)
+
+            def closure(batches: Batches = batches) -> Tensor:
+                return batches()
+
+            closure.__module__ = module
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                for _ in range(3):
+                    optimizer.step(functools.partial(lambda inner: inner(), closure) if "loops" in module else closure)
+            assert [str(each.message).count('closure_calls="once"') for each in caught] == [1] * warned
+
+
+def test_lightnings_closure_in_the_place_of_none_takes_the_gradient_that_is_there() -> None:
+    nets, (closed, called), batches = pair("entropy_sgd")
+    hooks = []
+
+    def do_nothing_closure() -> None:
+        hooks.append("clipped")
+
+    closed.step(batches[0])
+    for _ in range(called.evaluations):
+        called.zero_grad()
+        batches[1]()
+        called.step(functools.partial(lambda module, inner: inner(), "module", do_nothing_closure))
+    assert same(weights(nets[0]), weights(nets[1]))
+    assert len(hooks) == called.evaluations

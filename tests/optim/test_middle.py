@@ -13,8 +13,7 @@ import torch
 from deeprelax.optim import Relaxation
 from tests.optimizers import OPTIMIZERS
 
-from .problems import ALL, Batches, identical, network, same, weights
-from .test_calls import call, pair
+from .problems import ALL, Batches, call, identical, network, pair, same, weights
 
 
 @ALL
