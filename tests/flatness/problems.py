@@ -73,3 +73,8 @@ def written_out(loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The Hessian (d, d) of a function of one vector. (torch.func.hessian is the same, and warns of its own code.)"""
     found: Tensor = jacrev(jacrev(loss))(x)
     return found
+
+
+def close(found: Tensor, expected: Tensor, tolerance: float) -> None:
+    """To so much of the largest expected number."""
+    assert float((found - expected).abs().max()) <= tolerance * float(expected.abs().max())

@@ -1,10 +1,7 @@
-"""Eigenvalues, trace and density against closed forms, dense Hessians and another library."""
+"""Eigenvalues, trace and density against closed forms and dense Hessians."""
 
 from __future__ import annotations
 
-import gc
-import warnings
-import weakref
 from collections.abc import Callable
 
 import pytest
@@ -17,12 +14,7 @@ from deeprelax.flatness.density import quadrature
 from deeprelax.flatness.loss import BatchedLoss, Loss, numbers
 from deeprelax.flatness.spectrum import estimated_trace
 
-from .problems import batch_losses, dense_hessian, network, quadratic, written_out
-
-
-def close(found: Tensor, expected: Tensor, tolerance: float) -> None:
-    """To so much of the largest expected number."""
-    assert float((found - expected).abs().max()) <= tolerance * float(expected.abs().max())
+from .problems import batch_losses, close, dense_hessian, network, quadratic
 
 
 @pytest.mark.parametrize("d", [3, 200])
@@ -39,14 +31,6 @@ def test_quadratic(d: int) -> None:
     close(lowest.values, expected[:2].flip(0), 1e-8)
     assert lowest.converged
     assert trace(loss, [x], products=max(d, 6)).value == pytest.approx(float(a.trace()), rel=1e-8)
-
-
-def test_linear_regression() -> None:
-    """(2/N) X'X, of ragged batches of N = 23 rows."""
-    rows = torch.randn(23, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    w = nn.Parameter(torch.zeros(6, dtype=torch.float64))
-    parts = [(float(len(x)), lambda x=x: (x @ w - 1).square().mean()) for x in rows.split(10)]
-    close(Curvature(BatchedLoss(parts, [w])).dense(), 2 / 23 * rows.T @ rows, 1e-12)
 
 
 def test_logistic_regression() -> None:
@@ -122,49 +106,6 @@ def test_an_eigenvalue_of_0_is_judged_by_the_scale_of_the_matrix() -> None:
     assert bool(((found.values - exact).abs() <= 10 * found.residuals + 1e-7 * exact[0]).all())
 
 
-def test_the_kept_graphs_go_with_the_last_reference() -> None:
-    """Without a pass of the garbage collector: the next measure needs their memory."""
-    loss, x, _ = quadratic(4)
-    gc.disable()
-    try:
-        curvature = Curvature(BatchedLoss(loss, [x]))
-        there = weakref.ref(curvature)
-        del curvature
-        assert there() is None
-    finally:
-        gc.enable()
-
-
-def test_block_of_a_layer() -> None:
-    net, batches = network()
-    own = net[0].weight.numel() + net[0].bias.numel()  # type: ignore[index, union-attr, operator]
-    expected = dense_hessian(net, batches)[:own, :own]
-    block = Curvature(BatchedLoss(batch_losses(net, batches), net[0].parameters()))  # type: ignore[index]
-    close(block.dense(), expected, 1e-12)
-
-
-def test_gauss_newton_of_a_network() -> None:
-    net, batches = network()
-    images, labels = (torch.cat(each) for each in zip(*batches, strict=True))
-    rows = []
-    for z in net(images).flatten():
-        grads = torch.autograd.grad(z, list(net.parameters()), retain_graph=True)
-        rows.append(torch.cat([g.flatten() for g in grads]))
-    jacobian = torch.stack(rows).view(len(labels), 3, -1)
-    p = net(images).detach().softmax(1)
-    inner = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
-    expected = torch.einsum("nia,nij,njb->ab", jacobian, inner, jacobian) / len(labels)
-    losses = batch_losses(net, batches)
-    close(Curvature(BatchedLoss(losses, net.parameters()), gauss_newton=True).dense(), expected, 1e-12)
-
-
-def test_a_parameter_that_the_loss_does_not_use_or_is_linear_in() -> None:
-    x, y, z = (nn.Parameter(torch.ones(2, dtype=torch.float64)) for _ in range(3))
-    matrix = Curvature(BatchedLoss(lambda: (x**2).sum() + y.sum(), [x, y, z])).dense()
-    assert torch.equal(matrix, torch.diag(torch.tensor([2.0, 2, 0, 0, 0, 0], dtype=torch.float64)))
-    assert hessian_eigenvalues(lambda: y.sum(), [y], k=2).values.tolist() == [0, 0]
-
-
 def of_a_network() -> tuple[Loss, nn.Parameter, Tensor]:
     """The quadratic with the Hessian of a network, 198 x 198: a few large eigenvalues, most of them near 0."""
     a = dense_hessian(*network())
@@ -237,21 +178,6 @@ def test_nothing_is_changed() -> None:
     assert all(p.grad is None for p in net.parameters())
 
 
-def test_attention_is_differentiated_twice() -> None:
-    q = nn.Parameter(torch.randn(1, 2, 4, 3, generator=torch.Generator().manual_seed(0)).double())
-    key = torch.randn(1, 2, 4, 3, generator=torch.Generator().manual_seed(1)).double()
-
-    def loss() -> Tensor:
-        return nn.functional.scaled_dot_product_attention(q, key, key, is_causal=True).square().sum()
-
-    def plain(x: Tensor) -> Tensor:
-        scores = (x.view_as(q) @ key.transpose(-1, -2)) / 3**0.5
-        mask = torch.ones(4, 4, dtype=torch.bool).tril()
-        return (scores.masked_fill(~mask, -torch.inf).softmax(-1) @ key).square().sum()
-
-    close(Curvature(BatchedLoss(loss, [q])).dense(), written_out(plain, q.detach().flatten()), 1e-10)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -291,19 +217,3 @@ def test_bad_numbers_get_a_sentence() -> None:
         trace(loss, [x], gauss_newton=True)
     with pytest.raises(ValueError, match="products=2"):
         trace(loss, [x], products=2)
-
-
-def test_as_curvlinops_has_it() -> None:
-    """Another library's Hessian and Gauss-Newton operators."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        curvlinops = pytest.importorskip("curvlinops")
-    net, batches = network()
-    parameters, losses = list(net.parameters()), BatchedLoss(batch_losses(net, batches), net.parameters())
-    v = torch.randn(losses.d, generator=torch.Generator().manual_seed(0)).double()
-    for kind, gauss_newton in ((curvlinops.HessianLinearOperator, False), (curvlinops.GGNLinearOperator, True)):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            rival = kind(net, nn.CrossEntropyLoss(), parameters, batches)
-            expected = rival @ v
-        close(Curvature(losses, gauss_newton=gauss_newton)(v), expected, 1e-6)
