@@ -6,34 +6,29 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from deeprelax.bench import steps, timing, whole
+from deeprelax.bench import steps, timing
 from deeprelax.bench.images import random_images, shape_of
-from deeprelax.bench.yardsticks import Pictures, PortStyle, endless, in_memory
 from deeprelax.configuration import hydra_app
 from deeprelax.configuration.check import validated
 from deeprelax.configuration.datasets import DatasetConf
 from deeprelax.configuration.schema import BenchConf
 from deeprelax.data.batches import Data, Images
 from deeprelax.data.normalize import fit
-from deeprelax.optim import EntropySGD
 from deeprelax.tasks.classification import Classification
 from deeprelax.tasks.task import Setting
 from deeprelax.training.objective import Objective
+from tests.images import CPU
 
 Command = Callable[..., tuple[int, str, str]]
 QUICK = ["bench", "model=mlp", "model.hidden=16", "repeats=1", "evaluations=2", "dataset.train_size=300",
          "batch_size=20", "hardware.threads=1", "hardware.device=cpu"]  # fmt: skip
-CPU = torch.device("cpu")
 
 
 def configuration(*overrides: str) -> BenchConf:
@@ -173,96 +168,6 @@ def test_mistakes_are_said_in_a_sentence(arguments: list[str], message: str, dee
     status, _, err = deeprelax(*QUICK, *arguments)
     assert (status, err.count("\n")) == (1, 1)
     assert re.search(message, err)
-
-
-def test_ratios_are_over_the_floor_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, costs = [0.0], {"floor": iter([9, 1, 2, 2, 4, 3, 5]), "work": iter([9, 6, 8])}
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
-
-    def work(name: str) -> None:
-        clock[0] += next(costs[name])
-
-    found = timing.beside(lambda: work("floor"), {"work": lambda: work("work")}, 2, CPU)
-    assert found["work"].seconds == [6, 8]
-    assert found["work"].ratios == [6 / 1.5, 8 / 3]  # floors 1, 2 around the first and 2, 4 around the second
-    assert found["work"].median == (6 / 1.5 + 8 / 3) / 2
-    assert found["work"].over(found["floor"]) == found["work"].median - 1
-
-
-def test_what_the_run_has_launched_is_no_time_of_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A GPU that is behind by a second, on a clock of its own; a pass takes a tenth."""
-    clock, behind = [0.0], [1.0]
-
-    def wait(device: object) -> None:
-        clock[0], behind[0] = clock[0] + behind[0], 0.0
-
-    def passes() -> None:
-        behind[0] += 0.1
-
-    monkeypatch.setattr(timing, "wait", wait)
-    monkeypatch.setattr(whole, "wait", wait)
-    floor: Any = passes
-    between = whole.Between(floor=floor)
-    monkeypatch.setattr(passes, "once", passes, raising=False)
-    objective: Any = SimpleNamespace(evaluations=0, task=SimpleNamespace(setting=SimpleNamespace(device=CPU)))
-    with monkeypatch.context() as patch:
-        patch.setattr(time, "perf_counter", lambda: clock[0])
-        between.measure(objective)
-    assert between.spent == [pytest.approx(0.2)]  # one more, unmeasured
-    assert between.seconds == [pytest.approx(0.1)]
-
-
-def test_over_another_goes_round_by_round() -> None:
-    """The median of the differences, not the difference of the medians."""
-    assert timing.Ratio(ratios=[1, 5, 3]).over(timing.Ratio(ratios=[0, 3, 3])) == 1
-    assert timing.Ratio(ratios=[1, 2, 9]).over(timing.Ratio(ratios=[4, 1, 8])) == 1
-
-
-def test_the_port_style_yardstick_descends_like_ours() -> None:
-    """Without noise it is the same algorithm, so that the costs can be compared."""
-    generator = torch.Generator().manual_seed(0)
-    a = torch.randn(5, 5, generator=generator)
-    a = a @ a.T / 5 + torch.eye(5)
-
-    def net() -> torch.nn.Linear:
-        model = torch.nn.Linear(5, 1, bias=False)
-        with torch.no_grad():
-            model.weight.copy_(torch.arange(5.0))
-        return model
-
-    ours, ported = net(), net()
-
-    def loss(model: torch.nn.Linear) -> torch.Tensor:
-        model.zero_grad()
-        value = 0.5 * model.weight[0] @ a @ model.weight[0]
-        value.backward()
-        return value
-
-    port = PortStyle(ported, inner_steps=4, noise=0.0)
-    port.lr = 0.7
-    optimizer = EntropySGD(ours.parameters(), lr=0.7, inner_steps=4, temperature=0.0)
-    for _ in range(3):
-        optimizer.step(lambda: loss(ours))
-        port.step(lambda: loss(ported).item())
-    torch.testing.assert_close(ours.weight, ported.weight)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_the_yardsticks_read_the_same_images_either_way(channels: int) -> None:
-    split = random_images(Path(), channels=channels, image_size=5, classes=10, train=30, test=1).train
-    torch.manual_seed(0)
-    split.labels[:] = torch.arange(30)  # each image's number
-    batches, pictures = in_memory(split, 16, CPU), Pictures(split)
-    drawn = [next(batches) for _ in range(20)]
-    for images, numbers in drawn:
-        assert images.shape == (16, channels, 5, 5)
-        torch.testing.assert_close(images, torch.stack([pictures[int(number)][0] for number in numbers]))
-    assert {int(number) for _, numbers in drawn for number in numbers} == set(
-        range(30)
-    )  # another seed misses one by 6e-4
-    assert len({tuple(numbers.tolist()) for _, numbers in drawn}) == 20
-    loaded, numbers = next(endless(split, 30, 0, CPU))
-    torch.testing.assert_close(loaded[numbers.argsort()], torch.stack([image for image, _ in pictures]))
 
 
 def test_random_images_have_the_shape_of_the_data_set() -> None:
