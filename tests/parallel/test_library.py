@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ from tests.optim.problems import same
 from tests.optim.test_reference import network
 from tests.optimizers import OPTIMIZERS
 
-from . import library_job
+from . import fsdp_job, library_job
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("world", [1, 2])]
 
 
-def run(job: str, world: int, folder: Path) -> list[Any]:
+def run(job: Callable[[int, int], Any], world: int, folder: Path) -> list[Any]:
     """What each rank found."""
     torch.multiprocessing.spawn(library_job.main, (world, job, str(folder)), nprocs=world)
     return [torch.load(folder / f"{rank}.pt") for rank in range(world)]
@@ -27,9 +28,9 @@ def run(job: str, world: int, folder: Path) -> list[Any]:
 
 def test_shards_equal_one_process(world: int, tmp_path: Path) -> None:
     """With noise, whose places and lengths are those of the whole: norms of filters, of all weights, their number."""
-    ranks = run("fsdp", world, tmp_path)
+    ranks = run(fsdp_job.fsdp, world, tmp_path)
     for name in OPTIMIZERS:
-        alone, norm = library_job.trained(name, network(torch.float64), 0, 1)
+        alone, norm = fsdp_job.trained(name, network(torch.float64), 0, 1)
         for found in ranks:
             weights, its_norm = found["cut"][name]
             for a, b in zip(alone, weights, strict=True):
@@ -54,18 +55,18 @@ def test_shards_equal_one_process(world: int, tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_torch_resumes(world: int, tmp_path: Path) -> None:
-    for found in run("checkpoint", world, tmp_path):
+    for found in run(fsdp_job.checkpoint, world, tmp_path):
         assert found == dict.fromkeys(OPTIMIZERS, True)
 
 
 def test_zero_redundancy_is_refused(world: int, tmp_path: Path) -> None:
-    for message in run("refused", world, tmp_path):
+    for message in run(library_job.refused, world, tmp_path):
         assert message.startswith("ZeroRedundancyOptimizer gives each rank some of the parameters")
         assert "FSDP2 (torch.distributed.fsdp.fully_shard)" in message
 
 
 def test_replicas_stay_equal_where_the_loss_is_agreed(world: int, tmp_path: Path) -> None:
-    ranks = run("data_parallel", world, tmp_path)
+    ranks = run(library_job.data_parallel, world, tmp_path)
     equal = {
         how: all(torch.equal(a, b) for a, b in zip(ranks[0][how], ranks[-1][how], strict=True)) for how in ranks[0]
     }
@@ -79,7 +80,7 @@ def test_a_step_that_goes_by_the_loss_warns_of_ranks_whose_loss_is_their_own(wor
     batches = library_job.Part(net, optimizer)
     for _ in range(library_job.STEPS):
         optimizer.step(batches)
-    alone, ranks = library_job.whole(net), run("by_the_loss", world, tmp_path)
+    alone, ranks = library_job.whole(net), run(library_job.by_the_loss, world, tmp_path)
     for found in ranks:
         weights, said = found["agreed"]
         assert said == []
