@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.quick import RUN, assert_same, directory, finish, kill_after
-from tests.runs.test_average import HELD_OUT, result
+from tests.runs.beside import HELD_OUT, result
 
 Command = Callable[..., tuple[int, str, str]]
 STILL = [*RUN, HELD_OUT, "train.evaluate_every=1", "optimizer.lr=1e-12", "train.patience=2"]  # evaluations 7, 13, 19
