@@ -8,26 +8,22 @@ it returns is the direction d:
 
 x are the weights at the start of the outer step, y a place where a gradient is taken, mu the average of y, gamma the
 time of the equation, `xi` a sequence of standard Gaussians like x, k the number of outer steps done. Keywords mean what
-they mean in the package. A method with replicas has a sequence of Gaussians for each of them, `of_replicas`; it moves
-the replicas, which it keeps, by itself, and returns the d of their mean. `Reference` runs the generators of all tensors
-side by side, for a gradient is one of the whole network. `tests/optim/test_reference.py` holds the optimizers of the
-package to these rules. `kept` is a dictionary of the tensor's own that lasts from step to step.
+they mean in the package. `kept` is a dictionary of the tensor's own that lasts from step to step. Methods with replicas
+are in `reference_replicas.py`. `Reference` in `reference_optimizer.py` runs the generators of all tensors side by side,
+for a gradient is one of the whole network. `tests/optim/test_reference.py` holds the optimizers of the package to these
+rules.
 
 `y.add(force, alpha=-h)` is y - h force with one rounding where the processor has a fused multiply-add.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Generator, Iterator
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-
-from deeprelax.optim.scratch import Buffers, Noise
 
 
 class Again(NamedTuple):
@@ -240,58 +236,6 @@ def mean_of_z(
     return (1 - w) * x + w * z
 
 
-def parle(
-    x: Tensor, xi: Iterator[Tensor], k: int, *, replicas: int, gamma: float, gamma_min: float, rho: float,
-    rho_min: float, scoping: float, kept: dict[str, Any], of_replicas: list[Iterator[Tensor]], **group: Any,
-) -> Direction:  # fmt: skip
-    """Of each replica x_a a chain of Entropy-SGD in f(y) + |y - x_a|^2/(2 gamma_k), with d_a = x_a - its average; then
-
-    x_a <- x_a - lr (d_a + (x_a - x)/rho_k) and d = the mean of d_a.   gamma_k = max(gamma/(1 + scoping)^k, gamma_min)
-    """
-    gamma, rho = (max(t / (1 + scoping) ** k, least) for t, least in ((gamma, gamma_min), (rho, rho_min)))
-    places, chain, d = kept.setdefault("x", [x] * replicas), {"scoping": 0.0, "inner": "momentum"}, list[Tensor]()
-    for place, z in zip(places, of_replicas, strict=True):
-        options = {**group, **chain, "gamma": gamma, "inner_state": "reset", "kept": {}}
-        d.append((yield from entropy_sgd(place, z, k, **options)))
-    _descend(places, [d_a.add(x_a - x, alpha=1 / rho) for d_a, x_a in zip(d, places, strict=True)], kept, group)
-    return sum(d[1:], d[0]) / replicas
-
-
-def elastic_sgd(
-    x: Tensor, xi: Iterator[Tensor], k: int, *, replicas: int, moving_rate: float, kept: dict[str, Any], **group: Any
-) -> Direction:
-    """x_a <- x_a - lr grad f(x_a) - a (x_a - c) and c <- c + n a (x - c), a = moving_rate/n; so x, the mean, goes by
-    d = the mean of grad f(x_a), and then by -a (x - c).
-    """
-    places, c, d = kept.setdefault("x", [x] * replicas), kept.get("c", x), list[Tensor]()
-    for place in places:
-        d.append((yield place))
-    ahead = [x_a - c for x_a in places]
-    _descend(places, d, kept, group)
-    places[:] = [x_a.add(off, alpha=-moving_rate / replicas) for x_a, off in zip(places, ahead, strict=True)]
-    kept["c"], kept["then"] = c.add(x - c, alpha=moving_rate), (x - c) * (-moving_rate / replicas)
-    return sum(d[1:], d[0]) / replicas
-
-
-def replicated_sgd(
-    x: Tensor, xi: Iterator[Tensor], k: int, *, replicas: int, coupling: float, scoping: float, kept: dict[str, Any],
-    **group: Any,
-) -> Direction:  # fmt: skip
-    """x_a <- x_a - lr (grad f(x_a) + 2 g_k (x_a - x)) and d = the mean of grad f(x_a).   g_k = g (1 + scoping)^k"""
-    places, g, d = kept.setdefault("x", [x] * replicas), coupling * (1 + scoping) ** k, list[Tensor]()
-    for place in places:
-        d.append((yield place))
-    _descend(places, [d_a.add(x_a - x, alpha=2 * g) for d_a, x_a in zip(d, places, strict=True)], kept, group)
-    return sum(d[1:], d[0]) / replicas
-
-
-def _descend(places: list[Tensor], directions: list[Tensor], kept: dict[str, Any], group: dict[str, Any]) -> None:
-    """Each replica by the outer rule, with a velocity of its own."""
-    states = kept.setdefault("of_replicas", [{} for _ in places])
-    rule = OUTER["momentum"]
-    places[:] = [rule(*each, decay=0.0, **group) for each in zip(places, directions, states, strict=True)]
-
-
 def momentum(
     x: Tensor, d: Tensor, state: dict[str, Any], *, lr: float, momentum: float = 0.0, nesterov: bool = True,
     decay: float, **_: Any,
@@ -317,82 +261,3 @@ def adamw(
 
 
 OUTER = {"momentum": momentum, "adamw": adamw}
-
-
-# by their rows in the table
-WITH_REPLICAS: dict[str, Rule] = {"parle": parle, "elastic_sgd": elastic_sgd, "replicated_sgd": replicated_sgd}
-
-
-class Reference:
-    """An optimizer made of a rule and groups: dictionaries of "params" and of every keyword that the rule has."""
-
-    def __init__(self, rule: Rule, groups: list[dict[str, Any]], *, seed: int = 0, chain: int = 0) -> None:
-        self.rule, self.seed, self.chain, self.outer_steps = rule, seed, chain, 0
-        self.pairs = [(p, group) for group in groups for p in group["params"]]
-        self.params = [p for p, _ in self.pairs]
-        self.state: list[dict[str, Any]] = [{} for _ in self.params]  # of the outer rule
-        self.kept: list[dict[str, Any]] = [{} for _ in self.params]  # of the inner one
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor]) -> None:
-        """One outer step; the closure leaves the gradient of its next mini-batch in the parameters' .grad."""
-        x = [p.clone() for p in self.params]
-        d = self.directions(x, closure)
-        for i, (p, group) in enumerate(self.pairs):
-            decay = 0.0 if group.get("inner") == "adamw" else group.get("decoupled_weight_decay", 0.0)
-            outer = mean_of_z if self.rule is schedule_free else OUTER[group.get("outer", "momentum")]
-            p.copy_(outer(x[i], d[i], self.state[i], decay=decay, kept=self.kept[i], **group))
-            p.add_(self.kept[i].pop("then", 0.0))  # what goes by without the rule
-        self.outer_steps += 1
-
-    def directions(self, x: list[Tensor], closure: Callable[[], Tensor]) -> list[Tensor]:
-        """d of every tensor: each rule is sent what it asks for until it returns."""
-        xi = gaussians(self.params, self.seed, self.outer_steps, self.chain)
-        replicas = range(self.pairs[0][1].get("replicas", 0))
-        own = [gaussians(self.params, self.seed, self.outer_steps, a) for a in replicas]
-        rules = [
-            self.rule(x[i], xi[i], self.outer_steps, **self.beside(i), of_replicas=[z[i] for z in own], **group)
-            for i, (_, group) in enumerate(self.pairs)
-        ]
-        asked, d = [next(rule) for rule in rules], list[Tensor]()
-        while not d:
-            sent, asked = self.answers(asked, closure), []
-            for rule, answer in zip(rules, sent, strict=True):
-                try:
-                    asked.append(rule.send(answer))
-                except StopIteration as end:
-                    d.append(end.value)
-        return d
-
-    def beside(self, i: int) -> dict[str, dict[str, Any]]:
-        """What a rule keeps of tensor i, and what the outer rule does."""
-        return {"kept": self.kept[i], "outer_state": self.state[i]}
-
-    def answers(self, asked: list[Any], closure: Any) -> list[Tensor]:
-        """The norm, or the gradients at these places; weight decay belongs to f, so it is taken there alone."""
-        if isinstance(asked[0], Loss):
-            return [self.loss] * len(asked)
-        if isinstance(asked[0], Norm):
-            squares = [each.part.double().square().sum() for each in asked]
-            return [torch.stack(squares).sum().sqrt()] * len(asked)
-        for p, place in zip(self.params, asked, strict=True):
-            p.copy_(place.y if isinstance(place, Again) else place)
-        with torch.enable_grad():
-            loss = closure.again() if isinstance(asked[0], Again) else closure()
-        decays = [0.5 * group["weight_decay"] * p.square().sum() for p, group in self.pairs]
-        self.loss = loss.detach() + torch.stack(decays).sum()
-        return [p.grad.add(p, alpha=group["weight_decay"]) for p, group in self.pairs]
-
-
-def gaussians(params: list[Tensor], *key: int) -> list[Iterator[Tensor]]:
-    """For each tensor its N(0, 1) draws of one outer step, in the order of the package: all tensors draw together."""
-    noise = Noise()
-    noise.seed(*key)
-
-    def draws() -> Iterator[list[Tensor]]:
-        while True:
-            buffers = Buffers(params)
-            noise.fill(buffers)
-            yield buffers.like(params)
-
-    return [map(itemgetter(i), copy) for i, copy in enumerate(itertools.tee(draws(), len(params)))]

@@ -1,4 +1,4 @@
-"""Every optimizer of the table against its plain form in `reference.py`, over several outer steps on a network."""
+"""Every optimizer of the table against its plain form, over several outer steps on a network."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from deeprelax.optim import AdamW
 from tests.optimizers import OPTIMIZERS, Case
 
 from . import reference
+from .reference_optimizer import Reference
+from .reference_replicas import WITH_REPLICAS
 
 STEPS, CHAIN = 4, 2
 # Where the forms differ they do so, for each gradient, by two roundings at the size of the weights, which are under 1:
@@ -36,7 +38,7 @@ def _is_rule(name: str) -> bool:
     return inspect.isgeneratorfunction(getattr(reference, name, None))
 
 
-RULES = {name: rule for name in OPTIMIZERS if (rule := rule_of(name)) is not None} | reference.WITH_REPLICAS
+RULES = {name: rule for name in OPTIMIZERS if (rule := rule_of(name)) is not None} | WITH_REPLICAS
 # where the two forms round differently; all others take the same operations in the same order
 ROUNDED = {
     "entropy_sgd": "a mu + (1 - a) y is computed as lerp(mu, y, 1 - a), gamma_k as gamma (1 + scoping)^-k",
@@ -47,7 +49,7 @@ ROUNDED = {
     "m_rwp": "as heat",
     "schedule_free": "z - x is kept in the place of z",
     "schedule_free_adamw": "z - x is kept in the place of z, and sqrt(v/(1 - b^t)) is sqrt(v)/sqrt(1 - b^t)",
-    **dict.fromkeys(reference.WITH_REPLICAS, "pulls are one addition with a factor; the chain as in entropy_sgd"),
+    **dict.fromkeys(WITH_REPLICAS, "pulls are one addition with a factor; the chain as in entropy_sgd"),
     "pde_relaxed": "lr (x - y)/gamma is computed as (lr/gamma) (x - y), and y without fused multiply-adds",
 } | {name: "norms are summed in another order" for name, rule in RULES.items() if "Norm(" in inspect.getsource(rule)}
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -132,7 +134,7 @@ def plain_weights(rule: reference.Rule, values: dict[str, Any], net: nn.Module) 
     if not values.get("weight_decay") and rule is reference.sgd:
         second["decoupled_weight_decay"] = 0.5 * values.get("decoupled_weight_decay", 0.0)
     groups = [values | group for group in groups_of(net, second)]
-    optimizer, batches = reference.Reference(rule, groups, seed=values.get("seed", 0), chain=CHAIN), Batches(net)
+    optimizer, batches = Reference(rule, groups, seed=values.get("seed", 0), chain=CHAIN), Batches(net)
     for _ in range(STEPS):
         optimizer.step(batches)
     return [p.detach() for p in net.parameters()], batches.calls

@@ -31,11 +31,11 @@ from deeprelax.training.evaluation import score
 from deeprelax.training.objective import Autocast, Loss, Objective
 from deeprelax.training.share import Share
 from tests.images import CPU, classification, random_images
-from tests.optim import reference
+from tests.optim.reference_replicas import WITH_REPLICAS
 from tests.optimizers import TRAINED
 
 # those with replicas divide these, whatever share=data would divide
-CHAINS = [name for name in TRAINED if name not in ("sgd", "adamw", *reference.WITH_REPLICAS)]
+CHAINS = [name for name in TRAINED if name not in ("sgd", "adamw", *WITH_REPLICAS)]
 
 
 class Plain(nn.Sequential):
