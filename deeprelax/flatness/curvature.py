@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..data.sources import memory
+from .convolution import Convolutions
 from .loss import BatchedLoss, Closure, Composite, first_derivative, twice_differentiable
 
 SHARE = 0.5  # of the free memory that kept graphs may take
@@ -38,6 +39,7 @@ class Curvature:
         if gauss_newton and not all(isinstance(closure, Composite) for _, closure in loss.batches):
             raise ValueError("a Gauss-Newton matrix is of a loss of outputs: give Composite(outputs, criterion)")
         self.loss, self.d, self.products, self._progress = loss, loss.d, 0, progress
+        self.scales: dict[int, float] = {}  # its size, by the seed of the vector that told
         self._newton = gauss_newton
         room = self._room(keep)
         self._kept: list[Product | None] = [
@@ -70,7 +72,7 @@ class Curvature:
 
     def _hessian(self, closure: Closure) -> Product:
         parameters = self.loss.parameters
-        with torch.enable_grad(), twice_differentiable():
+        with torch.enable_grad(), twice_differentiable(), Convolutions():
             gradient = first_derivative(closure(), parameters, create_graph=True)
         pairs = [(i, g) for i, g in enumerate(gradient) if g.requires_grad]  # the others are constant
 
@@ -87,7 +89,7 @@ class Curvature:
     def _gauss_newton(self, closure: Closure) -> Product:
         assert isinstance(closure, Composite)
         parameters = self.loss.parameters
-        with torch.enable_grad(), twice_differentiable():
+        with torch.enable_grad(), twice_differentiable(), Convolutions():
             outputs = closure.outputs()
             leaf = outputs.detach().requires_grad_()
             slope = torch.autograd.grad(closure.criterion(leaf), leaf, create_graph=True)[0]

@@ -127,15 +127,11 @@ def _lanczos(
     ARPACK's tolerance is relative to each eigenvalue, which one of 0 never meets. It is given s I + sign H, s half of
     the largest modulus, so that all that are wanted are of the matrix's own scale.
     """
-    d, generator = curvature.d, numbers(seed, "lanczos")
-    v = torch.randn(d, generator=generator, dtype=torch.float64)
-    start, norm = v.clone(), 0.0
-    for _ in range(8):  # power iteration: the size of H, roughly
-        v = curvature(v / v.norm()).double().cpu()
-        norm = float(v.norm())
-        if norm == 0:
-            break
-    scale = norm or 1.0
+    d = curvature.d
+    start = torch.randn(d, generator=numbers(seed, "lanczos"), dtype=torch.float64)
+    if seed not in curvature.scales:
+        curvature.scales[seed] = _scale(curvature, start)
+    scale = curvature.scales[seed]
     shift = scale / 2
 
     def product(u: np.ndarray) -> np.ndarray:
@@ -154,6 +150,17 @@ def _lanczos(
     values = sign * (torch.from_numpy(np.asarray(found, dtype=np.float64)) - shift)
     order = values.argsort(descending=True)
     return values[order], torch.from_numpy(np.ascontiguousarray(vectors.T))[order], scale
+
+
+def _scale(curvature: Curvature, v: Tensor) -> float:
+    """The largest modulus of H's eigenvalues, roughly, by power iteration from v; 1 for H = 0."""
+    norm = 0.0
+    for _ in range(8):
+        v = curvature(v / v.norm()).double().cpu()
+        norm = float(v.norm())
+        if norm == 0:
+            break
+    return norm or 1.0
 
 
 def estimated_trace(curvature: Curvature, products: int, seed: int = 0) -> Estimate:
