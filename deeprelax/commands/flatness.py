@@ -40,13 +40,14 @@ def parser() -> Parser:
     made.add_argument("--dtype", choices=DTYPES, default=DTYPES[0], help="default: %(default)s")
     add_weights(made)
     made.add_argument("--only", metavar="PART,PART", help=f"of {', '.join(PARTS)} (default: all)")
-    made.add_argument("--gamma", metavar="G,G", help="of local entropy, ascending (default: 0.01,0.03,0.1,0.3,1)")
+    made.add_argument("--gamma", metavar="G,G", help="of local entropy, ascending (default: "
+                      f"{','.join(f'{gamma:g}' for gamma in Asked.gammas)})")  # fmt: skip
     made.add_argument("--temperature", type=float, metavar="T", help="of local entropy (default: 1 over the number of "
                       "training examples)")  # fmt: skip
     made.add_argument("--entropy-images", type=int, default=2000, metavar="N", help="of local entropy, whose chains "
                       "take full gradients (default: %(default)s)")  # fmt: skip
-    made.add_argument("--gradients", type=int, default=1800, metavar="N", help="that local entropy may take; its curve "
-                      "ends where more are needed (default: %(default)s)")  # fmt: skip
+    made.add_argument("--gradients", type=int, default=Asked.gradients, metavar="N", help="that local entropy may "
+                      "take; its curve ends where more are needed (default: %(default)s)")  # fmt: skip
     made.add_argument("--again", action="store_true", help="measure again what is there already")
     return made
 

@@ -33,7 +33,7 @@ class Asked:
     layers: bool = False
     products: int = 45  # with the matrix, of a trace
     samples: int = 30  # pairs of random steps of an average
-    gammas: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    gammas: tuple[float, ...] = (0.25, 1.0, 4.0)  # a factor of 4 is one panel of the integral
     temperature: float | None = None
     entropy_images: int = 2000
     gradients: int = 1800  # of local entropy
