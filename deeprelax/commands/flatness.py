@@ -120,6 +120,7 @@ def _measure(path: Path, asked: Asked, again: bool, *, several: bool) -> UserErr
     from ..reporting.flatness import of_run
 
     directory = RunDirectory(path)
+    figure = path / "flatness.png"
     try:
         known = {} if again else _known(directory, asked)
         missing = asked.beyond(known.get("asked", {}))
@@ -130,8 +131,11 @@ def _measure(path: Path, asked: Asked, again: bool, *, several: bool) -> UserErr
             with _Bar(directory.shown()) as bar:
                 found = measure(path, missing, bar)
             known = merged(known, found)
+            figure.unlink(missing_ok=True)  # before the numbers, that no older one stands beside them after a kill
             write_json(directory.flatness, known)
-            _draw(directory, known)
+        redrawn = drawn(known) and not figure.exists()
+        if redrawn:
+            _draw(directory, known, figure)
     except UserError as problem:
         if not several:
             raise
@@ -139,7 +143,7 @@ def _measure(path: Path, asked: Asked, again: bool, *, several: bool) -> UserErr
         return problem
     print(of_run(directory.shown(), known))
     written = "flatness.json, flatness.png" if drawn(known) else "flatness.json"
-    print(f"  {'written to' if new else 'as they are in'} {directory.shown()}: {written}\n", flush=True)
+    print(f"  {'written to' if new or redrawn else 'as they are in'} {directory.shown()}: {written}\n", flush=True)
     return None
 
 
@@ -162,12 +166,8 @@ def _known(directory: RunDirectory, asked: Asked) -> dict[str, Any]:
     return {}
 
 
-def _draw(directory: RunDirectory, found: dict[str, Any]) -> None:
-    """The density and the curve of local entropy, or nothing in place of an older figure."""
-    file = directory.path / "flatness.png"
-    if not drawn(found):
-        file.unlink(missing_ok=True)
-        return
+def _draw(directory: RunDirectory, found: dict[str, Any], file: Path) -> None:
+    """The density and the curve of local entropy."""
     import torch
 
     from ..flatness.density import Density
@@ -178,7 +178,8 @@ def _draw(directory: RunDirectory, found: dict[str, Any]) -> None:
     nodes, weights = (torch.tensor(curve, dtype=torch.float64) for curve in curves)
     density = Density(nodes, weights, found["parameters"], 0) if len(nodes) else None
     top = [value for value in found.get("hessian", {}).get("eigenvalues", []) if value is not None]
-    title = textwrap.fill(f"{directory.shown()} ({found['images']} training {found['examples']}s)", 70)
+    of_valley = f", u of {found['local_entropy_images']}" if valley else ""
+    title = textwrap.fill(f"{directory.shown()} ({found['images']} training {found['examples']}s{of_valley})", 70)
     figure = draw(density, top, valley, title)
     replace(file, lambda open_file: save(figure, open_file, "png", 200))
 

@@ -64,6 +64,9 @@ def test_of_one_run(deeprelax: Command) -> None:
     again = deeprelax("flatness", str(folder), *few)[1]
     assert again == out.replace("written to", "as they are in")
     assert deeprelax("flatness", str(folder), *few, "--only", "hessian")[1] == again  # which is there
+    (folder / "flatness.png").unlink()
+    assert deeprelax("flatness", str(folder), *few)[1] == out  # drawn of the numbers that are there
+    assert (folder / "flatness.png").stat().st_size > 10_000
 
 
 def test_parts_are_added_and_corrupt_numbers_are_no_obstacle(deeprelax: Command) -> None:
