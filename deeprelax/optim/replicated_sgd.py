@@ -54,16 +54,12 @@ class ReplicatedSGD(Replicated):
     ) -> None:
         super().__init__(params, given(locals()))
 
-    def settings(self, group: dict[str, Any]) -> dict[str, Any]:
-        """The coupling as scoping has it now."""
-        return {**group, "coupling": grown_coupling(group), "scoping": 0.0}
-
     def scalars(self) -> dict[str, float]:
-        return super().scalars() | {"coupling": float(self.settings(self.param_groups[0])["coupling"])}
+        return super().scalars() | {"coupling": grown_coupling(self.param_groups[0])}
 
     def after_one(self, i: int, blocks: list[Block]) -> None:
         for block in blocks:
             block.take_gradients()
 
     def pull(self, block: Block, x_a: list[Tensor], d_a: list[Tensor]) -> None:
-        add_offset(d_a, x_a, block.x, 2.0 * float(block.group["coupling"]))
+        add_offset(d_a, x_a, block.x, 2.0 * grown_coupling(block.group))
