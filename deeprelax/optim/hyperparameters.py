@@ -152,10 +152,8 @@ def check_ranges(values: Mapping[str, Any], choice: str = "", ranges: Mapping[st
 
 def scoped_gamma(group: Mapping[str, Any]) -> float:
     """gamma_k = gamma / (1 + scoping)^k, k the outer steps done: the smoothing shrinks with training."""
-    gamma = float(group["gamma"])
-    if gamma == math.inf:  # torch's compiler has no product of it with a number that changes
-        return gamma
-    return gamma * (1.0 + float(group.get("scoping", 0.0))) ** -int(group["outer_steps"])
+    gamma, part = float(group["gamma"]), (1.0 + float(group.get("scoping", 0.0))) ** -int(group["outer_steps"])
+    return gamma if gamma == math.inf else gamma * part  # torch's compiler has no product of inf with a symbol
 
 
 def grown_coupling(group: Mapping[str, Any]) -> float:

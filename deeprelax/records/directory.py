@@ -130,6 +130,13 @@ class RunDirectory:
                 backup.move_to(self)
             shutil.rmtree(backup.path, ignore_errors=True)
 
+    @contextlib.contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Within the `with` a run begins or resumes. One that it has replaced goes: a kill may have left its files."""
+        if self.has_checkpoint:
+            shutil.rmtree(self.path / BACKUP, ignore_errors=True)
+        yield
+
     def move_to(self, other: RunDirectory) -> None:
         """Put what this run has written, if anything, in the place of what the other has."""
         pairs = [(mine, other.path / mine.name) for mine in self.written if mine.exists()]

@@ -257,4 +257,4 @@ def _replacing(conf: TrainConf, directory: RunDirectory) -> AbstractContextManag
         again = directory.replaced_by == job and (directory.has_checkpoint or directory.finished)
         if conf.force and again:
             log.info("force=true: a restart, for --rdzv-id=%s has replaced the run before; another id restarts it", job)
-    return directory.replacing(job) if conf.force and not again else contextlib.nullcontext()
+    return directory.replacing(job) if conf.force and not again else directory.going_on()

@@ -84,6 +84,20 @@ def test_a_forced_run_that_is_killed_twice_deletes_nothing(deeprelax: Command) -
     assert deeprelax(*run)[1].count("finished before") == 1
 
 
+def test_what_was_replaced_goes_when_the_new_run_goes_on_after_a_kill(
+    deeprelax: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL after the first checkpoint leaves the earlier run aside; the run that resumes deletes it."""
+    run, here = [*RUN, "hydra.run.dir=here", "train.checkpoint_every=1"], Path("here")
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 20)
+        assert deeprelax(*run)[0] == 130
+    (here / BACKUP).mkdir()
+    (here / BACKUP / "result.json").write_text("of the earlier run")
+    assert "resuming from pass" in deeprelax(*run)[1]
+    assert not (here / BACKUP).exists()
+
+
 def test_a_run_that_is_restored_is_not_taken_for_the_one_that_is_refused(deeprelax: Command) -> None:
     """SIGKILL between the two: the earlier run, which had failed at its start, is aside, and nothing in its place."""
     here = Path("here")
