@@ -163,5 +163,4 @@ def grown_coupling(group: Mapping[str, Any]) -> float:
 
 def stiffness(group: Mapping[str, Any]) -> float:
     """1/gamma_k of the spring; inf once scoping has brought gamma_k to 0."""
-    gamma = scoped_gamma(group)
-    return 1.0 / gamma if gamma > 1e-300 else math.inf
+    return 1.0 / gamma if (gamma := scoped_gamma(group)) > 1e-300 else math.inf

@@ -180,7 +180,7 @@ class Relaxation(Stepping):
         """The hyper-parameters of the group as a step works with them, and lr of the outer rule."""
         values = self.settings({**group, "lr": float(group["lr"])})
         check_rules(values)  # a change by hand
-        return values, values["lr"] if self.rates is None else self.rates[id(group)]
+        return values, values["lr"] if self.rates is None else self.rates[id(group)].float()
 
     def block(self, group: dict[str, Any]) -> Block:
         """The group as a step works with it."""

@@ -54,6 +54,12 @@ class SGLD(Relaxation):
         check_ranges({"momentum": group["momentum"]}, self.choice)  # a change by hand, or by a scheduler that cycles it
         return group
 
+    def read(self, group: dict[str, Any]) -> tuple[dict[str, Any], float | Tensor]:
+        """With the noise's scale, from lr in double precision, as a replay has it: else their last bits differ."""
+        values, rate = super().read(group)
+        exact = values["lr"] if self.rates is None else self.rates[id(group)]
+        return values | {"scale": _scale(exact, float(values["temperature"]))}, rate
+
     def after(self, i: int, blocks: list[Block]) -> None:
         if any(block.group["temperature"] for block in blocks):
             self.noise(i).fill(self.buffers("d"))
@@ -61,12 +67,12 @@ class SGLD(Relaxation):
             if not block.group["temperature"]:
                 block.take_gradients()
                 continue
-            torch._foreach_mul_(block.d, _scale(block.rate, float(block.group["temperature"])))
+            torch._foreach_mul_(block.d, block.group["scale"])
             torch._foreach_add_(block.d, block.gradients())
 
 
 def _scale(rate: float | Tensor, temperature: float) -> float | Tensor:
     """sqrt(2 T/lr), 0 at lr 0."""
     if isinstance(rate, Tensor):
-        return torch.where(rate > 0, (2 * temperature / rate).sqrt(), 0.0)
+        return torch.where(rate > 0, (2 * temperature / rate).sqrt(), 0.0).float()
     return math.sqrt(2 * temperature / rate) if rate else 0.0

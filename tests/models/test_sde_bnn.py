@@ -205,7 +205,7 @@ def test_more_steps_in_evaluation_and_one_path_for_a_batch() -> None:
         found = net.train(mode)(images)
         torch.manual_seed(5)
         assert torch.equal(found, net.sampled(images, steps)[0])
-        assert torch.equal(found[0], found[1])
+        torch.testing.assert_close(found[0], found[1], rtol=1e-13, atol=1e-15)  # rows of a product may round apart
     assert not torch.equal(net(images), net(images))
 
 

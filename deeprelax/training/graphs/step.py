@@ -59,7 +59,7 @@ class CapturedStep:
         self._inputs: tuple[Tensor, ...] = ()
         self._step: Step | None = None
         self._draws = False  # does the optimizer draw noise?
-        self._rates: dict[int, Tensor] = {}  # lr on the device, by the id of its group
+        self._rates: dict[int, Tensor] = {}  # lr on the device, float64, by the id of its group
         self._numbers: dict[int, float] = {}  # the same on the host
 
     @torch.no_grad()
@@ -97,7 +97,7 @@ class CapturedStep:
         for group in self._optimizer.param_groups:
             rate = self._optimizer.rate(group)
             if id(group) not in self._rates:
-                self._rates[id(group)] = torch.zeros((), device=self._loss.device)
+                self._rates[id(group)] = torch.zeros((), dtype=torch.float64, device=self._loss.device)
             if self._numbers.get(id(group)) != rate:
                 self._numbers[id(group)] = rate
                 self._rates[id(group)].fill_(rate)
