@@ -35,7 +35,7 @@ def parser() -> Parser:
     made.add_argument("--by", metavar="KEY", help="layer: of each layer too; another, as optimizer: group the runs by "
                       "it, with Kendall's tau between flatness and test score")  # fmt: skip
     made.add_argument("--images", type=int, metavar="N", help="training examples (default: all)")
-    made.add_argument("--top", type=int, default=5, metavar="K", help="eigenvalues (default: %(default)s)")
+    made.add_argument("--top", type=int, default=Asked.top, metavar="K", help="eigenvalues (default: %(default)s)")
     made.add_argument("--seed", type=int, default=0, metavar="S", help="of all random numbers (default: %(default)s)")
     made.add_argument("--dtype", choices=DTYPES, default=DTYPES[0], help="default: %(default)s")
     add_weights(made)
@@ -44,8 +44,8 @@ def parser() -> Parser:
                       f"{','.join(f'{gamma:g}' for gamma in Asked.gammas)})")  # fmt: skip
     made.add_argument("--temperature", type=float, metavar="T", help="of local entropy (default: 1 over the number of "
                       "training examples)")  # fmt: skip
-    made.add_argument("--entropy-images", type=int, default=2000, metavar="N", help="of local entropy, whose chains "
-                      "take full gradients (default: %(default)s)")  # fmt: skip
+    made.add_argument("--entropy-images", type=int, default=Asked.entropy_images, metavar="N", help="of local "
+                      "entropy, whose chains take full gradients (default: %(default)s)")  # fmt: skip
     made.add_argument("--gradients", type=int, default=Asked.gradients, metavar="N", help="that local entropy may "
                       "take; its curve ends where more are needed (default: %(default)s)")  # fmt: skip
     made.add_argument("--again", action="store_true", help="measure again what is there already")

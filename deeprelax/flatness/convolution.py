@@ -1,4 +1,4 @@
-"""A convolution whose second derivative costs what its first does.
+"""Convolutions with a faster second derivative than torch's.
 
 torch's own second derivative takes the part in the weights from a convolution whose batch and channels are exchanged,
 which took more than a third of a product with the Hessian of LeNet; `convolution_backward` gives the same sum faster.
